@@ -1,0 +1,120 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bridge.errors import MissingDependencyError, OutputError
+
+PART_SUFFIX = ".part"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it takes `path`'s place only if the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be; its folder is made.
+
+    Yields
+    ------
+    Path
+        A path in the same folder (so that the rename cannot cross disks).
+
+    Raises
+    ------
+    OutputError
+        The folder is not writable, or another program holds the file open.
+    MissingDependencyError
+        The disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with whole_file(target) as part:
+    ...     _ = part.write_text("whole")
+    >>> target.read_text()
+    'whole'
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=PART_SUFFIX, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    part = Path(name)
+    try:
+        yield part
+        os.chmod(part, 0o666 & ~_umask())
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _output_error(path, error) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` as UTF-8 with line feeds, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` and prove that files can be written to it, before any work is done.
+
+    Raises
+    ------
+    OutputError
+        It is a file, or not writable.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file (got a file, expected a folder). Name another folder with --out.")
+    probe = folder / ".writable"
+    write_bytes(probe, b"")
+    probe.unlink()
+
+
+def _output_error(path: Path, error: OSError) -> OutputError | MissingDependencyError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return MissingDependencyError(
+            f"{path}: the disk is full or over its quota ({error.strerror}). "
+            "Make room and give the same command again; what is done is kept."
+        )
+    if path.exists() and not path.is_dir() and error.errno in (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY):
+        return OutputError(
+            f"{path}: cannot be replaced ({error.strerror}). "
+            "Close the program that has it open, or make it writable, and give the same command again."
+        )
+    return OutputError(
+        f"{path}: cannot be written ({error.strerror}). Make the folder writable or name another one with --out."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,290 @@
+"""Every option once: a field here is a TOML key, a command-line flag and a line in `run.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from cyclopts import Group, Parameter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic.dataclasses import dataclass
+
+from bridge.errors import InputError
+
+# The step an option belongs to: changing it re-runs that step and what follows, nothing before it.
+PLAN = Group("Plan: which image is what", sort_key=1)
+SEGMENT = Group("Segmentation: where the cells are", sort_key=2)
+COUNT = Group("Count channel: how many nuclei", sort_key=3)
+CELLPOSE = Group("Cellpose, for both", sort_key=4)
+MEASURE = Group("Measuring in ImageJ", sort_key=5)
+MACHINE = Group("Machine: changes no result", sort_key=6)
+STEPS: dict[str, tuple[Group, ...]] = {
+    "plan": (PLAN,),
+    "segment": (SEGMENT, CELLPOSE),
+    "count": (COUNT, CELLPOSE),
+    "rois": (),
+    "measure": (MEASURE,),
+    "summarize": (),
+}
+
+MEASUREMENTS: dict[str, tuple[str, ...]] = {
+    # ImageJ's own key words of run("Set Measurements...") -> the columns they make, in ImageJ's order.
+    "area": ("Area",),
+    "mean": ("Mean",),
+    "standard": ("StdDev",),
+    "min": ("Min", "Max"),
+    "centroid": ("X", "Y"),
+    "integrated": ("IntDen", "RawIntDen"),
+}
+
+
+def _option(group: Group, text: str, *names: str, **how: Any) -> Parameter:
+    return Parameter(name=names or None, group=group, help=text, **how)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+class Settings:
+    """Everything a run can be told.
+
+    Examples
+    --------
+    >>> Settings(rolling_ball="none").rolling_ball is None
+    True
+    >>> Settings(measurements=["area,mean"]).measurements
+    ('area', 'mean')
+    """
+
+    pattern: Annotated[
+        str | None,
+        _option(
+            PLAN,
+            "How file names are built, e.g. '{condition}/{replicate}_f{field}_{channel}.tif'. Literal text selects: "
+            "files that do not match are listed as ignored. Default: a folder for each condition.",
+        ),
+    ] = None
+    samples: Annotated[
+        Path | None,
+        _option(PLAN, "Sample sheet (CSV): file, folder or well -> condition, replicate, sample, order."),
+    ] = None
+    segment: Annotated[
+        str | None, _option(PLAN, "Channel (name or number) in which the cells are found. Default: phase contrast.")
+    ] = None
+    measure: Annotated[
+        tuple[str, ...],
+        _option(
+            PLAN,
+            "Channel or channels that are measured; 'none' for none. Default: EdU or BrdU.",
+            negative=(),
+            consume_multiple=True,
+        ),
+    ] = ()
+    count: Annotated[
+        str | None, _option(PLAN, "Channel in which nuclei are counted; 'none' for none. Default: TO-PRO-3, DAPI, Hoechst.")
+    ] = None
+    rgb_channel: Annotated[
+        Literal["red", "green", "blue"] | None,
+        _option(PLAN, "Which channel of a colour image holds the signal."),
+    ] = None
+
+    model: Annotated[
+        str | None,
+        _option(
+            SEGMENT,
+            "Cellpose model: a built-in name, the path of a fine-tuned one, or cyto_0. "
+            "Default: cyto3 (with Cellpose 4 and a GPU: cpsam_v2).",
+        ),
+    ] = None
+    diameter: Annotated[
+        float | Literal["auto"] | None,
+        _option(SEGMENT, "Cell diameter in px, or 'auto' (run, take the median found, run again). Default: the model's own."),
+    ] = None
+    flow_threshold: Annotated[
+        float, Field(ge=0), _option(CELLPOSE, "Largest flow error a cell may have; 0 keeps all.")
+    ] = 0.4
+    cellprob_threshold: Annotated[float, _option(CELLPOSE, "Lower it to find more and larger cells.")] = 0.0
+    min_size: Annotated[int, Field(ge=0), _option(CELLPOSE, "Cells of fewer px are removed.")] = 15
+    border: Annotated[
+        Literal["keep", "drop"], _option(CELLPOSE, "Keep or drop cells that touch the image border.")
+    ] = "keep"
+    masks: Annotated[
+        Path | None,
+        _option(SEGMENT, "Folder of label images (_mask, _masks, _cp_masks) to use instead of running Cellpose."),
+    ] = None
+
+    count_model: Annotated[
+        str | None, _option(COUNT, "Cellpose model for the count channel. Default: nuclei (Cellpose 4: as --model).")
+    ] = None
+    count_diameter: Annotated[
+        float | Literal["auto"] | None, _option(COUNT, "Diameter of a nucleus in px, or 'auto'.")
+    ] = None
+
+    rolling_ball: Annotated[
+        float | Literal["none"] | None,
+        _option(MEASURE, "Radius in px of ImageJ's Subtract Background; 'none' leaves the image as it is."),
+    ] = 50.0
+    light_background: Annotated[bool, _option(MEASURE, "The background is brighter than the cells.")] = False
+    sliding_paraboloid: Annotated[bool, _option(MEASURE, "Sliding paraboloid instead of the rolling ball.")] = False
+    disable_smoothing: Annotated[bool, _option(MEASURE, "No 3 x 3 smoothing before the ball is rolled.")] = False
+    create_background: Annotated[
+        bool, _option(MEASURE, "Measure the background itself (ImageJ: 'Create background (don't subtract)').")
+    ] = False
+    measurements: Annotated[
+        tuple[str, ...],
+        _option(
+            MEASURE,
+            f"What ImageJ measures, in its own words: {', '.join(MEASUREMENTS)}.",
+            negative=(),
+            consume_multiple=True,
+        ),
+    ] = tuple(MEASUREMENTS)
+    decimals: Annotated[int, Field(ge=0, le=9), _option(MEASURE, "Decimal places in Results files.")] = 3
+    pixel_size: Annotated[
+        float | None, Field(gt=0), _option(MEASURE, "Pixel size in um, instead of what the files say.")
+    ] = None
+    engine: Annotated[Literal["fiji"], _option(MEASURE, "Who does the arithmetic.")] = "fiji"
+    fiji: Annotated[
+        str,
+        _option(
+            MEASURE,
+            "Where ImageJ comes from: core (ImageJ 1.54p from Maven Central), the path of a Fiji folder, "
+            "or group:artifact:version.",
+        ),
+    ] = "core"
+    save_subtracted: Annotated[bool, _option(MEASURE, "Keep the background-subtracted images.")] = False
+
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], _option(MACHINE, "Where Cellpose runs.")
+    ] = "auto"
+    batch_size: Annotated[int, Field(ge=1), _option(MACHINE, "Tiles that go through the network at once.")] = 8
+    tile: Annotated[
+        int,
+        Field(ge=512),
+        _option(CELLPOSE, "Images with a longer side (px) are segmented in overlapping tiles of this size."),
+    ] = 4096
+    java_memory: Annotated[
+        str, Field(pattern=r"^\d+[mgMG]$"), _option(MACHINE, "Memory for ImageJ, e.g. 4g.")
+    ] = "4g"
+    timeout: Annotated[
+        float, Field(gt=0), _option(MACHINE, "Seconds after which ImageJ is taken to hang.")
+    ] = 300.0
+
+    @field_validator("measurements", "measure", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = (value,)
+        if isinstance(value, Iterable):
+            return tuple(part.strip() for item in value for part in str(item).split(",") if part.strip())
+        return value
+
+    @field_validator("measurements")
+    @classmethod
+    def _known_measurements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [word for word in value if word not in MEASUREMENTS]
+        if unknown:
+            raise ValueError(f"unknown measurement (got {unknown[0]}, expected {', '.join(MEASUREMENTS)})")
+        if "area" not in value:
+            raise ValueError("area cannot be left out: it is what proves that ImageJ's cell is the label's")
+        return tuple(word for word in MEASUREMENTS if word in value)
+
+    @field_validator("rolling_ball", mode="after")
+    @classmethod
+    def _positive_radius(cls, value: float | str | None) -> float | None:
+        if value is None or value == "none":
+            return None
+        if not float(value) > 0:
+            raise ValueError(f"the radius must be positive (got {value})")
+        return float(value)
+
+    @field_validator("diameter", "count_diameter", mode="after")
+    @classmethod
+    def _positive_diameter(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float) and not value > 0:
+            raise ValueError(f"the diameter must be positive (got {value})")
+        return value
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as plain data, as they stand in `run.json`."""
+        plain: dict[str, Any] = TypeAdapter(Settings).dump_python(self, mode="json")
+        return plain
+
+    def of_step(self, step: str) -> dict[str, Any]:
+        """Return the settings tagged with one step: a record of that step is valid only under the same ones."""
+        plain = self.as_json()
+        return {name: plain[name] for name, group in _groups().items() if group in STEPS[step]}
+
+
+def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settings:
+    """Make `Settings` from names and values.
+
+    Parameters
+    ----------
+    values : mapping
+        Names with ``_`` or ``-``.
+    source : str
+        Named in the message when a value cannot be used.
+
+    Raises
+    ------
+    InputError
+        An unknown name or a value out of range.
+
+    Examples
+    --------
+    >>> settings_from({"rolling-ball": 25}).rolling_ball
+    25.0
+    """
+    try:
+        return Settings(**{name.replace("-", "_"): value for name, value in values.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            raise InputError(
+                f"{source}: unknown setting (got {name}, expected one of {', '.join(_groups())}). Correct the name."
+            ) from error
+        text = str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(f"{source}: {name.replace('_', '-')}: {text} (got {first['input']!r}). Correct the value.") from error
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML file, or from the `run.json` of an earlier run.
+
+    Parameters
+    ----------
+    path : Path
+        ``*.toml`` with one key for each option, or a ``run.json``.
+
+    Returns
+    -------
+    dict
+        Names (with ``_``) and values; `images` may be among them.
+
+    Raises
+    ------
+    InputError
+        No such file, or not TOML / JSON.
+    """
+    try:
+        if path.suffix.lower() == ".json":
+            values = json.loads(path.read_text("utf-8"))["settings"]
+        else:
+            values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such settings file. Check the path given with --settings.") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run.") from None
+    return {name.replace("-", "_"): value for name, value in values.items()}
+
+
+def _groups() -> dict[str, Group]:
+    hints = get_type_hints(Settings, include_extras=True)
+    groups: dict[str, Group] = {}
+    for field in dataclasses.fields(Settings):  # type: ignore[arg-type]
+        parameter = next(mark for mark in get_args(hints[field.name]) if isinstance(mark, Parameter))
+        groups[field.name] = parameter.group[0]  # type: ignore[index,assignment]
+    return groups
