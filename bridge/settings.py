@@ -165,6 +165,9 @@ class Settings:
         Field(ge=512),
         _option(CELLPOSE, "Images with a longer side (px) are segmented in overlapping tiles of this size."),
     ] = 4096
+    java: Annotated[
+        Path | None, _option(MACHINE, "JAVA_HOME to run ImageJ in. Default: Fiji's own, else the one installed with this program.")
+    ] = None
     java_memory: Annotated[
         str, Field(pattern=r"^\d+[mgMG]$"), _option(MACHINE, "Memory for ImageJ, e.g. 4g.")
     ] = "4g"

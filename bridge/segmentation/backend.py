@@ -1,0 +1,95 @@
+"""What both Cellpose versions can do, in the same words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import MissingDependencyError
+from bridge.segmentation.models import ModelFile, cellpose_version
+
+# Complete at every call: Cellpose keeps what an earlier call turned off (models.normalize_default is changed in place).
+NORMALIZE: dict[str, Any] = {
+    "lowhigh": None,
+    "percentile": None,
+    "normalize": True,
+    "norm3D": True,
+    "sharpen_radius": 0,
+    "smooth_radius": 0,
+    "tile_norm_blocksize": 0,
+    "tile_norm_smooth3D": 1,
+    "invert": False,
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one image; masks are made from it without the network.
+
+    Attributes
+    ----------
+    flows : ndarray of float32, shape (2, Y, X)
+        Flow along y and x.
+    cellprob : ndarray of float32, shape (Y, X)
+        Logit of being a cell.
+    niter : int
+        Steps by which the flows are followed.
+    """
+
+    flows: npt.NDArray[np.float32]
+    cellprob: npt.NDArray[np.float32]
+    niter: int
+
+
+class Backend(Protocol):
+    """A loaded model of one Cellpose version."""
+
+    device: str
+    diameter_px: float | None
+    """The model's own diameter; None when it does not rescale."""
+
+    def predict(
+        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, lowhigh: tuple[float, float] | None
+    ) -> Prediction:
+        """Run the network on one plane (Y, X)."""
+
+    def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
+        """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
+
+
+def load_backend(model: ModelFile, device: str = "auto") -> Backend:
+    """Load a model into the installed Cellpose.
+
+    Raises
+    ------
+    MissingDependencyError
+        The device is not there, or Cellpose is missing.
+    """
+    if cellpose_version()[0] == 3:
+        from bridge.segmentation.cellpose3 import Cellpose3
+
+        return Cellpose3(model, torch_device(device))
+    from bridge.segmentation.cellpose4 import Cellpose4
+
+    return Cellpose4(model, torch_device(device))
+
+
+def torch_device(name: str) -> Any:
+    """Return the torch device that `auto`, `cpu`, `cuda` or `mps` means here.
+
+    Raises
+    ------
+    MissingDependencyError
+        Cellpose itself would fall back to the processor in silence.
+    """
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there[name]:
+        raise MissingDependencyError(f"--device {name}: not available on this machine (got {', '.join(k for k, v in there.items() if v)}). Run `cellpose-fiji doctor`, or leave it out.")
+    return torch.device(name)

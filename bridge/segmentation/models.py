@@ -1,0 +1,297 @@
+"""Which weights a model name means. Cellpose falls back to its default model on a wrong name; here that is an error."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import importlib.util
+import json
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.errors import MissingDependencyError, ModelError
+from bridge.files import sha256, whole_file, write_text
+from bridge.paths import cache_folder
+
+CYTO_0 = "cyto_0"
+DEMO = "demo"
+_CYTO_0_WHEEL = "cellpose==0.0.1"
+_CYTO_0_WHEEL_SHA256 = "b841f55f92749dc5a09d21f2a3042dee987620da1ac64a1d7c0fee253afd53df"
+CYTO_0_DIAMETER_PX = 27.0
+_MINIMUM_PAD_PX = 32
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Weights on this machine, checked.
+
+    Attributes
+    ----------
+    name : str
+        As the user gave it.
+    path : Path
+    sha256 : str
+        Of the file.
+    built_in : bool
+        One of Cellpose's own.
+    pad_px : int
+        Pixels by which an image is reflected at its border before this network sees it.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    built_in: bool = False
+    pad_px: int = 0
+
+
+def cellpose_version() -> tuple[int, ...]:
+    """Return the version of the installed Cellpose.
+
+    Raises
+    ------
+    MissingDependencyError
+        None, or one this program was not made for.
+    """
+    try:
+        text = importlib.metadata.version("cellpose")
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingDependencyError("cellpose: not installed (expected 3.1.1.3, or 4.2.1 and later). Install this program again.") from None
+    version = tuple(int(part) for part in text.split(".") if part.isdecimal())
+    if version[:4] >= (3, 1, 1, 3) and version[0] == 3 or version[0] == 4 and version >= (4, 2, 1):
+        return version
+    raise MissingDependencyError(f"cellpose: a version this program does not know (got {text}, expected 3.1.1.3, or 4.2.1 and later). Install one of those.")
+
+
+def default_model(nuclei: bool = False) -> str:
+    """Return the name of the model that is used when none is named."""
+    if cellpose_version()[0] == 4:
+        return "cpsam_v2"
+    return "nuclei" if nuclei else "cyto3"
+
+
+def built_in_models() -> tuple[str, ...]:
+    """Return the names Cellpose itself knows, in the installed version."""
+    from cellpose import models
+
+    return tuple(dict.fromkeys(models.MODEL_NAMES))
+
+
+def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
+    """Find the weights of a model, fetching them where they are not on this machine yet.
+
+    Parameters
+    ----------
+    name : str, optional
+        ``cyto_0``, ``demo``, a built-in name of Cellpose, the path of a model file, or the path of the
+        ``cellpose-0.0.1`` wheel, which holds ``cyto_0``.
+    nuclei : bool
+        Which default to take when no name is given.
+
+    Returns
+    -------
+    ModelFile
+
+    Raises
+    ------
+    ModelError
+        No such model, or one of the other Cellpose version.
+    MissingDependencyError
+        The weights cannot be fetched.
+
+    Examples
+    --------
+    >>> resolve_model("demo").pad_px
+    32
+    """
+    name = name or default_model(nuclei)
+    if name == DEMO:
+        path = Path(__file__).with_name("demo_model")
+        _require_version(DEMO, 3)
+        return ModelFile(DEMO, path, sha256(path), pad_px=_MINIMUM_PAD_PX)
+    if name == CYTO_0 or Path(name).name.startswith("cellpose-0.0.1-") and name.endswith(".whl"):
+        _require_version(CYTO_0, 3)
+        path = _cyto_0(None if name == CYTO_0 else Path(name))
+        return ModelFile(CYTO_0, path, sha256(path))
+    if Path(name).is_file():
+        path = Path(name).resolve()
+        _require_own_version(path)
+        return ModelFile(name, path, sha256(path))
+    if name in built_in_models():
+        path = _built_in(name)
+        return ModelFile(name, path, _hash_of_first_use(name, path), built_in=True)
+    known = (*built_in_models(), CYTO_0, DEMO)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else "Correct --model."
+    raise ModelError(f"{name}: no such model (got {name}, expected a model file or one of {', '.join(known)}). {hint}")
+
+
+def _require_version(name: str, major: int) -> None:
+    installed = cellpose_version()
+    if installed[0] != major:
+        raise ModelError(f"{name}: a model of Cellpose {major} (got Cellpose {'.'.join(map(str, installed))} installed). Run it with cellpose==3.1.1.3.")
+
+
+def _require_own_version(path: Path) -> None:
+    import pickle
+
+    import torch
+
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        names = set(weights)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not a Cellpose model ({type(error).__name__}; expected the file that training wrote). Check --model.") from error
+    made_by = 4 if "W2" in names else 3 if any(key.startswith("downsample.") for key in names) else None
+    if made_by is None and not any("encoder" in key for key in names):
+        raise ModelError(f"{path}: not a Cellpose model (its weights are named otherwise). Check --model.")
+    installed = cellpose_version()[0]
+    if made_by is not None and made_by != installed:
+        other = "cellpose==3.1.1.3" if made_by == 3 else "'cellpose>=4.2.1,<4.3'"
+        raise ModelError(f"{path}: a model of Cellpose {made_by} (got Cellpose {installed} installed). Run it with {other}.")
+
+
+# ---------------------------------------------------------------- Cellpose's own weights
+
+
+def _built_in(name: str) -> Path:
+    from cellpose import models
+
+    older = name in ("cyto", "cyto2", "nuclei") and cellpose_version()[0] == 3
+    path = Path(models.MODEL_DIR) / (f"{name}torch_0" if older else name)
+    if path.is_file():
+        return path
+    # Cellpose's own download switches certificate checks off for the whole process and does not notice a cut file.
+    url = f"{models._MODEL_URL}/{path.name}"
+    try:
+        with urllib.request.urlopen(url, timeout=60, context=ssl.create_default_context()) as answer:
+            expected = int(answer.headers.get("Content-Length") or 0)
+            with whole_file(path) as part:
+                with part.open("wb") as file:
+                    while block := answer.read(1 << 20):
+                        file.write(block)
+                if expected and part.stat().st_size != expected:
+                    raise urllib.error.URLError(f"{part.stat().st_size} of {expected} bytes")
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        reason = getattr(error, "reason", error)
+        instead = (
+            "use --model cyto_0, whose weights come from the Python package index, or the path of a model file"
+            if cellpose_version()[0] == 3
+            else "give the path of a model file"
+        )
+        raise MissingDependencyError(f"{name}: its weights could not be fetched ({reason}). Connect to a network once, {instead}.") from error
+    return path
+
+
+def _hash_of_first_use(name: str, path: Path) -> str:
+    """Nobody publishes hashes of these weights: the first one seen is kept, another one later is refused."""
+    record = cache_folder() / "weights.json"
+    known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
+    digest = sha256(path)
+    key = f"{cellpose_version()[0]}/{name}"
+    if known.setdefault(key, digest) != digest:
+        raise ModelError(
+            f"{path}: not the weights that were used before (got SHA-256 {digest[:12]}..., expected {known[key][:12]}...). "
+            f"Delete the file to fetch it again; if the new one is right, delete {record}."
+        )
+    write_text(record, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    return digest
+
+
+# ---------------------------------------------------------------- cyto_0
+
+
+def _cyto_0(wheel: Path | None) -> Path:
+    path = cache_folder() / "models" / CYTO_0
+    if path.is_file():
+        return path
+    with tempfile.TemporaryDirectory() as folder:
+        source = wheel if wheel is not None else _fetch_wheel(Path(folder))
+        if not source.is_file() or sha256(source) != _CYTO_0_WHEEL_SHA256:
+            raise ModelError(f"{source}: not the cellpose 0.0.1 wheel (its SHA-256 differs). Fetch it again.")
+        with zipfile.ZipFile(source) as archive:
+            parameters = archive.read("cellpose/models/cyto_0")
+    _convert_mxnet(parameters, path)
+    return path
+
+
+def _fetch_wheel(folder: Path) -> Path:
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{_CYTO_0_WHEEL} --hash=sha256:{_CYTO_0_WHEEL_SHA256}\n")
+    if importlib.util.find_spec("pip") is None:
+        raise MissingDependencyError("cyto_0: pip is needed to fetch its weights (got none). Install pip, or give the path of the cellpose-0.0.1 wheel as --model.")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", str(folder), "-r", str(requirement)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
+        raise MissingDependencyError(f"cyto_0: its weights could not be fetched from the Python package index ({said[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model.")
+    return wheels[0]
+
+
+def _convert_mxnet(parameters: bytes, path: Path) -> None:
+    """Write the parameters of the original Cellpose network as a PyTorch file of the same network."""
+    import torch
+    from cellpose.resnet_torch import CPnet
+
+    arrays = _read_mxnet(parameters)
+    net = CPnet([2, 32, 64, 128, 256], 3, sz=3, diam_mean=CYTO_0_DIAMETER_PX)
+    state = net.state_dict()
+    for name, value in arrays.items():
+        state[_pytorch_name(name)].copy_(torch.from_numpy(value))
+    with whole_file(path) as part:
+        torch.save(state, part)
+
+
+def _pytorch_name(name: str) -> str:
+    parts = name.split(".")
+    named = []
+    for before, part in zip(["", *parts], parts, strict=False):
+        prefix = {"down": "res_down_", "up": "res_up_"}.get(before, "")
+        # conv.2.0.gamma: the third block; conv.0.gamma inside a block is its batch normalisation.
+        if before == "conv" and part.isdecimal() and named.count("conv") == 1 and not any(p.startswith("conv_") for p in named):
+            prefix = "conv_"
+        named.append(prefix + part)
+    return ".".join(named).replace("gamma", "weight").replace("beta", "bias")
+
+
+def _read_mxnet(content: bytes) -> dict[str, object]:
+    """Read MXNet's list format (NDArray version 2, dense float32): arrays first, their names behind."""
+    import struct
+
+    import numpy as np
+
+    at = 0
+
+    def take(layout: str) -> tuple[int, ...]:
+        nonlocal at
+        values = struct.unpack_from("<" + layout, content, at)
+        at += struct.calcsize("<" + layout)
+        return values
+
+    magic, _, count = take("QQQ")
+    if magic != 0x112:
+        raise ModelError("cyto_0: not an MXNet parameter file. Fetch the wheel again.")
+    arrays = []
+    for _ in range(count):
+        version, storage, dimensions = take("IiI")
+        shape = take(f"{dimensions}q")
+        _, _, kind = take("iii")
+        if version != 0xF993FAC9 or storage != 0 or kind != 0:
+            raise ModelError("cyto_0: an MXNet array of another kind (expected dense float32). Fetch the wheel again.")
+        size = int(np.prod(shape))
+        arrays.append(np.frombuffer(content, "<f4", size, at).reshape(shape).copy())
+        at += 4 * size
+    names = []
+    for _ in range(take("Q")[0]):
+        (length,) = take("Q")
+        names.append(content[at : at + length].decode())
+        at += length
+    return dict(zip(names, arrays, strict=True))

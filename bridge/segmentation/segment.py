@@ -1,0 +1,267 @@
+"""One image -> one label image: diameter, tiles, small and border cells; the same for both Cellpose versions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import SegmentationError
+from bridge.labels import Labels, as_labels, label_areas, touches_border
+from bridge.segmentation.backend import Backend, load_backend
+from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model
+
+_LEAST_OVERLAP_PX = 256
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A label image and how it came about.
+
+    Attributes
+    ----------
+    labels : ndarray of uint16 or uint32, shape (Y, X)
+        Ids 1..n.
+    diameter_px : float or None
+        The diameter the network was given; None when it does not rescale.
+    cut : tuple of int
+        Labels that are cut at the edge of a tile because no tile held them whole.
+    """
+
+    labels: Labels
+    diameter_px: float | None
+    cut: tuple[int, ...] = ()
+
+
+class Segmenter:
+    """A Cellpose model, loaded once for many images.
+
+    Parameters
+    ----------
+    model : ModelFile or str, optional
+        See `bridge.segmentation.resolve_model`.
+    device : {"auto", "cpu", "cuda", "mps"}
+
+    Examples
+    --------
+    >>> from bridge.synthetic import synthetic_field
+    >>> field = synthetic_field(seed=1, size_px=128, n_cells=4)
+    >>> segmenter = Segmenter("demo", device="cpu")
+    >>> segmenter.segment(field.phase).labels.shape
+    (128, 128)
+    """
+
+    def __init__(self, model: ModelFile | str | None = None, device: str = "auto") -> None:
+        self.model = model if isinstance(model, ModelFile) else resolve_model(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._backend: Backend = load_backend(self.model, device)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs: Cellpose's version, the model and its hash, the device."""
+        import torch
+
+        return {
+            "cellpose": ".".join(map(str, cellpose_version())),
+            "torch": torch.__version__,
+            "model": self.model.name,
+            "model_sha256": self.model.sha256,
+            "device": self._backend.device,
+        }
+
+    def segment(
+        self,
+        image: npt.NDArray[Any],
+        diameter: float | Literal["auto"] | None = None,
+        flow_threshold: float = 0.4,
+        cellprob_threshold: float = 0.0,
+        min_size: int = 15,
+        border: Literal["keep", "drop"] = "keep",
+        batch_size: int = 8,
+        tile: int = 4096,
+        name: str = "image",
+    ) -> Segmented:
+        """Find the cells of one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (Y, X)
+        diameter : float, "auto" or None
+            Diameter of a cell in px; None is the model's own; "auto" runs twice, the second time with the median
+            diameter found.
+        flow_threshold, cellprob_threshold : float
+            Cellpose's.
+        min_size : int
+            Cells of fewer px are removed.
+        border : {"keep", "drop"}
+            What happens to cells that touch the image border.
+        batch_size : int
+        tile : int
+            Longest side in px that is segmented at once.
+        name : str
+            Named in messages.
+
+        Returns
+        -------
+        Segmented
+
+        Raises
+        ------
+        SegmentationError
+            Cellpose failed, e.g. out of memory.
+        """
+        if image.ndim != 2:
+            raise SegmentationError(f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel.")
+        chosen = self._backend.diameter_px if diameter in (None, "auto") else float(diameter)  # type: ignore[arg-type]
+        try:
+            labels, cut = self._labels(image, chosen, flow_threshold, cellprob_threshold, batch_size, tile)
+            if diameter == "auto":
+                found = median_diameter(_without_small(labels, min_size))
+                if found is not None:
+                    chosen = found
+                    labels, cut = self._labels(image, chosen, flow_threshold, cellprob_threshold, batch_size, tile)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "alloc" in str(error).lower():
+                raise SegmentationError(f"{name}: out of memory while segmenting {image.shape[0]} x {image.shape[1]} px. Use a smaller --batch-size or --tile, or --device cpu.") from error
+            raise SegmentationError(f"{name}: Cellpose failed ({str(error).splitlines()[0][:200]}). Run again with --debug to see where.") from error
+        gone = np.zeros(int(labels.max()) + 1, bool)
+        areas = label_areas(labels)
+        gone |= areas < min_size
+        if border == "drop":
+            gone |= touches_border(labels)
+        new_ids = np.cumsum(~gone & (areas > 0)) * (~gone & (areas > 0))
+        kept = tuple(int(new_ids[label]) for label in cut if new_ids[label])
+        return Segmented(as_labels(new_ids[labels], name), chosen, kept)
+
+    def _labels(
+        self,
+        image: npt.NDArray[Any],
+        diameter_px: float | None,
+        flow_threshold: float,
+        cellprob_threshold: float,
+        batch_size: int,
+        tile: int,
+    ) -> tuple[npt.NDArray[np.int64], list[int]]:
+        def whole(part: npt.NDArray[Any], lowhigh: tuple[float, float] | None) -> npt.NDArray[Any]:
+            pad = min(self.model.pad_px, min(part.shape) - 1)
+            padded = np.pad(part, pad, mode="reflect") if pad > 0 else part
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
+                prediction = self._backend.predict(padded, diameter_px, batch_size, lowhigh)
+                labels = self._backend.masks(prediction, flow_threshold, cellprob_threshold)
+            return labels[pad : pad + part.shape[0], pad : pad + part.shape[1]] if pad > 0 else labels
+
+        if float(image.max()) == float(image.min()):
+            return np.zeros(image.shape, np.int64), []
+        if max(image.shape) <= tile:
+            return whole(image, None).astype(np.int64), []
+        # One grey scale for all tiles: each tile's own percentiles would differ.
+        low, high = (float(v) for v in np.percentile(image, (1, 99)))
+        overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
+        parts = ((window, whole(image[window], (low, max(high, low + 1e-6)))) for window in tiles(image.shape, tile, overlap))
+        return stitch(parts, image.shape)
+
+
+def median_diameter(labels: Labels) -> float | None:
+    """Return the median diameter in px of the discs with the labels' areas, None where there is no label.
+
+    Examples
+    --------
+    >>> round(median_diameter(np.ones((10, 10), np.uint16)), 2)
+    11.28
+    """
+    areas = label_areas(labels)
+    areas = areas[areas > 0]
+    return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else None
+
+
+def _without_small(labels: npt.NDArray[Any], min_size: int) -> npt.NDArray[Any]:
+    small = label_areas(labels) < min_size
+    return np.where(small[labels], 0, labels)
+
+
+def tiles(shape: tuple[int, ...], tile: int, overlap: int) -> Iterator[tuple[slice, slice]]:
+    """Yield windows of at most `tile` px a side that cover an image, neighbours sharing at least `overlap` px."""
+
+    def cuts(length: int) -> list[slice]:
+        if length <= tile:
+            return [slice(0, length)]
+        n = int(np.ceil((length - overlap) / (tile - overlap)))
+        starts = np.linspace(0, length - tile, n).round().astype(int)
+        return [slice(int(start), int(start) + tile) for start in starts]
+
+    for rows in cuts(shape[0]):
+        for columns in cuts(shape[1]):
+            yield rows, columns
+
+
+def stitch(
+    parts: Iterator[tuple[tuple[slice, slice], npt.NDArray[Any]]], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """Join the label images of overlapping tiles; a cell is taken from a tile that holds it whole.
+
+    Parameters
+    ----------
+    parts : iterator of (window, label image of the window)
+    shape : (int, int)
+        Of the whole image.
+
+    Returns
+    -------
+    labels : ndarray of int64, shape (Y, X)
+    cut : list of int
+        Labels that no tile held whole.
+    """
+    whole = np.zeros(shape, np.int64)
+    count = 0
+    left_over: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+
+    def place(y: npt.NDArray[np.int64], x: npt.NDArray[np.int64]) -> bool:
+        nonlocal count
+        free = whole[y, x] == 0
+        # Mostly there already: the neighbouring tile found the same cell.
+        if free.sum() * 2 <= free.size:
+            return False
+        count += 1
+        whole[y[free], x[free]] = count
+        return True
+
+    for (rows, columns), labels in parts:
+        inner = _at_inner_edge(labels, rows, columns, shape)
+        order = np.argsort(labels, axis=None, kind="stable")
+        ids = labels.ravel()[order]
+        starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
+        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), ids.size], strict=True):
+            if ids[start] == 0:
+                continue
+            y, x = np.divmod(order[start:end], labels.shape[1])
+            y, x = y + rows.start, x + columns.start
+            if inner[ids[start]]:
+                left_over.append((y, x))
+            else:
+                place(y, x)
+    cut = []
+    for y, x in sorted(left_over, key=lambda pixels: -pixels[0].size):
+        if place(y, x):
+            cut.append(count)
+    return whole, cut
+
+
+def _at_inner_edge(
+    labels: npt.NDArray[Any], rows: slice, columns: slice, shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_]:
+    touching = np.zeros(int(labels.max()) + 1, bool)
+    if rows.start > 0:
+        touching[labels[0]] = True
+    if rows.stop < shape[0]:
+        touching[labels[-1]] = True
+    if columns.start > 0:
+        touching[labels[:, 0]] = True
+    if columns.stop < shape[1]:
+        touching[labels[:, -1]] = True
+    return touching

@@ -1,0 +1,188 @@
+"""Every table's columns: name, type, unit, meaning. Declared once; files, workbooks and documentation derive from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.errors import TableError
+from bridge.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes
+    ----------
+    name, dtype, unit, meaning : str
+        `dtype` is pandas' name; `unit` is empty where there is none.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+KEYS = (
+    Column("field_id", "str", "", "field of view; every file of the field is named by it"),
+    Column("condition", "str", "", "treatment"),
+    Column("replicate", "str", "", "independent repeat of the experiment; empty where not known"),
+    Column("sample", "str", "", "well or dish; empty where not known"),
+)
+
+FIELDS = (
+    *KEYS,
+    Column("segment_path", "str", "", "image in which the cells were found"),
+    Column("count_path", "str", "", "image in which nuclei were counted"),
+    Column("mask_path", "str", "", "label image that was there already"),
+    Column("height_px", "Int64", "px", "height of the field"),
+    Column("width_px", "Int64", "px", "width of the field"),
+    Column("dtype", "str", "", "type of the measured image's pixels"),
+    Column("pixel_size_um", "float64", "um", "size of a pixel; empty where not calibrated"),
+    Column("problems", "str", "", "why the field cannot be processed"),
+)
+
+COUNTS = (
+    *KEYS,
+    Column("n_cells", "Int64", "", "cells found in the segment channel"),
+    Column("n_nuclei", "Int64", "", "nuclei found in the count channel; empty without one"),
+)
+
+FAILURES = (
+    Column("field_id", "str", "", "field that failed"),
+    Column("step", "str", "", "step at which it failed"),
+    Column("error", "str", "", "kind of error"),
+    Column("message", "str", "", "what is wrong and what to do"),
+)
+
+_CELL = (
+    *KEYS,
+    Column("label", "int64", "", "id of the cell in its label image; the name of its ROI"),
+    Column("cell_area_px2", "int64", "px2", "pixels of the cell"),
+    Column("cell_area_um2", "float64", "um2", "area of the cell; empty where not calibrated"),
+    Column("cell_x_px", "float64", "px", "centroid, from the left edge of the image"),
+    Column("cell_y_px", "float64", "px", "centroid, from the upper edge of the image"),
+    Column("touches_border", "bool", "", "the cell is cut by the edge of the image"),
+)
+
+# ImageJ's words for ImageJ's numbers, after background subtraction.
+_IMAGEJ = {
+    "Mean": ("grey level", "mean after background subtraction"),
+    "StdDev": ("grey level", "standard deviation after background subtraction"),
+    "Min": ("grey level", "minimum after background subtraction"),
+    "Max": ("grey level", "maximum after background subtraction"),
+    "IntDen": ("grey level x area", "integrated density: Mean x Area, in the image's unit of area"),
+    "RawIntDen": ("grey level", "raw integrated density: sum of the pixels after background subtraction"),
+    "raw_Mean": ("grey level", "mean before background subtraction"),
+}
+
+
+def measure_column(channel: str, measure: str) -> str:
+    """Return the name of a measured column, e.g. ``cell_EdU_Mean``."""
+    return f"cell_{channel}_{measure}"
+
+
+def cell_columns(channels: Sequence[str], headings: Sequence[str]) -> tuple[Column, ...]:
+    """Return the columns of `cells.csv`.
+
+    Parameters
+    ----------
+    channels : sequence of str
+        Measured channels.
+    headings : sequence of str
+        ImageJ's headings that were measured.
+
+    Returns
+    -------
+    tuple of Column
+
+    Examples
+    --------
+    >>> [column.name for column in cell_columns(["EdU"], ["Area", "Mean"])][-3:]
+    ['cell_EdU_Mean', 'cell_EdU_raw_Mean', 'cell_EdU_saturated_px']
+    """
+    columns = list(_CELL)
+    for channel in channels:
+        for heading, (unit, meaning) in _IMAGEJ.items():
+            if heading in headings or heading == "raw_Mean":
+                columns.append(Column(measure_column(channel, heading), "float64", unit, f"{channel}: {meaning}"))
+        columns.append(Column(measure_column(channel, "saturated_px"), "int64", "px", f"{channel}: pixels of the cell at the camera's limit"))
+    return tuple(columns)
+
+
+def replicate_columns(measured: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns of `replicates.csv` for the measured columns of `cells.csv`."""
+    columns = [
+        *KEYS[1:3],
+        Column("n_fields", "int64", "", "fields"),
+        Column("n_cells", "int64", "", "cells"),
+        Column("n_nuclei", "Int64", "", "nuclei in the count channel; empty without one"),
+    ]
+    for column in measured:
+        for statistic in ("median", "mean"):
+            columns.append(Column(f"{column.name}_{statistic}", "float64", column.unit, f"{statistic} over cells: {column.meaning}"))
+    return tuple(columns)
+
+
+def measured_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns of `cells.csv` that a statistic makes sense of: areas and intensities."""
+    skip = {"label", "cell_x_px", "cell_y_px"}
+    return tuple(c for c in columns if c.dtype in ("float64", "int64") and c.name not in skip)
+
+
+def empty_table(columns: Sequence[Column]) -> pd.DataFrame:
+    """Return a table without rows, with the declared types."""
+    import pandas as pd
+
+    return pd.DataFrame({column.name: pd.Series(dtype=column.dtype) for column in columns})
+
+
+def write_table(path: Path, table: pd.DataFrame, columns: Sequence[Column]) -> None:
+    """Write a table as CSV: the declared columns in their order, floats in full precision.
+
+    Raises
+    ------
+    TableError
+        A column is missing.
+    """
+    names = [column.name for column in columns]
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise TableError(f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Please report this.")
+    write_text(path, table[names].to_csv(index=False, lineterminator="\n"))
+
+
+def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
+    """Read a table that `write_table` wrote; every float comes back to the last bit.
+
+    Raises
+    ------
+    TableError
+        No such file, or a column is missing.
+    """
+    import pandas as pd
+
+    dtypes = {column.name: column.dtype for column in columns}
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=dtypes,  # type: ignore[arg-type]
+            keep_default_na=False,
+            na_values={name: [""] for name, dtype in dtypes.items() if dtype != "str"},
+            float_precision="round_trip",  # the default parser changes the last bits of one double in nine
+        )
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such table. Run `cellpose-fiji run` first.") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise TableError(f"{path}: not the table this program wrote ({error}). Delete it and run again.") from error
+    missing = [name for name in dtypes if name not in table.columns]
+    if missing:
+        raise TableError(f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Delete it and run again.")
+    return table[list(dtypes)]
