@@ -187,12 +187,15 @@ def _image_files(images: Path) -> list[Path]:
     if not images.is_dir():
         what = "is a file" if images.is_file() else "no such folder"
         raise InputError(f"{images}: {what} (expected a folder with images). Check the path.")
+    # Results of a run may lie among the images.
+    results = {file.parent for file in images.rglob("run.json")}
     files = [
         path
         for path in images.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(images).parts)
+        and results.isdisjoint(path.parents)
     ]
     if not files:
         raise InputError(f"{images}: no image found (expected {', '.join(SUFFIXES)} in it or in its folders). Check the path.")

@@ -215,10 +215,14 @@ class Settings:
         plain: dict[str, Any] = TypeAdapter(Settings).dump_python(self, mode="json")
         return plain
 
+    def in_groups(self, *groups: Group) -> dict[str, Any]:
+        """Return the settings of these groups, as plain data."""
+        plain = self.as_json()
+        return {name: plain[name] for name, group in _groups().items() if group in groups}
+
     def of_step(self, step: str) -> dict[str, Any]:
         """Return the settings tagged with one step: a record of that step is valid only under the same ones."""
-        plain = self.as_json()
-        return {name: plain[name] for name, group in _groups().items() if group in STEPS[step]}
+        return self.in_groups(*STEPS[step])
 
 
 def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settings:

@@ -1,0 +1,166 @@
+"""Figures: every cell, and on top of them what counts, the replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bridge.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart with any colour vision; markers, too, so that colour is never alone.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def violin_figure(
+    path: Path, cells: pd.DataFrame, column: str, label: str, conditions: Sequence[str], title: str = ""
+) -> list[Path]:
+    """Draw violin and box of all cells of each condition, with the mean of each replicate on top.
+
+    Where no replicate is known the means of the fields are drawn hollow and called technical: they are no repeats of
+    the experiment. There are no p-values: cells are not replicates.
+
+    Parameters
+    ----------
+    path : Path
+        Without suffix; PNG and SVG are written.
+    cells : DataFrame
+        One row a cell.
+    column : str
+        What is drawn.
+    label : str
+        Name and unit for the axis.
+    conditions : sequence of str
+        In their order.
+    title : str
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(max(5.0, 1.15 * len(conditions) + 2.2), 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        rng = np.random.default_rng(0)
+        replicates = sorted({r for r in cells["replicate"].unique() if r})
+        handles = {}
+        for x, condition in enumerate(conditions):
+            part = cells[cells["condition"] == condition]
+            values = part[column].to_numpy(np.float64)
+            values = values[np.isfinite(values)]
+            if values.size >= 5 and np.ptp(values) > 0:
+                # matplotlib evaluates the density between the smallest and the largest value: never below the data.
+                shape = axes.violinplot(values, [x], widths=0.85, showextrema=False)
+                for body in shape["bodies"]:  # type: ignore[attr-defined]
+                    body.set(facecolor="#BBBBBB", edgecolor="none", alpha=0.55)
+            if values.size:
+                axes.boxplot(
+                    values, positions=[x], widths=0.2, showfliers=False, manage_ticks=False,
+                    medianprops={"color": "black"}, boxprops={"linewidth": 0.9}, whiskerprops={"linewidth": 0.9},
+                )  # fmt: skip
+                drawn = values if values.size <= 2000 else rng.choice(values, 2000, replace=False)
+                axes.plot(
+                    x + rng.uniform(-0.3, 0.3, drawn.size), drawn, ".", color="#777777", markersize=1.6, alpha=0.5,
+                    rasterized=True, zorder=1,
+                )  # fmt: skip
+            by = "replicate" if (part["replicate"] != "").any() else "field_id"
+            means = part.groupby(by)[column].mean()
+            offsets = np.linspace(-0.18, 0.18, len(means)) if len(means) > 1 else [0.0]
+            for offset, (name, mean) in zip(offsets, means.items(), strict=True):
+                k = replicates.index(str(name)) if by == "replicate" and name in replicates else 0
+                colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k // len(_COLOURS) % len(_MARKERS)] if k >= len(_COLOURS) else _MARKERS[k]
+                look: dict[str, Any] = (
+                    {"markerfacecolor": colour, "markeredgecolor": "white"}
+                    if by == "replicate"
+                    else {"markerfacecolor": "none", "markeredgecolor": "black"}
+                )
+                axes.plot(x + offset, mean, marker, markersize=8, zorder=5, **look)
+                text = f"mean of replicate {_plain(str(name))}" if by == "replicate" else "mean of a field (technical, not a replicate)"
+                handles[text] = Line2D([], [], linestyle="none", marker=marker, markersize=7, **look)
+        axes.set_xticks(range(len(conditions)), [_tick(cells, condition) for condition in conditions])
+        axes.set_xlim(-0.6, len(conditions) - 0.4)
+        axes.tick_params(axis="x", labelrotation=30 if max(map(len, conditions), default=0) > 12 else 0)
+        axes.set_ylabel(_plain(label))
+        axes.set_title(_plain(title), fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        if handles:
+            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 3), frameon=False)
+        return _save(figure, path)
+
+
+def cells_against_nuclei(path: Path, counts: pd.DataFrame, conditions: Sequence[str]) -> list[Path]:
+    """Draw the number of nuclei against the number of cells of each field; on the line both agree.
+
+    Parameters
+    ----------
+    path : Path
+        Without suffix; PNG and SVG are written.
+    counts : DataFrame
+        `bridge.tables.COUNTS`.
+    conditions : sequence of str
+
+    Returns
+    -------
+    list of Path
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.2, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        known = counts[counts["n_nuclei"].notna()]
+        top = 1.05 * max([1, *known["n_cells"], *known["n_nuclei"]])
+        axes.plot([0, top], [0, top], color="#999999", linewidth=0.8, zorder=0)
+        for k, condition in enumerate(conditions):
+            part = known[known["condition"] == condition]
+            axes.plot(part["n_cells"], part["n_nuclei"], _MARKERS[k % len(_MARKERS)], color=_COLOURS[k % len(_COLOURS)], label=_plain(condition), markersize=6, alpha=0.85)
+        low = 0.0 if known.empty else 0.9 * min(known["n_cells"].min(), known["n_nuclei"].min())
+        axes.set(xlabel="cells in a field", ylabel="nuclei in the same field", xlim=(low, top), ylim=(low, top))
+        axes.set_title("Each point is a field; on the line both counts agree", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside right upper", frameon=False)
+        return _save(figure, path)
+
+
+def _tick(cells: pd.DataFrame, condition: str) -> str:
+    part = cells[cells["condition"] == condition]
+    n = part.loc[part["replicate"] != "", "replicate"].nunique()
+    repeats = f"{n} replicate{'s' if n != 1 else ''}" if n else f"{part['field_id'].nunique()} field{'s' if part['field_id'].nunique() != 1 else ''}"
+    return f"{_plain(condition)}\n{len(part)} cells\n{repeats}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # matplotlib would read a formula
+
+
+_STYLE = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cellpose-fiji-bridge",
+    "axes.linewidth": 0.8,
+}
+
+
+def _save(figure: Figure, path: Path) -> list[Path]:
+    written = []
+    metadata: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+    for suffix, dated in metadata.items():
+        file = path.with_name(path.name + suffix)
+        with whole_file(file) as part:
+            figure.savefig(part, format=suffix[1:], dpi=200, metadata=dated)
+        written.append(file)
+    return written

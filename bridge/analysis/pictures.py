@@ -1,0 +1,143 @@
+"""Outlines on the user's own cells: nobody trusts a violin without seeing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.files import whole_file
+from bridge.labels import Labels
+
+_OUTLINE = (255, 214, 0)
+_MAX_SIDE_PX = 2048
+_THUMB_PX = 320
+_MAX_THUMBS = 40
+_STRIP_PX = 22
+
+Picture = npt.NDArray[np.uint8]
+
+
+def display_range(images: Sequence[npt.NDArray[Any]]) -> tuple[float, float]:
+    """Return the grey levels shown as black and white: 0.1 and 99.9 % of the pixels of all images.
+
+    One range for all fields of a channel: a range for each field would make a dim condition look like a bright one.
+    """
+    low = min(float(np.percentile(image, 0.1)) for image in images)
+    high = max(float(np.percentile(image, 99.9)) for image in images)
+    return low, max(high, low + 1.0)
+
+
+def overlay(image: npt.NDArray[Any], labels: Labels, shown: tuple[float, float]) -> Picture:
+    """Draw the outlines of all labels onto an image.
+
+    Parameters
+    ----------
+    image : ndarray, shape (Y, X)
+    labels : ndarray of unsigned int, shape (Y, X)
+    shown : (float, float)
+        Grey levels shown as black and white.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Y, X, 3)
+
+    Examples
+    --------
+    >>> overlay(np.zeros((3, 3)), np.ones((3, 3), np.uint16), (0.0, 1.0)).shape
+    (3, 3, 3)
+    """
+    low, high = shown
+    grey = np.clip((image.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    picture[_outlines(labels)] = _OUTLINE
+    return picture
+
+
+def _outlines(labels: Labels) -> npt.NDArray[np.bool_]:
+    """Pixels of a label with a 4-neighbour outside it, or at the border of the image."""
+    framed = np.pad(labels, 1)
+    centre = framed[1:-1, 1:-1]
+    different = np.zeros(labels.shape, bool)
+    for neighbour in (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]):
+        different |= neighbour != centre
+    return different & (centre > 0)
+
+
+def write_picture(path: Path, picture: Picture, caption: str) -> None:
+    """Write a picture with a line of text below it, at most 2048 px a side.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from PIL import Image
+
+    shown = Image.fromarray(picture)
+    if max(shown.size) > _MAX_SIDE_PX:
+        shown.thumbnail((_MAX_SIDE_PX, _MAX_SIDE_PX))
+        caption += f" · shown at {shown.width / picture.shape[1]:.0%}"
+    with whole_file(path) as part:
+        _with_caption(shown, caption).save(part, format="PNG")
+
+
+def contact_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]], caption: str) -> None:
+    """Write small pictures of the fields of a condition side by side.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of (str, sequence of pictures)
+        For each field its name and its overlays.
+    caption : str
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from PIL import Image
+
+    if len(rows) > _MAX_THUMBS:
+        chosen = np.linspace(0, len(rows) - 1, _MAX_THUMBS).round().astype(int)
+        caption += f" · {_MAX_THUMBS} of {len(rows)} fields, evenly spaced"
+        rows = [rows[i] for i in chosen]
+    cards = []
+    for name, pictures in rows:
+        thumbs = [Image.fromarray(picture) for picture in pictures]
+        for thumb in thumbs:
+            thumb.thumbnail((_THUMB_PX, _THUMB_PX))
+        height = max(thumb.height for thumb in thumbs)
+        card = Image.new("RGB", (sum(thumb.width + 4 for thumb in thumbs) - 4, height), "black")
+        x = 0
+        for thumb in thumbs:
+            card.paste(thumb, (x, 0))
+            x += thumb.width + 4
+        cards.append(_with_caption(card, name))
+    columns = min(len(cards), max(1, 1600 // (cards[0].width + 8)))
+    width = max(card.width for card in cards) + 8
+    height = max(card.height for card in cards) + 8
+    sheet = Image.new("RGB", (columns * width + 8, -(-len(cards) // columns) * height + 8), "white")
+    for i, card in enumerate(cards):
+        sheet.paste(card, (8 + i % columns * width, 8 + i // columns * height))
+    with whole_file(path) as part:
+        _with_caption(sheet, caption).save(part, format="PNG")
+
+
+def _with_caption(picture: Any, caption: str) -> Any:
+    from PIL import Image, ImageDraw, ImageFont
+
+    framed = Image.new("RGB", (picture.width, picture.height + _STRIP_PX), "white")
+    framed.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(framed)
+    size = 14
+    font = ImageFont.load_default(size)
+    while size > 8 and draw.textlength(caption, font) > picture.width - 8:
+        size -= 1
+        font = ImageFont.load_default(size)
+    draw.text((4, picture.height + 2), caption, fill="black", font=font)
+    return framed

@@ -1,0 +1,798 @@
+"""The steps in order over all fields. This module alone does disk, progress, resume and failures."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bridge.analysis import (
+    cells_against_nuclei,
+    condition_table,
+    contact_sheet,
+    display_range,
+    overlay,
+    replicate_table,
+    violin_figure,
+    write_workbook,
+)
+from bridge.analysis.pictures import write_picture
+from bridge.errors import BridgeError, ImageJError, InputError, LabelError, MissingDependencyError, OutputError
+from bridge.experiment import ChannelFile, Field, Plan, make_plan, safe_name
+from bridge.files import require_writable, sha256, write_bytes, write_text
+from bridge.images import PIXELS, Calibration, Plane, read_plane, saturation_level
+from bridge.imagej.engine import Background, FijiEngine, Measured, require_rollable
+from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
+from bridge.labels import Labels, label_areas, label_ids, read_labels, touches_border, write_labels
+from bridge.records import Records, differences, locked
+from bridge.rois import labels_to_rois, verify_roiset, write_roiset
+from bridge.settings import MACHINE, MEASUREMENTS, Settings, settings_from
+from bridge.tables import (
+    COUNTS,
+    FAILURES,
+    FIELDS,
+    Column,
+    cell_columns,
+    empty_table,
+    measure_column,
+    measured_columns,
+    read_table,
+    replicate_columns,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from bridge.segmentation import ModelFile, Segmenter
+
+_log = logging.getLogger(__name__)
+
+# Raised when a step's outputs change for the same inputs and settings.
+_REVISION = {"segment": 1, "count": 1, "rois": 1, "measure": 1, "pictures": 1, "tables": 1, "figures": 1}
+_EXPERIMENT = "_experiment"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, failed, total : int
+        Fields.
+    now : str
+        What is being done.
+    """
+
+    done: int
+    failed: int
+    total: int
+    now: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that failed: a row of `failures.csv`."""
+
+    field_id: str
+    step: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run.
+
+    Attributes
+    ----------
+    out : Path
+        The results folder.
+    plan : Plan
+    done : int
+        Fields that are complete.
+    n_cells : int
+    failures : tuple of Failure
+    warnings : tuple of str
+    """
+
+    out: Path
+    plan: Plan
+    done: int
+    n_cells: int
+    failures: tuple[Failure, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some or all fields failed."""
+        return 1 if self.failures else 0
+
+
+def run(
+    images: Path | str,
+    out: Path | str,
+    settings: Settings | None = None,
+    update: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    announce: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Report:
+    """Run the whole way: images in, tables and figures out.
+
+    Parameters
+    ----------
+    images : Path or str
+        Folder of images.
+    out : Path or str
+        Results folder; a run that was stopped goes on there.
+    settings : Settings, optional
+        Or give the options by name.
+    update : bool
+        Run again what depends on settings or inputs that changed.
+    progress : callable, optional
+        Called after each field and step.
+    announce : callable, optional
+        Called with what the user should know before the work starts, e.g. which model runs.
+    **options
+        Options of `bridge.settings.Settings`, instead of `settings`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError
+        The input or a setting cannot be used; nothing was done.
+    OutputError
+        The folder holds results of other settings, is not writable, or another run writes to it.
+    MissingDependencyError
+        Java, ImageJ or weights cannot be had, or the disk is full.
+
+    Examples
+    --------
+    >>> run("no such folder", out="results")
+    Traceback (most recent call last):
+    bridge.errors.InputError: no such folder: no such folder (expected a folder with images). Check the path.
+    """
+    settings = settings or settings_from(options, "run")
+    images, out = Path(images), Path(out)
+    plan = make_plan(images, settings)
+    require_writable(out)
+    with locked(out):
+        return _Run(plan, out, settings, update, progress, announce).go()
+
+
+@dataclass
+class _Done:
+    """A field that is complete, as the tables need it."""
+
+    field: Field
+    cells: pd.DataFrame
+    n_nuclei: int | None
+
+
+@dataclass
+class _Run:
+    """State of one run: the loaded models, ImageJ, and what failed."""
+
+    plan: Plan
+    out: Path
+    settings: Settings
+    update: bool
+    progress: Callable[[Progress], None] | None
+    announce: Callable[[str], None] | None
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    done: list[_Done] = field(default_factory=list)
+    models: dict[str, ModelFile] = field(default_factory=dict)
+    segmenters: dict[str, Segmenter] = field(default_factory=dict)
+    engine: FijiEngine | None = None
+    starting: concurrent.futures.Future[None] | None = None
+    inputs: dict[Path, str] = field(default_factory=dict)
+    engine_info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.records = Records(self.out, self.update)
+        self.columns = cell_columns(self.plan.measure_channels, [h for w in self.settings.measurements for h in MEASUREMENTS[w]])
+        self.started = datetime.datetime.now(datetime.UTC)
+
+    # ------------------------------------------------------------ the whole way
+
+    def go(self) -> Report:
+        self._refuse_other_settings()
+        self._require_enough()
+        self.warnings += self.plan.warnings
+        self._write_plan()
+        self._write_run("running")
+        self._resolve_models()
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        try:
+            if self.plan.measure_channels:
+                self.engine = FijiEngine(self.settings.fiji, self.settings.java, self.settings.java_memory, self.settings.timeout)
+                if self._measuring_ahead():
+                    # ImageJ starts while the network is loaded.
+                    self.starting = pool.submit(self.engine.start)
+            for item in self.plan.fields:
+                self._one_field(item)
+            self._pictures()
+        finally:
+            pool.shutdown()
+            if self.engine is not None:
+                self.engine.close()
+        self._tell("tables and figures")
+        self._attempt(_EXPERIMENT, "tables", self._tables)
+        self._attempt(_EXPERIMENT, "figures", self._figures)
+        table = pd.DataFrame([vars(f) for f in self.failures], columns=[c.name for c in FAILURES])
+        write_table(self.out / "failures.csv", table, FAILURES)
+        self._write_run("failed" if self.failures else "done")
+        self._tell("done")
+        return Report(self.out, self.plan, len(self.done), sum(len(d.cells) for d in self.done), tuple(self.failures), tuple(dict.fromkeys(self.warnings)))
+
+    def _one_field(self, item: Field) -> None:
+        if item.problems:
+            self.failures += [Failure(item.field_id, "plan", "InputError", problem) for problem in item.problems]
+            return
+        step = "read"
+        try:
+            step = "segment"
+            self._tell(f"{item.field_id}: cells")
+            labels, mask = self._segment(item)
+            n_nuclei = None
+            if item.count is not None:
+                step = "count"
+                self._tell(f"{item.field_id}: nuclei")
+                n_nuclei = self._count(item, labels)
+            step = "rois"
+            roiset = self._rois(item, labels, mask)
+            step = "measure"
+            self._tell(f"{item.field_id}: ImageJ")
+            cells = self._measure(item, labels, mask, roiset)
+            self.done.append(_Done(item, cells, n_nuclei))
+        except MissingDependencyError:
+            raise
+        except Exception as error:
+            self._fail(item.field_id, step, error)
+
+    def _attempt(self, what: str, step: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except MissingDependencyError:
+            raise
+        except Exception as error:
+            self._fail(what, step, error)
+
+    def _fail(self, field_id: str, step: str, error: Exception) -> None:
+        text = str(error)
+        if not isinstance(error, BridgeError):
+            text = f"{field_id}: {type(error).__name__}: {error}. This is a fault of the program: please report it (--debug shows where)."
+        _log.debug("%s failed in step %s", field_id, step, exc_info=error)
+        self.failures.append(Failure(field_id, step, type(error).__name__, text))
+
+    def _tell(self, now: str) -> None:
+        if self.progress:
+            failed = len({failure.field_id for failure in self.failures})
+            self.progress(Progress(len(self.done), failed, len(self.plan.fields), now))
+
+    # ------------------------------------------------------------ before the work
+
+    def _refuse_other_settings(self) -> None:
+        try:
+            before = json.loads((self.out / "run.json").read_text("utf-8"))["settings"]
+        except FileNotFoundError:
+            return
+        except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+            before = {}
+        machine = set(self.settings.in_groups(MACHINE))
+        now = {k: v for k, v in self._recorded_settings().items() if k not in machine}
+        changed = differences({k: v for k, v in before.items() if k not in machine}, now)
+        if changed and not self.update:
+            raise OutputError(
+                f"{self.out}: holds results of other settings ({changed}). "
+                "Give --update to run again what depends on them, or name another folder with --out."
+            )
+
+    def _recorded_settings(self) -> dict[str, Any]:
+        return {"images": str(self.plan.images), **self.settings.as_json()}
+
+    def _require_enough(self) -> None:
+        if all(item.problems for item in self.plan.fields):
+            listed = "\n".join(f"  {problem}" for _, problem in self.plan.problems)
+            raise InputError(f"{self.plan.images}: not one field can be processed (got {len(self.plan.fields)}, each with a problem). See `cellpose-fiji plan`:\n{listed}")
+        if self.settings.fiji != "core" and self.settings.fiji.count(":") < 2:
+            fiji_root(Path(self.settings.fiji))
+
+    def _write_plan(self) -> None:
+        def name(path: Path | None) -> str:
+            if path is None:
+                return ""
+            return path.relative_to(self.plan.images).as_posix() if path.is_relative_to(self.plan.images) else str(path)
+
+        rows = []
+        columns: list[Column] = []
+        for column in FIELDS:
+            columns.append(column)
+            if column.name == "segment_path":
+                columns += [Column(f"measure_path_{c}", "str", "", f"measured {c} image") for c in self.plan.measure_channels]
+        for item in self.plan.fields:
+            row: dict[str, Any] = {c.name: getattr(item, c.name, "") for c in FIELDS}
+            row["segment_path"] = name(item.segment.path if item.segment else None)
+            row["count_path"] = name(item.count.path if item.count else None)
+            row["mask_path"] = name(item.mask)
+            row["problems"] = " ".join(item.problems)
+            row |= {f"measure_path_{c}": name(item.measure[c].path if c in item.measure else None) for c in self.plan.measure_channels}
+            rows.append(row)
+        write_table(self.out / "fields.csv", pd.DataFrame(rows), columns)
+
+    def _resolve_models(self) -> None:
+        wanted = []
+        if self.settings.masks is None:
+            wanted.append(("segment", self.settings.model, False))
+        if self.plan.count_channel:
+            wanted.append(("count", self.settings.count_model or self._count_default(), True))
+        if not wanted:
+            return
+        from bridge.segmentation import resolve_model
+
+        for role, name, nuclei in wanted:
+            self.models[role] = resolve_model(name, nuclei)
+            if self.announce:
+                what = self.plan.segment_channel if role == "segment" else self.plan.count_channel
+                model = self.models[role]
+                self.announce(f"{what}: Cellpose model {model.name} (SHA-256 {model.sha256[:12]}...)")
+
+    def _count_default(self) -> str | None:
+        # Where the user chose one network for everything, nuclei come from it too; Cellpose 3's own `nuclei` otherwise.
+        return self.settings.model if self.settings.model in ("demo", "cyto_0") else None
+
+    def _measuring_ahead(self) -> bool:
+        return any(self.records.facts(item.field_id, "measure") is None for item in self.plan.fields) or self.update
+
+    # ------------------------------------------------------------ the steps of one field
+
+    def _segment(self, item: Field) -> tuple[Labels, Path]:
+        path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
+        made_from: dict[str, Any] = {"revision": _REVISION["segment"], **self.settings.of_step("segment")}
+        if item.mask is not None:
+            # The given label image decides; the settings of Cellpose do not.
+            made_from = {"revision": _REVISION["segment"], "mask": self._hash(item.mask)}
+        else:
+            assert item.segment is not None
+            made_from |= {"image": self._hash(item.segment.path), "channel": item.segment.channel, **self._model_identity("segment")}
+        if self.records.current(item.field_id, "segment", made_from) is not None:
+            return read_labels(path), path
+        facts: dict[str, Any] = {}
+        plane = self._plane(item.segment, measured=False) if item.segment else None
+        if item.mask is not None:
+            labels = read_labels(item.mask)
+            if (item.height_px, item.width_px) not in ((0, 0), labels.shape):
+                raise LabelError(
+                    f"{item.mask}: not the size of its images (got {labels.shape[0]} x {labels.shape[1]}, expected "
+                    f"{item.height_px} x {item.width_px} px). Use the label image of this field."
+                )
+        else:
+            assert plane is not None
+            labels, facts = self._cellpose("segment", plane, self.settings.diameter, item.field_id)
+        if plane is not None:
+            facts["shown"] = list(display_range([plane.pixels]))
+        self.records.begin(item.field_id, "segment", made_from, [path])
+        calibration = self._calibration(plane.calibration) if plane is not None else None
+        write_labels(path, labels, calibration)
+        self.records.finish(item.field_id, "segment", made_from, [path], facts)
+        return labels, path
+
+    def _count(self, item: Field, labels: Labels) -> int:
+        assert item.count is not None
+        path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_nuclei_mask.tif"
+        made_from = {
+            "revision": _REVISION["count"],
+            **self.settings.of_step("count"),
+            "image": self._hash(item.count.path),
+            "channel": item.count.channel,
+            **self._model_identity("count"),
+        }
+        facts = self.records.current(item.field_id, "count", made_from)
+        if facts is None:
+            plane = self._plane(item.count)
+            _require_shape(item, plane, labels)
+            nuclei, facts = self._cellpose("count", plane, self.settings.count_diameter, item.field_id)
+            facts["n_nuclei"] = int(label_ids(nuclei).size)
+            self.records.begin(item.field_id, "count", made_from, [path])
+            write_labels(path, nuclei, self._calibration(plane.calibration))
+            self.records.finish(item.field_id, "count", made_from, [path], facts)
+        return int(facts["n_nuclei"])
+
+    def _cellpose(self, role: str, plane: Plane, diameter: Any, name: str) -> tuple[Labels, dict[str, Any]]:
+        from bridge.segmentation import Segmenter
+
+        if role not in self.segmenters:
+            self.segmenters[role] = Segmenter(self.models[role], self.settings.device)
+        segmenter = self.segmenters[role]
+        s = self.settings
+        found = segmenter.segment(plane.pixels, diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, name)
+        if found.cut:
+            self.warnings.append(f"{name}: {len(found.cut)} cells are cut where two tiles meet (labels {', '.join(map(str, found.cut[:5]))}); a larger --tile would hold them whole")
+        self.warnings += [f"{name}: {notice}" for notice in plane.notices]
+        return found.labels, {"diameter_px": found.diameter_px, **segmenter.info}
+
+    def _rois(self, item: Field, labels: Labels, mask: Path) -> Path:
+        path = self.out / "rois" / safe_name(item.condition) / f"{item.field_id}_RoiSet.zip"
+        made_from = {"revision": _REVISION["rois"], "mask": self._hash(mask)}
+        if self.records.current(item.field_id, "rois", made_from) is None:
+            rois = labels_to_rois(labels)
+            self.records.begin(item.field_id, "rois", made_from, [path])
+            write_roiset(path, rois)
+            try:
+                n = verify_roiset(path, labels)
+            except BridgeError:
+                path.unlink()
+                raise
+            self.records.finish(item.field_id, "rois", made_from, [path], {"rois": n, "labels": int(label_ids(labels).size), "different_px": 0})
+        return path
+
+    def _measure(self, item: Field, labels: Labels, mask: Path, roiset: Path) -> pd.DataFrame:
+        folder = self.out / "measurements" / safe_name(item.condition)
+        results = {c: folder / f"{item.field_id}_{safe_name(c)}_Results.csv" for c in item.measure}
+        subtracted = {c: folder / f"{item.field_id}_{safe_name(c)}_subtracted.tif" for c in item.measure} if self.settings.save_subtracted else {}
+        cells_path = self.records.folder(item.field_id) / "cells.csv"
+        made_from = {
+            "revision": _REVISION["measure"],
+            **self.settings.of_step("measure"),
+            "engine_identity": self._engine_identity(),
+            "mask": self._hash(mask),
+            "roiset": self._hash(roiset),
+            "images": {c: self._hash(f.path) for c, f in item.measure.items()},
+            "channels": {c: f.channel for c, f in item.measure.items()},
+            "fields": [item.field_id, item.condition, item.replicate, item.sample],
+        }
+        if not item.measure and item.segment is not None:
+            made_from["images"] = {"segment": self._hash(item.segment.path)}
+        facts = self.records.current(item.field_id, "measure", made_from)
+        if facts is None:
+            measured: dict[str, tuple[Plane, Measured]] = {}
+            for channel, file in item.measure.items():
+                plane = self._plane(file)
+                _require_shape(item, plane, labels)
+                found = self._imagej(plane, roiset.read_bytes())
+                _require_same_pixels(item.field_id, channel, found, labels)
+                measured[channel] = (plane, found)
+            calibration = next((p.calibration for p, _ in measured.values() if p.calibration.pixel_size_um), PIXELS)
+            if calibration is PIXELS and item.segment is not None:
+                calibration = self._plane(item.segment, measured=False).calibration
+            cells = _cell_table(item, labels, measured, self._calibration(calibration), self.columns)
+            facts = self._measure_facts(item, labels, measured)
+            outputs = [*results.values(), *subtracted.values(), cells_path]
+            self.records.begin(item.field_id, "measure", made_from, outputs)
+            for channel, (plane, found) in measured.items():
+                write_bytes(results[channel], found.results_csv)
+                if found.pixels is not None:
+                    _write_subtracted(subtracted[channel], found.pixels, self._calibration(plane.calibration))
+            write_table(cells_path, cells, self.columns)
+            self.records.finish(item.field_id, "measure", made_from, outputs, facts)
+        self.warnings += facts["warnings"]
+        self.engine_info = facts.get("imagej") or self.engine_info
+        return read_table(cells_path, self.columns)
+
+    def _imagej(self, plane: Plane, roiset: bytes) -> Measured:
+        assert self.engine is not None
+        if self.starting is not None:
+            starting, self.starting = self.starting, None
+            starting.result()
+        s = self.settings
+        background = None
+        if s.rolling_ball is not None:
+            background = Background(float(s.rolling_ball), s.light_background, s.sliding_paraboloid, s.disable_smoothing, s.create_background)
+        return self.engine.measure(
+            plane.pixels, roiset, plane.title, background, self._calibration(plane.calibration), s.measurements, s.decimals, s.save_subtracted
+        )  # fmt: skip
+
+    def _measure_facts(self, item: Field, labels: Labels, measured: dict[str, tuple[Plane, Measured]]) -> dict[str, Any]:
+        facts: dict[str, Any] = {"warnings": [], "shown": {}, "imagej": self.engine.info if self.engine else {}}
+        radius = self.settings.rolling_ball
+        if measured and radius is not None:
+            extent = _extent_95(labels)
+            if extent > float(radius):
+                facts["warnings"].append(
+                    f"{item.field_id}: the rolling ball (radius {float(radius):g} px) is smaller than the largest cells (95th percentile of "
+                    f"their extent: {extent:.0f} px); ImageJ advises a radius at least as large as the largest object"
+                )
+        for channel, (plane, _) in measured.items():
+            facts["shown"][channel] = list(display_range([plane.pixels]))
+            facts["warnings"] += [f"{item.field_id}: {channel}: {notice}" for notice in plane.notices]
+            level = saturation_level(plane.pixels)
+            if level is not None:
+                share = np.count_nonzero((plane.pixels == level) & (labels > 0)) / max(1, np.count_nonzero(labels))
+                if share >= 0.001:
+                    facts["warnings"].append(f"{item.field_id}: {channel}: {share:.1%} of the cells' pixels are saturated (grey level {level:g}); their means are too low")
+        return facts
+
+    # ------------------------------------------------------------ after the fields
+
+    def _pictures(self) -> None:
+        ranges = self._display_ranges()
+        for condition in self.plan.conditions:
+            rows = []
+            for item in [d.field for d in self.done if d.field.condition == condition]:
+                self._tell(f"{item.field_id}: pictures")
+                try:
+                    rows.append((item.field_id, self._field_pictures(item, ranges)))
+                except MissingDependencyError:
+                    raise
+                except Exception as error:
+                    self._fail(item.field_id, "pictures", error)
+            rows = [row for row in rows if row[1]]
+            if rows:
+                self._attempt(_EXPERIMENT, "pictures", lambda condition=condition, rows=rows: self._contact_sheet(condition, rows))  # type: ignore[misc]
+
+    def _display_ranges(self) -> dict[str, tuple[float, float]]:
+        """One grey scale for all fields of a channel."""
+        ranges: dict[str, tuple[float, float]] = {}
+        for done in self.done:
+            shown = dict((self.records.facts(done.field.field_id, "measure") or {}).get("shown", {}))
+            segment = (self.records.facts(done.field.field_id, "segment") or {}).get("shown")
+            if segment:
+                shown["segment"] = segment
+            for channel, (low, high) in shown.items():
+                before = ranges.get(channel, (low, high))
+                ranges[channel] = (min(before[0], low), max(before[1], high))
+        return ranges
+
+    def _field_pictures(self, item: Field, ranges: dict[str, tuple[float, float]]) -> list[Path]:
+        folder = self.out / "overlays" / safe_name(item.condition)
+        mask = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
+        sources: dict[str, tuple[ChannelFile, str]] = {}
+        if item.segment is not None and "segment" in ranges:
+            sources["segment"] = (item.segment, self.plan.segment_channel or "segment")
+        sources |= {c: (f, c) for c, f in item.measure.items()}
+        paths = {key: folder / f"{item.field_id}_{safe_name(name)}.png" for key, (_, name) in sources.items()}
+        made_from = {
+            "revision": _REVISION["pictures"],
+            "mask": self._hash(mask),
+            "images": {key: self._hash(file.path) for key, (file, _) in sources.items()},
+            "shown": {key: list(ranges[key]) for key in sources},
+        }
+        outputs = list(paths.values())
+        # Pictures follow from the rest: a new field may widen the common grey scale, so they are redrawn unasked.
+        if Records(self.out, update=True).current(item.field_id, "pictures", made_from) is None:
+            self.records.begin(item.field_id, "pictures", made_from, outputs)
+            labels = read_labels(mask)
+            n = int(label_ids(labels).size)
+            for key, (file, name) in sources.items():
+                low, high = ranges[key]
+                picture = overlay(self._plane(file, measured=key != "segment").pixels, labels, (low, high))
+                write_picture(paths[key], picture, f"{item.field_id} · {name}, grey levels {low:g} to {high:g} · {n} cells")
+            self.records.finish(item.field_id, "pictures", made_from, outputs, {})
+        return outputs
+
+    def _contact_sheet(self, condition: str, rows: list[tuple[str, list[Path]]]) -> None:
+        path = self.out / "overlays" / f"{safe_name(condition)}.png"
+        made_from = {"revision": _REVISION["pictures"], "pictures": {p.name: self._hash(p) for _, paths in rows for p in paths}}
+        step = f"contact_sheet_{safe_name(condition)}"
+        if Records(self.out, update=True).current(_EXPERIMENT, step, made_from) is not None:
+            return
+        from PIL import Image
+
+        channels = [c for c in (self.plan.segment_channel, *self.plan.measure_channels) if c]
+        self.records.begin(_EXPERIMENT, step, made_from, [path])
+        pictures = []
+        for name, paths in rows:
+            opened = []
+            for file in paths:
+                with Image.open(file) as picture:
+                    opened.append(np.asarray(picture.convert("RGB"))[:-22])  # without its caption
+            pictures.append((name, opened))
+        contact_sheet(path, pictures, f"{condition} · {' and '.join(channels)} · one grey scale for all fields of a channel")
+        self.records.finish(_EXPERIMENT, step, made_from, [path], {})
+
+    def _collected(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        cells = [d.cells for d in self.done if len(d.cells)]
+        table = pd.concat(cells, ignore_index=True) if cells else empty_table(self.columns)
+        rows = [
+            {**{k: getattr(d.field, k) for k in ("field_id", "condition", "replicate", "sample")}, "n_cells": len(d.cells), "n_nuclei": d.n_nuclei}
+            for d in self.done
+        ]
+        counts = pd.DataFrame(rows, columns=[c.name for c in COUNTS]).astype({c.name: c.dtype for c in COUNTS})
+        return table, counts
+
+    def _tables(self) -> None:
+        cells, counts = self._collected()
+        made_from = {"revision": _REVISION["tables"], **self._tables_from()}
+        conditions = self.plan.conditions
+        out = self.out
+        csvs = {name: out / "conditions" / f"{safe_name(name)}.csv" for name in conditions}
+        books = {name: out / "conditions" / f"{safe_name(name)}.xlsx" for name in conditions}
+        outputs = [out / "cells.csv", out / "counts.csv", out / "replicates.csv", out / "conditions" / "all_conditions.xlsx", *csvs.values(), *books.values()]
+        # Tables follow from the fields: more fields make new ones, unasked.
+        if Records(self.out, update=True).current(_EXPERIMENT, "tables", made_from) is not None:
+            return
+        self.records.begin(_EXPERIMENT, "tables", made_from, outputs)
+        replicates = replicate_table(cells, counts, self.columns, conditions)
+        summary = condition_table(cells, counts, self.columns, conditions)
+        measured = measured_columns(self.columns)
+        declared = (*self.columns, *COUNTS, *replicate_columns(measured), Column("n_replicates", "int64", "", "replicates; 0 where none is known"))
+        write_table(out / "cells.csv", cells, self.columns)
+        write_table(out / "counts.csv", counts, COUNTS)
+        write_table(out / "replicates.csv", replicates, replicate_columns(measured))
+        parts = {name: cells[cells["condition"] == name] for name in conditions}
+        for name in conditions:
+            write_table(csvs[name], parts[name], self.columns)
+            write_workbook(books[name], {name: parts[name]}, declared)
+        sheets = {"summary": summary, "replicates": replicates, "counts": counts}
+        named = write_workbook(out / "conditions" / "all_conditions.xlsx", {**sheets, **{self._title(n, sheets): parts[n] for n in conditions}}, declared)
+        if len(named) > len(sheets) + len(conditions):
+            self.warnings.append(f"all_conditions.xlsx: a condition has more cells than Excel's {1_048_576} rows and is split over several sheets")
+        self.records.finish(_EXPERIMENT, "tables", made_from, outputs, {})
+
+    @staticmethod
+    def _title(condition: str, taken: dict[str, Any]) -> str:
+        return f"{condition} (cells)" if condition in taken else condition
+
+    def _tables_from(self) -> dict[str, Any]:
+        return {
+            "conditions": list(self.plan.conditions),
+            "cells": {d.field.field_id: self._hash(self.records.folder(d.field.field_id) / "cells.csv") for d in self.done},
+            "nuclei": {d.field.field_id: d.n_nuclei for d in self.done},
+        }
+
+    def _figures(self) -> None:
+        cells, counts = self._collected()
+        folder = self.out / "figures"
+        drawn: list[tuple[Path, str, str, str]] = []
+        radius = self.settings.rolling_ball
+        how = "no background subtraction" if radius is None else f"rolling ball {float(radius):g} px"
+        for channel in self.plan.measure_channels:
+            for measure, words, unit in (("Mean", "mean", "grey level"), ("IntDen", "integrated density", "grey level × area")):
+                if any(c.name == measure_column(channel, measure) for c in self.columns):
+                    drawn.append((folder / f"{safe_name(channel)}_{measure}", measure_column(channel, measure), f"{channel} {words} per cell ({unit}, {how})", f"{channel} {words}"))
+        if not self.plan.measure_channels:
+            drawn.append((folder / "cell_area", "cell_area_px2", "cell area (px²)", "cell area"))
+        outputs = [path.with_name(path.name + suffix) for path, *_ in drawn for suffix in (".png", ".svg")]
+        counted = folder / "cells_and_nuclei"
+        if self.plan.count_channel:
+            outputs += [counted.with_name(counted.name + suffix) for suffix in (".png", ".svg")]
+        made_from = {"revision": _REVISION["figures"], "how": how, **self._tables_from()}
+        if Records(self.out, update=True).current(_EXPERIMENT, "figures", made_from) is not None:
+            return
+        self.records.begin(_EXPERIMENT, "figures", made_from, outputs)
+        for path, column, label, title in drawn:
+            violin_figure(path, cells, column, label, self.plan.conditions, title)
+        if self.plan.count_channel:
+            cells_against_nuclei(counted, counts, self.plan.conditions)
+        self.records.finish(_EXPERIMENT, "figures", made_from, outputs, {})
+
+    def _write_run(self, state: str) -> None:
+        rois = {item.field_id: facts for item in self.plan.fields if (facts := self.records.facts(item.field_id, "rois"))}
+        now = datetime.datetime.now(datetime.UTC)
+        content = {
+            "program": {"name": "cellpose-fiji-bridge", "version": version("cellpose-fiji-bridge")},
+            "state": state,
+            "started": self.started.isoformat(timespec="seconds"),
+            "ended": None if state == "running" else now.isoformat(timespec="seconds"),
+            "settings": self._recorded_settings(),
+            "conditions": list(self.plan.conditions),
+            "channels": {"segment": self.plan.segment_channel, "measure": list(self.plan.measure_channels), "count": self.plan.count_channel},
+            "fields": {"planned": len(self.plan.fields), "done": len(self.done), "failed": len({f.field_id for f in self.failures} - {_EXPERIMENT})},
+            "cells": sum(len(d.cells) for d in self.done),
+            "rois": {name: sum(facts[name] for facts in rois.values()) for name in ("rois", "labels", "different_px")},
+            "models": {role: {"name": m.name, "sha256": m.sha256} for role, m in self.models.items()},
+            "segmentation": {role: segmenter.info for role, segmenter in self.segmenters.items()},
+            "imagej": self.engine_info,
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "versions": {name: version(name) for name in ("numpy", "pandas", "roifile", "tifffile", "cellpose", "torch", "jpype1", "scyjava", "pyimagej")},
+            "warnings": list(dict.fromkeys(self.warnings)),
+            "inputs": {str(path): digest for path, digest in self.inputs.items() if not path.is_relative_to(self.out)},
+        }
+        write_text(self.out / "run.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    # ------------------------------------------------------------ small things
+
+    def _hash(self, path: Path) -> str:
+        if path.is_relative_to(self.out):
+            return sha256(path)
+        if path not in self.inputs:
+            try:
+                self.inputs[path] = sha256(path)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror}). Check the disk or the network drive.") from error
+        return self.inputs[path]
+
+    def _plane(self, file: ChannelFile | None, measured: bool = True) -> Plane:
+        assert file is not None
+        return read_plane(file.path, file.channel, self.settings.rgb_channel, measured)
+
+    def _calibration(self, found: Calibration) -> Calibration:
+        size = self.settings.pixel_size
+        return found if size is None else Calibration(size, size, "micron")
+
+    def _model_identity(self, role: str) -> dict[str, str]:
+        return {"model_sha256": self.models[role].sha256, "cellpose": version("cellpose")}
+
+    def _engine_identity(self) -> str:
+        source = self.settings.fiji
+        if not self.plan.measure_channels:
+            return "none"
+        if source == "core":
+            return f"ImageJ {IMAGEJ_VERSION}"
+        if source.count(":") >= 2 and not Path(source).exists():
+            return source
+        return ", ".join(f"{jar.name} {sha256(jar)[:12]}" for jar in sorted(fiji_root(Path(source)).glob("jars/ij-1.*.jar")))
+
+
+def _require_shape(item: Field, plane: Plane, labels: Labels) -> None:
+    if plane.pixels.shape != labels.shape:
+        raise LabelError(
+            f"{item.field_id}: {plane.title} is not the size of the label image (got {plane.pixels.shape[0]} x {plane.pixels.shape[1]}, "
+            f"expected {labels.shape[0]} x {labels.shape[1]} px). Use images of one size."
+        )
+
+
+def _require_same_pixels(field_id: str, channel: str, found: Measured, labels: Labels) -> None:
+    """ImageJ's own decoder must select exactly the label's pixels."""
+    ids = label_ids(labels)
+    areas = label_areas(labels)[ids]
+    names = tuple(f"{label:05d}" for label in ids)
+    if found.names != names or not np.array_equal(found.area_px, areas):
+        wrong = next((i for i, (a, b) in enumerate(zip(found.area_px, areas, strict=False)) if a != b), 0)
+        got = found.area_px[wrong] if wrong < found.area_px.size else "nothing"
+        expected = areas[wrong] if wrong < areas.size else "nothing"
+        raise ImageJError(f"{field_id}: {channel}: ImageJ selects other pixels than the label image has (got {got}, expected {expected} px in label {names[wrong] if names else '-'}). Please report this with the ROI set.")
+
+
+def _cell_table(
+    item: Field, labels: Labels, measured: dict[str, tuple[Plane, Measured]], calibration: Calibration, columns: Sequence[Column]
+) -> pd.DataFrame:
+    ids = label_ids(labels)
+    flat = labels.ravel()
+    areas = label_areas(labels)
+    rows, cols = (np.indices(labels.shape, np.int32) if ids.size else np.zeros((2, *labels.shape), np.int32)).reshape(2, -1)
+    size_um2 = calibration.pixel_area_um2
+    table: dict[str, Any] = {
+        **{name: np.full(ids.size, getattr(item, name), object) for name in ("field_id", "condition", "replicate", "sample")},
+        "label": ids,
+        "cell_area_px2": areas[ids],
+        "cell_area_um2": areas[ids] * size_um2 if size_um2 else np.full(ids.size, np.nan),
+        "cell_x_px": np.bincount(flat, cols)[ids] / areas[ids] + 0.5 if ids.size else np.empty(0),
+        "cell_y_px": np.bincount(flat, rows)[ids] / areas[ids] + 0.5 if ids.size else np.empty(0),
+        "touches_border": touches_border(labels)[ids],
+    }
+    for channel, (plane, found) in measured.items():
+        for heading, values in found.columns.items():
+            table[measure_column(channel, heading)] = values
+        table[measure_column(channel, "raw_Mean")] = found.raw_mean
+        level = saturation_level(plane.pixels)
+        full = np.zeros(areas.size, np.int64) if level is None else np.bincount(flat[(plane.pixels == level).ravel()], minlength=areas.size)
+        table[measure_column(channel, "saturated_px")] = full[ids]
+    if not ids.size:
+        return empty_table(columns)
+    return pd.DataFrame({c.name: table[c.name] for c in columns}).astype({c.name: c.dtype for c in columns})
+
+
+def _extent_95(labels: Labels) -> float:
+    """95th percentile of the longer sides (px) of the cells' bounding boxes."""
+    from scipy import ndimage
+
+    sides = [max(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in ndimage.find_objects(labels.astype(np.int32)) if box]
+    return float(np.percentile(sides, 95)) if sides else 0.0
+
+
+def _write_subtracted(path: Path, pixels: np.ndarray[Any, Any], calibration: Calibration) -> None:
+    import tifffile
+
+    from bridge.files import whole_file
+
+    unit = calibration.unit if calibration.unit != "pixel" else None
+    how: dict[str, Any] = {"resolution": (1 / calibration.width, 1 / calibration.height)} if unit else {}
+    with whole_file(path) as part:
+        tifffile.imwrite(part, pixels, imagej=True, metadata={"axes": "YX", **({"unit": unit} if unit else {})}, **how)
