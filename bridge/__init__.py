@@ -1,0 +1,53 @@
+"""Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
+
+The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `measure`,
+`summarize`, `plot`; `bridge.demo.run_demo` and `bridge.doctor.checkup` are the other two.
+
+Examples
+--------
+>>> import bridge
+>>> plan = bridge.plan("images")                                               # doctest: +SKIP
+>>> report = bridge.run("images", out="results", model="cyto_0", diameter=50)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.errors import BridgeError
+    from bridge.experiment import Plan
+    from bridge.settings import Settings
+    from bridge.steps import measure, plan, plot, segment, summarize, trace
+    from bridge.workflow import Report, run
+
+# The public names and where they live: nothing is imported before it is used.
+_HOMES = {
+    "BridgeError": "bridge.errors",
+    "Plan": "bridge.experiment",
+    "Report": "bridge.workflow",
+    "Settings": "bridge.settings",
+    "measure": "bridge.steps",
+    "plan": "bridge.steps",
+    "plot": "bridge.steps",
+    "run": "bridge.workflow",
+    "segment": "bridge.steps",
+    "summarize": "bridge.steps",
+    "trace": "bridge.steps",
+}
+__all__ = [
+    "BridgeError", "Plan", "Report", "Settings", "measure", "plan", "plot", "run", "segment", "summarize", "trace",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("demo", "doctor", "evaluation", "imagej", "rois", "segmentation"):
+        return importlib.import_module(f"bridge.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bridge' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

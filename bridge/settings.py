@@ -79,6 +79,7 @@ class Settings:
             PLAN,
             "Channel or channels that are measured; 'none' for none. Default: EdU or BrdU.",
             negative=(),
+            show_default=False,
             consume_multiple=True,
         ),
     ] = ()
@@ -136,8 +137,9 @@ class Settings:
         tuple[str, ...],
         _option(
             MEASURE,
-            f"What ImageJ measures, in its own words: {', '.join(MEASUREMENTS)}.",
+            f"What ImageJ measures, in its own words: {', '.join(MEASUREMENTS)}. Default: all.",
             negative=(),
+            show_default=False,
             consume_multiple=True,
         ),
     ] = tuple(MEASUREMENTS)

@@ -32,7 +32,7 @@ from bridge.errors import BridgeError, ImageJError, InputError, LabelError, Miss
 from bridge.experiment import ChannelFile, Field, Plan, make_plan, safe_name
 from bridge.files import require_writable, sha256, write_bytes, write_text
 from bridge.images import PIXELS, Calibration, Plane, read_plane, saturation_level
-from bridge.imagej.engine import Background, FijiEngine, Measured, require_rollable
+from bridge.imagej import Background, FijiEngine, Measured
 from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
 from bridge.labels import Labels, label_areas, label_ids, read_labels, touches_border, write_labels
 from bridge.records import Records, differences, locked
@@ -60,6 +60,7 @@ _log = logging.getLogger(__name__)
 # Raised when a step's outputs change for the same inputs and settings.
 _REVISION = {"segment": 1, "count": 1, "rois": 1, "measure": 1, "pictures": 1, "tables": 1, "figures": 1}
 _EXPERIMENT = "_experiment"
+_SATURATED_SHARE = 0.001  # of a field's cell pixels, from which on it is said
 
 
 @dataclass(frozen=True)
@@ -231,9 +232,10 @@ class _Run:
             pool.shutdown()
             if self.engine is not None:
                 self.engine.close()
+        self._warn()
         self._tell("tables and figures")
-        self._attempt(_EXPERIMENT, "tables", self._tables)
-        self._attempt(_EXPERIMENT, "figures", self._figures)
+        self._attempt(_EXPERIMENT, "tables", self.make_tables)
+        self._attempt(_EXPERIMENT, "figures", self.make_figures)
         table = pd.DataFrame([vars(f) for f in self.failures], columns=[c.name for c in FAILURES])
         write_table(self.out / "failures.csv", table, FAILURES)
         self._write_run("failed" if self.failures else "done")
@@ -265,7 +267,7 @@ class _Run:
         except Exception as error:
             self._fail(item.field_id, step, error)
 
-    def _attempt(self, what: str, step: str, work: Callable[[], None]) -> None:
+    def _attempt(self, what: str, step: str, work: Callable[[], object]) -> None:
         try:
             work()
         except MissingDependencyError:
@@ -387,7 +389,7 @@ class _Run:
         if plane is not None:
             facts["shown"] = list(display_range([plane.pixels]))
         self.records.begin(item.field_id, "segment", made_from, [path])
-        calibration = self._calibration(plane.calibration) if plane is not None else None
+        calibration = calibration_of(self.settings, plane.calibration) if plane is not None else None
         write_labels(path, labels, calibration)
         self.records.finish(item.field_id, "segment", made_from, [path], facts)
         return labels, path
@@ -409,7 +411,7 @@ class _Run:
             nuclei, facts = self._cellpose("count", plane, self.settings.count_diameter, item.field_id)
             facts["n_nuclei"] = int(label_ids(nuclei).size)
             self.records.begin(item.field_id, "count", made_from, [path])
-            write_labels(path, nuclei, self._calibration(plane.calibration))
+            write_labels(path, nuclei, calibration_of(self.settings, plane.calibration))
             self.records.finish(item.field_id, "count", made_from, [path], facts)
         return int(facts["n_nuclei"])
 
@@ -470,17 +472,16 @@ class _Run:
             calibration = next((p.calibration for p, _ in measured.values() if p.calibration.pixel_size_um), PIXELS)
             if calibration is PIXELS and item.segment is not None:
                 calibration = self._plane(item.segment, measured=False).calibration
-            cells = _cell_table(item, labels, measured, self._calibration(calibration), self.columns)
-            facts = self._measure_facts(item, labels, measured)
+            cells = _cell_table(item, labels, measured, calibration_of(self.settings, calibration), self.columns)
+            facts = self._measure_facts(labels, measured)
             outputs = [*results.values(), *subtracted.values(), cells_path]
             self.records.begin(item.field_id, "measure", made_from, outputs)
             for channel, (plane, found) in measured.items():
                 write_bytes(results[channel], found.results_csv)
                 if found.pixels is not None:
-                    _write_subtracted(subtracted[channel], found.pixels, self._calibration(plane.calibration))
+                    _write_subtracted(subtracted[channel], found.pixels, calibration_of(self.settings, plane.calibration))
             write_table(cells_path, cells, self.columns)
             self.records.finish(item.field_id, "measure", made_from, outputs, facts)
-        self.warnings += facts["warnings"]
         self.engine_info = facts.get("imagej") or self.engine_info
         return read_table(cells_path, self.columns)
 
@@ -490,32 +491,42 @@ class _Run:
             starting, self.starting = self.starting, None
             starting.result()
         s = self.settings
-        background = None
-        if s.rolling_ball is not None:
-            background = Background(float(s.rolling_ball), s.light_background, s.sliding_paraboloid, s.disable_smoothing, s.create_background)
         return self.engine.measure(
-            plane.pixels, roiset, plane.title, background, self._calibration(plane.calibration), s.measurements, s.decimals, s.save_subtracted
+            plane.pixels, roiset, plane.title, background_of(s), calibration_of(s, plane.calibration), s.measurements, s.decimals, s.save_subtracted
         )  # fmt: skip
 
-    def _measure_facts(self, item: Field, labels: Labels, measured: dict[str, tuple[Plane, Measured]]) -> dict[str, Any]:
-        facts: dict[str, Any] = {"warnings": [], "shown": {}, "imagej": self.engine.info if self.engine else {}}
-        radius = self.settings.rolling_ball
-        if measured and radius is not None:
-            extent = _extent_95(labels)
-            if extent > float(radius):
-                facts["warnings"].append(
-                    f"{item.field_id}: the rolling ball (radius {float(radius):g} px) is smaller than the largest cells (95th percentile of "
-                    f"their extent: {extent:.0f} px); ImageJ advises a radius at least as large as the largest object"
-                )
+    def _measure_facts(self, labels: Labels, measured: dict[str, tuple[Plane, Measured]]) -> dict[str, Any]:
+        facts: dict[str, Any] = {"extent_95_px": _extent_95(labels), "shown": {}, "saturated": {}, "notices": [], "imagej": self.engine.info if self.engine else {}}
         for channel, (plane, _) in measured.items():
             facts["shown"][channel] = list(display_range([plane.pixels]))
-            facts["warnings"] += [f"{item.field_id}: {channel}: {notice}" for notice in plane.notices]
+            facts["notices"] += [f"{channel}: {notice}" for notice in plane.notices]
             level = saturation_level(plane.pixels)
             if level is not None:
-                share = np.count_nonzero((plane.pixels == level) & (labels > 0)) / max(1, np.count_nonzero(labels))
-                if share >= 0.001:
-                    facts["warnings"].append(f"{item.field_id}: {channel}: {share:.1%} of the cells' pixels are saturated (grey level {level:g}); their means are too low")
+                full = np.count_nonzero((plane.pixels == level) & (labels > 0))
+                facts["saturated"][channel] = [level, full / max(1, np.count_nonzero(labels))]
         return facts
+
+    def _warn(self) -> None:
+        """Say once for all fields what the user should know about the numbers."""
+        facts = {d.field.field_id: self.records.facts(d.field.field_id, "measure") or {} for d in self.done}
+        radius = self.settings.rolling_ball
+        if radius is not None and self.plan.measure_channels:
+            large = {name: f["extent_95_px"] for name, f in facts.items() if f["extent_95_px"] > float(radius)}
+            if large:
+                name = max(large, key=lambda key: large[key])
+                self.warnings.append(
+                    f"{len(large)} of {len(facts)} fields: the rolling ball (radius {float(radius):g} px) is smaller than the largest cells "
+                    f"(95th percentile of their extent: {large[name]:.0f} px in {name}); ImageJ advises a radius at least as large"
+                )
+        for channel in self.plan.measure_channels:
+            full = {name: f["saturated"][channel] for name, f in facts.items() if f["saturated"].get(channel, [0, 0])[1] >= _SATURATED_SHARE}
+            if full:
+                name = max(full, key=lambda key: full[key][1])
+                self.warnings.append(
+                    f"{len(full)} of {len(facts)} fields: {channel} is saturated in the cells ({full[name][1]:.1%} of their pixels at grey level "
+                    f"{full[name][0]:g} in {name}); their means are too low"
+                )
+        self.warnings += [f"{name}: {notice}" for name, f in facts.items() for notice in f["notices"]]
 
     # ------------------------------------------------------------ after the fields
 
@@ -605,7 +616,8 @@ class _Run:
         counts = pd.DataFrame(rows, columns=[c.name for c in COUNTS]).astype({c.name: c.dtype for c in COUNTS})
         return table, counts
 
-    def _tables(self) -> None:
+    def make_tables(self) -> pd.DataFrame:
+        """Write the tables and workbooks where they are not current; return all cells."""
         cells, counts = self._collected()
         made_from = {"revision": _REVISION["tables"], **self._tables_from()}
         conditions = self.plan.conditions
@@ -615,7 +627,7 @@ class _Run:
         outputs = [out / "cells.csv", out / "counts.csv", out / "replicates.csv", out / "conditions" / "all_conditions.xlsx", *csvs.values(), *books.values()]
         # Tables follow from the fields: more fields make new ones, unasked.
         if Records(self.out, update=True).current(_EXPERIMENT, "tables", made_from) is not None:
-            return
+            return cells
         self.records.begin(_EXPERIMENT, "tables", made_from, outputs)
         replicates = replicate_table(cells, counts, self.columns, conditions)
         summary = condition_table(cells, counts, self.columns, conditions)
@@ -633,6 +645,7 @@ class _Run:
         if len(named) > len(sheets) + len(conditions):
             self.warnings.append(f"all_conditions.xlsx: a condition has more cells than Excel's {1_048_576} rows and is split over several sheets")
         self.records.finish(_EXPERIMENT, "tables", made_from, outputs, {})
+        return cells
 
     @staticmethod
     def _title(condition: str, taken: dict[str, Any]) -> str:
@@ -645,7 +658,8 @@ class _Run:
             "nuclei": {d.field.field_id: d.n_nuclei for d in self.done},
         }
 
-    def _figures(self) -> None:
+    def make_figures(self) -> list[Path]:
+        """Draw the figures where they are not current; return their files."""
         cells, counts = self._collected()
         folder = self.out / "figures"
         drawn: list[tuple[Path, str, str, str]] = []
@@ -663,13 +677,14 @@ class _Run:
             outputs += [counted.with_name(counted.name + suffix) for suffix in (".png", ".svg")]
         made_from = {"revision": _REVISION["figures"], "how": how, **self._tables_from()}
         if Records(self.out, update=True).current(_EXPERIMENT, "figures", made_from) is not None:
-            return
+            return outputs
         self.records.begin(_EXPERIMENT, "figures", made_from, outputs)
         for path, column, label, title in drawn:
             violin_figure(path, cells, column, label, self.plan.conditions, title)
         if self.plan.count_channel:
             cells_against_nuclei(counted, counts, self.plan.conditions)
         self.records.finish(_EXPERIMENT, "figures", made_from, outputs, {})
+        return outputs
 
     def _write_run(self, state: str) -> None:
         rois = {item.field_id: facts for item in self.plan.fields if (facts := self.records.facts(item.field_id, "rois"))}
@@ -712,10 +727,6 @@ class _Run:
         assert file is not None
         return read_plane(file.path, file.channel, self.settings.rgb_channel, measured)
 
-    def _calibration(self, found: Calibration) -> Calibration:
-        size = self.settings.pixel_size
-        return found if size is None else Calibration(size, size, "micron")
-
     def _model_identity(self, role: str) -> dict[str, str]:
         return {"model_sha256": self.models[role].sha256, "cellpose": version("cellpose")}
 
@@ -728,6 +739,49 @@ class _Run:
         if source.count(":") >= 2 and not Path(source).exists():
             return source
         return ", ".join(f"{jar.name} {sha256(jar)[:12]}" for jar in sorted(fiji_root(Path(source)).glob("jars/ij-1.*.jar")))
+
+
+def background_of(settings: Settings) -> Background | None:
+    """Return the background subtraction that the settings ask for."""
+    if settings.rolling_ball is None:
+        return None
+    return Background(
+        float(settings.rolling_ball), settings.light_background, settings.sliding_paraboloid, settings.disable_smoothing,
+        settings.create_background,
+    )  # fmt: skip
+
+
+def calibration_of(settings: Settings, found: Calibration) -> Calibration:
+    """Return a file's calibration, or the one the settings put in its place."""
+    return found if settings.pixel_size is None else Calibration(settings.pixel_size, settings.pixel_size, "micron")
+
+
+def reopen(results: Path) -> _Run:
+    """Open a run's folder without its images: what is finished can be summarised and drawn again.
+
+    Raises
+    ------
+    InputError
+        It is not the folder of a run.
+    """
+    try:
+        content = json.loads((results / "run.json").read_text("utf-8"))
+        values = dict(content["settings"])
+        images = Path(values.pop("images"))
+        channels, conditions = content["channels"], tuple(content["conditions"])
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise InputError(f"{results}: not the folder of a run (no run.json that can be read). Name the folder given with --out.") from error
+    keys = ("field_id", "condition", "replicate", "sample")
+    rows = read_table(results / "fields.csv", [c for c in FIELDS if c.name in keys])
+    fields = tuple(Field(*values) for values in rows[list(keys)].itertuples(index=False, name=None))
+    plan = Plan(images, fields, conditions, channels["segment"], tuple(channels["measure"]), channels["count"])
+    opened = _Run(plan, results, settings_from(values, str(results / "run.json")), False, None, None)
+    for item in fields:
+        if opened.records.facts(item.field_id, "measure") is not None:
+            nuclei = opened.records.facts(item.field_id, "count")
+            cells = read_table(opened.records.folder(item.field_id) / "cells.csv", opened.columns)
+            opened.done.append(_Done(item, cells, nuclei["n_nuclei"] if nuclei else None))
+    return opened
 
 
 def _require_shape(item: Field, plane: Plane, labels: Labels) -> None:

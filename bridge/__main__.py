@@ -1,0 +1,5 @@
+"""`python -m bridge` is `cellpose-fiji`."""
+
+from bridge.cli import main
+
+main()

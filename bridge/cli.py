@@ -1,0 +1,317 @@
+"""The command line: verbs in the order of the workflow. It knows every room and holds no logic."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+from cyclopts import App, Group, Parameter
+from rich.console import Console
+
+from bridge.errors import BridgeError
+from bridge.settings import Settings, read_settings_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.experiment import Plan
+    from bridge.workflow import Progress, Report
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_GENERAL = Group("General", sort_key=0)
+_AllSettings = Annotated[Settings, Parameter(name="*")]
+_Debug = Annotated[bool, Parameter(group=_GENERAL, negative=(), help="Show where an error came from.")]
+_SettingsFile = Annotated[
+    Path | None,
+    Parameter(group=_GENERAL, name="--settings", help="Settings file (TOML), or the run.json of an earlier run; flags go before it."),
+]
+_Out = Annotated[Path, Parameter(group=_GENERAL, help="Results folder.")]
+
+app = App(
+    name="cellpose-fiji",
+    help="Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.",
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+
+
+@app.meta.default
+def _meta(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    settings: _SettingsFile = None,
+    debug: _Debug = False,
+) -> int:
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
+        for noisy in ("matplotlib", "numba", "PIL", "jgo", "urllib3", "cellpose"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        if settings is not None:
+            app.config = cyclopts.config.Dict(_known_to(tokens, read_settings_file(settings)), source=str(settings), use_commands_as_keys=False)
+        result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        _complain(" ".join(str(error).split()))
+        return 2
+    except BridgeError as error:
+        _complain(str(error))
+        if debug:
+            _err.print(traceback.format_exc(), markup=False)
+        return error.exit_code
+    except Exception as error:
+        _complain(f"{type(error).__name__}: {error}. This is a fault of the program: please report it (--debug shows where).")
+        if debug:
+            _err.print(traceback.format_exc(), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        _complain("stopped; what is done is kept, and the same command goes on from there")
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _known_to(tokens: Sequence[str], values: dict[str, Any]) -> dict[str, Any]:
+    # run.json holds the images too; `demo` and the like have no such parameter.
+    plain = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
+    if any(token in ("plan", "run") for token in tokens[:1]):
+        return plain
+    plain.pop("images", None)
+    return plain
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 fields failed, 2 usage or input, 3 environment."""
+    sys.exit(app.meta())
+
+
+def _complain(text: str) -> None:
+    _err.print(text if text.startswith("stopped") else f"Error: {text}", style="bold red" if _err.is_terminal else None, markup=False)
+
+
+def _say(text: str) -> None:
+    _err.print(text, markup=False)
+
+
+# ---------------------------------------------------------------- verbs
+
+
+@app.command(sort_key=1)
+def demo(out: _Out = Path("cellpose-fiji-demo")) -> int:
+    """Six synthetic conditions with known truth, end to end."""
+    from bridge.demo import GATE, run_demo
+
+    with _progress() as progress:
+        report, comparisons = run_demo(out, progress, _say)
+    from rich.table import Table
+
+    table = Table(title="True and measured", caption=f"EdU in grey levels, after ImageJ's rolling ball; gate {GATE:g}", title_style="bold")
+    for heading in ("condition", "cells", "found", "mean EdU", "signal alone", "contrast", "share above gate", ""):
+        table.add_column(heading, justify="left" if heading == "condition" else "right", no_wrap=True)
+    for c in comparisons:
+        table.add_row(
+            c.condition, f"{c.true_cells} | {c.measured_cells}", f"{c.found / c.true_cells:.1%}", f"{c.true_mean:.1f} | {c.measured_mean:.1f}",
+            f"{c.signal_mean:.1f}", f"{c.true_contrast:.0f} | {c.measured_contrast:.0f}", f"{c.true_share:.1%} | {c.measured_share:.1%}",
+            "ok" if c.passed else "OFF",
+        )  # fmt: skip
+    console = _out if _out.width >= 110 else Console(width=110, highlight=False)
+    console.print(table)
+    _report(report)
+    return report.exit_code or int(not all(c.passed for c in comparisons))
+
+
+@app.command(sort_key=2)
+def plan(images: Path, /, settings: _AllSettings = Settings()) -> int:
+    """What would run: every field, gap, duplicate and mismatch. No work is done."""
+    from bridge.experiment import make_plan
+
+    found = make_plan(images, settings)
+    _show_plan(found)
+    return 1 if found.problems else 0
+
+
+@app.command(sort_key=3)
+def run(
+    images: Path,
+    /,
+    *,
+    out: _Out,
+    update: Annotated[bool, Parameter(group=_GENERAL, negative=(), help="Run again what depends on changed settings or inputs.")] = False,
+    settings: _AllSettings = Settings(),
+) -> int:
+    """The whole way: images in, tables and figures out."""
+    import bridge.workflow
+
+    with _progress() as progress:
+        report = bridge.workflow.run(images, out, settings, update, progress, _say)
+    _report(report)
+    return report.exit_code
+
+
+@app.command(sort_key=4)
+def segment(
+    *images: Path,
+    out: _Out,
+    channel: Annotated[str | None, Parameter(group=_GENERAL, help="Channel of files with several.")] = None,
+    settings: _AllSettings = Settings(),
+) -> int:
+    """Find the cells of single images: IMAGE -> IMAGE_mask.tif."""
+    from bridge.steps import segment as work
+
+    return _each(images, lambda path: work(path, out, settings, channel))
+
+
+@app.command(sort_key=5)
+def rois(*masks: Path, out: _Out) -> int:
+    """Make the ROI sets of label images: NAME_mask.tif -> NAME_RoiSet.zip."""
+    from bridge.steps import trace
+
+    return _each(masks, lambda path: trace(path, out))
+
+
+@app.command(sort_key=6)
+def measure(
+    image: Path,
+    cells: Path,
+    /,
+    *,
+    out: _Out,
+    channel: Annotated[str | None, Parameter(group=_GENERAL, help="Channel of a file with several.")] = None,
+    settings: _AllSettings = Settings(),
+) -> int:
+    """Measure one image in ImageJ: IMAGE and CELLS (ROI set or label image) -> IMAGE_Results.csv."""
+    from bridge.steps import measure as work
+
+    return _each([image], lambda path: work(path, cells, out, settings, channel))
+
+
+@app.command(sort_key=7)
+def summarize(results: Path, /) -> int:
+    """Make the tables of a run's folder again."""
+    from bridge.steps import summarize as work
+
+    _out.print(f"{len(work(results))} cells in {results / 'conditions'}", markup=False)
+    return 0
+
+
+@app.command(sort_key=8)
+def plot(results: Path, /) -> int:
+    """Draw the figures of a run's folder again."""
+    from bridge.steps import plot as work
+
+    for path in work(results):
+        _out.print(str(path), markup=False)
+    return 0
+
+
+@app.command(sort_key=9)
+def doctor(
+    fiji: Annotated[str, Parameter(group=_GENERAL, help="As in run.")] = "core",
+    java: Annotated[Path | None, Parameter(group=_GENERAL, help="As in run.")] = None,
+) -> int:
+    """What this machine has, and the one command that mends what is missing."""
+    from bridge.doctor import checkup
+
+    facts = checkup(fiji, java)
+    width = max(len(fact.what) for fact in facts)
+    for fact in facts:
+        _out.print(f"{'  ' if not fact.advice else '! '}{fact.what:<{width}}  {fact.found}", markup=False)
+        if fact.advice:
+            _out.print(f"  {'':<{width}}  -> {fact.advice}", markup=False)
+    bad = [fact for fact in facts if fact.advice]
+    _out.print("Everything is there." if not bad else f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend.", markup=False)
+    return 3 if bad else 0
+
+
+# ---------------------------------------------------------------- what people see
+
+
+def _each(paths: Sequence[Path], work: Callable[[Path], Path]) -> int:
+    worst = 0
+    for path in paths:
+        try:
+            _out.print(str(work(path)), markup=False)
+        except BridgeError as error:
+            if len(paths) == 1 or error.exit_code == 3:
+                raise
+            _complain(str(error))
+            worst = 1
+    return worst
+
+
+def _show_plan(found: Plan) -> None:
+    from rich.table import Table
+
+    channels = [c for c in (found.segment_channel, *found.measure_channels, found.count_channel) if c]
+    table = Table(title=f"{len(found.fields)} fields in {len(found.conditions)} conditions", title_style="bold")
+    for heading in ("field", "condition", "replicate", "sample", *channels, "size (px)", "type", "um/px"):
+        table.add_column(heading, overflow="fold")
+    for item in found.fields:
+        files = [item.segment] if found.segment_channel else []
+        files += [item.measure.get(c) for c in found.measure_channels]
+        files += [item.count] if found.count_channel else []
+        names = [f"{f.path.name}{f' [{f.channel}]' if f.channel else ''}" if f else "missing" for f in files]
+        size = f"{item.height_px} x {item.width_px}" if item.height_px else "?"
+        scale = f"{item.pixel_size_um:g}" if item.pixel_size_um else "-"
+        table.add_row(item.field_id, item.condition, item.replicate or "-", item.sample or "-", *names, size, item.dtype or "?", scale)
+    console = _out if _out.is_terminal else Console(width=200, highlight=False)
+    console.print(table)
+    roles = [f"cells in {found.segment_channel}" if found.segment_channel else "cells from label images"]
+    roles.append(f"measured: {', '.join(found.measure_channels)}" if found.measure_channels else "nothing is measured")
+    roles.append(f"nuclei counted in {found.count_channel}" if found.count_channel else "no nuclei counted")
+    _out.print("; ".join(roles), markup=False)
+    if found.ignored:
+        _out.print(f"{len(found.ignored)} files ignored:", markup=False)
+        for path, why in found.ignored[:20]:
+            name = path.relative_to(found.images) if path.is_relative_to(found.images) else path
+            _out.print(f"  {name}: {why}", markup=False)
+        if len(found.ignored) > 20:
+            _out.print(f"  and {len(found.ignored) - 20} more", markup=False)
+    for warning in found.warnings:
+        _out.print(f"Note: {warning}", markup=False)
+    if found.problems:
+        _out.print(f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}:", markup=False)
+        for _, problem in found.problems:
+            _out.print(f"  {problem}", markup=False)
+    else:
+        _out.print("No problem found.", markup=False)
+
+
+def _report(report: Report) -> None:
+    for warning in report.warnings:
+        _say(f"Note: {warning}")
+    for failure in report.failures:
+        _complain(f"[{failure.step}] {failure.message}")
+    total = len(report.plan.fields)
+    _out.print(f"{report.done} of {total} field{'s' if total != 1 else ''} done, {report.n_cells} cells. Results in {report.out}", markup=False)
+    if report.failures:
+        _out.print(f"What failed is listed in {report.out / 'failures.csv'}", markup=False)
+    figures = sorted((report.out / "figures").glob("*.png"))
+    if figures:
+        _out.print(f"Look at {figures[0]} and {report.out / 'conditions' / 'all_conditions.xlsx'}", markup=False)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None] | None]:
+    """A bar with time left on a terminal; silence elsewhere."""
+    if not _err.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Bar(*columns, console=_err, transient=True) as bar:
+        task = bar.add_task("starting", total=None, failed="")
+
+        def show(p: Progress) -> None:
+            failed = f"{p.failed} failed" if p.failed else ""
+            bar.update(task, description=p.now[:48].ljust(48), completed=p.done + p.failed, total=p.total, failed=failed)
+
+        yield show
+
+

@@ -1,0 +1,5 @@
+"""Label image against ground truth -> scores."""
+
+from bridge.evaluation.matching import Matching, match_labels
+
+__all__ = ["Matching", "match_labels"]

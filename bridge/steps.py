@@ -1,0 +1,204 @@
+"""The steps alone, on files or on a run's folder, for scripts and for the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import InputError
+from bridge.experiment import Plan, make_plan
+from bridge.files import write_bytes
+from bridge.images import read_plane
+from bridge.labels import MASK_SUFFIXES, read_labels, write_labels
+from bridge.settings import Settings, settings_from
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plan(images: Path | str, settings: Settings | None = None, **options: Any) -> Plan:
+    """Find every field, its condition and its channels; no work is done.
+
+    Parameters
+    ----------
+    images : Path or str
+    settings : Settings, optional
+        Or give the options by name.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        Nothing can be run before the user has decided something.
+    """
+    return make_plan(Path(images), settings or settings_from(options, "plan"))
+
+
+def segment(image: Path | str, out: Path | str, settings: Settings | None = None, channel: str | None = None, **options: Any) -> Path:
+    """Find the cells of one image with Cellpose.
+
+    Parameters
+    ----------
+    image : Path or str
+    out : Path or str
+        Folder for ``<image>_mask.tif``.
+    settings : Settings, optional
+        Or give the options by name.
+    channel : str, optional
+        Channel of a file with several.
+
+    Returns
+    -------
+    Path
+        The label image.
+
+    Raises
+    ------
+    InputError, SegmentationError, MissingDependencyError
+    """
+    from bridge.segmentation import Segmenter
+
+    s = settings or settings_from(options, "segment")
+    image = Path(image)
+    plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False)
+    found = Segmenter(s.model, s.device).segment(
+        plane.pixels, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
+    )  # fmt: skip
+    path = Path(out) / f"{image.stem}_mask.tif"
+    write_labels(path, found.labels, plane.calibration)
+    return path
+
+
+def trace(mask: Path | str, out: Path | str) -> Path:
+    """Make the ROI set of a label image, and prove it.
+
+    Parameters
+    ----------
+    mask : Path or str
+        Label image.
+    out : Path or str
+        Folder for ``<name>_RoiSet.zip``.
+
+    Returns
+    -------
+    Path
+        The ROI set; decoded again, not one pixel differs from the label image.
+
+    Raises
+    ------
+    InputError, LabelError, RoiError
+    """
+    from bridge.rois import labels_to_rois, verify_roiset, write_roiset
+
+    mask = Path(mask)
+    labels = read_labels(mask)
+    path = Path(out) / f"{_without_mask_suffix(mask.stem)}_RoiSet.zip"
+    write_roiset(path, labels_to_rois(labels))
+    verify_roiset(path, labels)
+    return path
+
+
+def measure(image: Path | str, cells: Path | str, out: Path | str, settings: Settings | None = None, channel: str | None = None, **options: Any) -> Path:
+    """Subtract the background of one image and measure every cell, in ImageJ.
+
+    Parameters
+    ----------
+    image : Path or str
+    cells : Path or str
+        ROI set (zip) or label image.
+    out : Path or str
+        Folder for ``<image>_Results.csv``.
+    settings : Settings, optional
+        Or give the options by name.
+    channel : str, optional
+        Channel of a file with several.
+
+    Returns
+    -------
+    Path
+        The Results file, as ImageJ itself would save it.
+
+    Raises
+    ------
+    InputError, RoiError, ImageJError, MissingDependencyError
+    """
+    from bridge.imagej import FijiEngine
+    from bridge.rois import encode_roiset, labels_to_rois
+    from bridge.workflow import background_of, calibration_of
+
+    s = settings or settings_from(options, "measure")
+    image, cells = Path(image), Path(cells)
+    plane = read_plane(image, channel or (s.measure[0] if s.measure else None), s.rgb_channel)
+    if cells.suffix.lower() == ".zip":
+        try:
+            roiset = cells.read_bytes()
+        except OSError as error:
+            raise InputError(f"{cells}: cannot be read ({error.strerror}). Check the path.") from error
+    else:
+        labels = read_labels(cells)
+        if labels.shape != plane.pixels.shape:
+            raise InputError(f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {plane.pixels.shape[0]} x {plane.pixels.shape[1]} px). Use the label image of this field.")
+        roiset = encode_roiset(labels_to_rois(labels))
+    with FijiEngine(s.fiji, s.java, s.java_memory, s.timeout) as engine:
+        measured = engine.measure(plane.pixels, roiset, plane.title, background_of(s), calibration_of(s, plane.calibration), s.measurements, s.decimals)
+    path = Path(out) / f"{image.stem}_Results.csv"
+    write_bytes(path, measured.results_csv)
+    return path
+
+
+def summarize(results: Path | str) -> pd.DataFrame:
+    """Make the tables and workbooks of a run's folder again, from its finished fields.
+
+    Parameters
+    ----------
+    results : Path or str
+
+    Returns
+    -------
+    DataFrame
+        All cells.
+
+    Raises
+    ------
+    InputError
+        It is not the folder of a run.
+    OutputError
+        A table was changed by hand.
+    """
+    from bridge.workflow import reopen
+
+    return reopen(Path(results)).make_tables()
+
+
+def plot(results: Path | str) -> list[Path]:
+    """Draw the figures of a run's folder again, from its finished fields.
+
+    Parameters
+    ----------
+    results : Path or str
+
+    Returns
+    -------
+    list of Path
+        PNG and SVG files.
+
+    Raises
+    ------
+    InputError
+        It is not the folder of a run.
+    OutputError
+        A figure was changed by hand.
+    """
+    from bridge.workflow import reopen
+
+    return reopen(Path(results)).make_figures()
+
+
+def _without_mask_suffix(stem: str) -> str:
+    for suffix in sorted(MASK_SUFFIXES, key=len, reverse=True):
+        if stem.endswith(suffix):
+            return stem.removesuffix(suffix)
+    return stem
