@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.metadata
 import logging
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 from cyclopts import App, Group, Parameter
+from pydantic import ValidationError
 from rich.console import Console
 
-from bridge.errors import BridgeError
-from bridge.settings import Settings, read_settings_file
+from bridge.errors import BridgeError, InputError
+from bridge.settings import Settings, read_settings_file, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +33,11 @@ _AllSettings = Annotated[Settings, Parameter(name="*")]
 _Debug = Annotated[bool, Parameter(group=_GENERAL, negative=(), help="Show where an error came from.")]
 _SettingsFile = Annotated[
     Path | None,
-    Parameter(group=_GENERAL, name="--settings", help="Settings file (TOML), or the run.json of an earlier run; flags go before it."),
+    Parameter(
+        group=_GENERAL,
+        name="--settings",
+        help="Settings file (TOML), or the run.json of an earlier run; flags go before it.",
+    ),
 ]
 _Out = Annotated[Path, Parameter(group=_GENERAL, help="Results folder.")]
 
@@ -38,7 +45,7 @@ app = App(
     name="cellpose-fiji",
     help="Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.",
     help_format="plaintext",
-    version_flags=["--version"],
+    version=lambda: importlib.metadata.version("cellpose-fiji-bridge"),
 )
 
 
@@ -54,10 +61,13 @@ def _meta(
             logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         if settings is not None:
-            app.config = cyclopts.config.Dict(_known_to(tokens, read_settings_file(settings)), source=str(settings), use_commands_as_keys=False)
+            tokens = (*tokens, *_tokens_of(settings, tokens))
         result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
-        _complain(" ".join(str(error).split()))
+        cause = error.__cause__ or error.__context__
+        _complain(
+            str(refusal(cause, "command line")) if isinstance(cause, ValidationError) else " ".join(str(error).split())
+        )
         return 2
     except BridgeError as error:
         _complain(str(error))
@@ -65,7 +75,9 @@ def _meta(
             _err.print(traceback.format_exc(), markup=False)
         return error.exit_code
     except Exception as error:
-        _complain(f"{type(error).__name__}: {error}. This is a fault of the program: please report it (--debug shows where).")
+        _complain(
+            f"{type(error).__name__}: {error}. This is a fault of the program: please report it (--debug shows where)."
+        )
         if debug:
             _err.print(traceback.format_exc(), markup=False)
         return 1
@@ -75,13 +87,40 @@ def _meta(
     return result if isinstance(result, int) else 0
 
 
-def _known_to(tokens: Sequence[str], values: dict[str, Any]) -> dict[str, Any]:
-    # run.json holds the images too; `demo` and the like have no such parameter.
-    plain = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
-    if any(token in ("plan", "run") for token in tokens[:1]):
-        return plain
-    plain.pop("images", None)
-    return plain
+def _tokens_of(path: Path, given: Sequence[str]) -> list[str]:
+    """Return what a settings file says as flags, without those that are given on the command line."""
+    values = read_settings_file(path)
+    known = {field.name for field in dataclasses.fields(Settings)} | {"images", "out"}
+    for name in values:
+        if name not in known:
+            raise InputError(
+                f"{path}: unknown setting (got {name}, expected one of {', '.join(sorted(known))}). Correct the name."
+            )
+    flags = {token.partition("=")[0].replace("-no-", "-", 1) for token in given if token.startswith("--")}
+    if given[:1] not in (("plan",), ("run",)) or _names_images(given):
+        values.pop("images", None)
+    tokens: list[str] = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if flag in flags or value is None:
+            continue
+        if isinstance(value, bool):
+            tokens.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                tokens.append(f"{flag}={item}")
+    return tokens
+
+
+def _names_images(given: Sequence[str]) -> bool:
+    needs_out = given[0] == "run" and not any(token.startswith("--out") for token in given)
+    try:
+        app.parse_args([*given, *(["--out=."] if needs_out else [])], exit_on_error=False, print_error=False)
+    except cyclopts.MissingArgumentError:
+        return False
+    except cyclopts.CycloptsError:
+        pass  # said again when the command is run
+    return True
 
 
 def main() -> None:
@@ -90,7 +129,11 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    _err.print(text if text.startswith("stopped") else f"Error: {text}", style="bold red" if _err.is_terminal else None, markup=False)
+    _err.print(
+        text if text.startswith("stopped") else f"Error: {text}",
+        style="bold red" if _err.is_terminal else None,
+        markup=False,
+    )
 
 
 def _say(text: str) -> None:
@@ -109,7 +152,11 @@ def demo(out: _Out = Path("cellpose-fiji-demo")) -> int:
         report, comparisons = run_demo(out, progress, _say)
     from rich.table import Table
 
-    table = Table(title="True and measured", caption=f"EdU in grey levels, after ImageJ's rolling ball; gate {GATE:g}", title_style="bold")
+    table = Table(
+        title="True and measured",
+        caption=f"EdU in grey levels, after ImageJ's rolling ball; gate {GATE:g}",
+        title_style="bold",
+    )
     for heading in ("condition", "cells", "found", "mean EdU", "signal alone", "contrast", "share above gate", ""):
         table.add_column(heading, justify="left" if heading == "condition" else "right", no_wrap=True)
     for c in comparisons:
@@ -125,7 +172,7 @@ def demo(out: _Out = Path("cellpose-fiji-demo")) -> int:
 
 
 @app.command(sort_key=2)
-def plan(images: Path, /, settings: _AllSettings = Settings()) -> int:
+def plan(images: Path, *, settings: _AllSettings = Settings()) -> int:
     """What would run: every field, gap, duplicate and mismatch. No work is done."""
     from bridge.experiment import make_plan
 
@@ -137,10 +184,11 @@ def plan(images: Path, /, settings: _AllSettings = Settings()) -> int:
 @app.command(sort_key=3)
 def run(
     images: Path,
-    /,
     *,
     out: _Out,
-    update: Annotated[bool, Parameter(group=_GENERAL, negative=(), help="Run again what depends on changed settings or inputs.")] = False,
+    update: Annotated[
+        bool, Parameter(group=_GENERAL, negative=(), help="Run again what depends on changed settings or inputs.")
+    ] = False,
     settings: _AllSettings = Settings(),
 ) -> int:
     """The whole way: images in, tables and figures out."""
@@ -223,7 +271,9 @@ def doctor(
         if fact.advice:
             _out.print(f"  {'':<{width}}  -> {fact.advice}", markup=False)
     bad = [fact for fact in facts if fact.advice]
-    _out.print("Everything is there." if not bad else f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend.", markup=False)
+    _out.print(
+        "Everything is there." if not bad else f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend.", markup=False
+    )
     return 3 if bad else 0
 
 
@@ -257,7 +307,16 @@ def _show_plan(found: Plan) -> None:
         names = [f"{f.path.name}{f' [{f.channel}]' if f.channel else ''}" if f else "missing" for f in files]
         size = f"{item.height_px} x {item.width_px}" if item.height_px else "?"
         scale = f"{item.pixel_size_um:g}" if item.pixel_size_um else "-"
-        table.add_row(item.field_id, item.condition, item.replicate or "-", item.sample or "-", *names, size, item.dtype or "?", scale)
+        table.add_row(
+            item.field_id,
+            item.condition,
+            item.replicate or "-",
+            item.sample or "-",
+            *names,
+            size,
+            item.dtype or "?",
+            scale,
+        )
     console = _out if _out.is_terminal else Console(width=200, highlight=False)
     console.print(table)
     roles = [f"cells in {found.segment_channel}" if found.segment_channel else "cells from label images"]
@@ -287,7 +346,10 @@ def _report(report: Report) -> None:
     for failure in report.failures:
         _complain(f"[{failure.step}] {failure.message}")
     total = len(report.plan.fields)
-    _out.print(f"{report.done} of {total} field{'s' if total != 1 else ''} done, {report.n_cells} cells. Results in {report.out}", markup=False)
+    _out.print(
+        f"{report.done} of {total} field{'s' if total != 1 else ''} done, {report.n_cells} cells. Results in {report.out}",
+        markup=False,
+    )
     if report.failures:
         _out.print(f"What failed is listed in {report.out / 'failures.csv'}", markup=False)
     figures = sorted((report.out / "figures").glob("*.png"))
@@ -304,14 +366,22 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Bar(*columns, console=_err, transient=True) as bar:
         task = bar.add_task("starting", total=None, failed="")
 
         def show(p: Progress) -> None:
             failed = f"{p.failed} failed" if p.failed else ""
-            bar.update(task, description=p.now[:48].ljust(48), completed=p.done + p.failed, total=p.total, failed=failed)
+            bar.update(
+                task, description=p.now[:48].ljust(48), completed=p.done + p.failed, total=p.total, failed=failed
+            )
 
         yield show
-
-

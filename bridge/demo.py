@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from bridge.evaluation import match_labels
 from bridge.files import whole_file
-from bridge.images import Calibration
 from bridge.imagej import Background, FijiEngine
+from bridge.images import Calibration
 from bridge.labels import label_areas, label_ids, read_labels, write_labels
 from bridge.rois import encode_roiset, labels_to_rois
 from bridge.settings import settings_from
@@ -23,10 +23,10 @@ from bridge.workflow import Progress, Report, run
 # Condition -> share of EdU-positive cells.
 CONDITIONS = {
     "DMSO": 0.45,
-    "Drug_A_low": 0.36,
-    "Drug_A_high": 0.18,
-    "Drug_B_low": 0.30,
-    "Drug_B_high": 0.08,
+    "Drug_A_1uM": 0.36,
+    "Drug_A_10uM": 0.18,
+    "Drug_B_1uM": 0.30,
+    "Drug_B_10uM": 0.08,
     "Serum_starved": 0.12,
 }
 REPLICATES = ("day1", "day2")
@@ -34,7 +34,7 @@ GATE = 300.0
 """Background-subtracted mean EdU (grey levels) above which a cell counts as positive."""
 PIXEL_SIZE_UM = 0.65
 LEAST_AREA_PX = 15
-SETTINGS = {"model": "demo", "diameter": 37.0, "count_model": "demo", "count_diameter": 18.5, "rolling_ball": 50.0}
+SETTINGS = {"model": "demo", "diameter": 37.0, "count_model": "demo", "count_diameter": 24.0, "rolling_ball": 50.0}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def run_demo(
             fields[condition, replicate] = field
             _write_field(out, condition, replicate, field)
     report = run(out / "images", out / "results", settings_from(SETTINGS), progress=progress, announce=announce)
-    return report, _compare(out / "results", report, fields)
+    return report, _compare(out / "results", fields)
 
 
 def _write_field(out: Path, condition: str, replicate: str, field: SyntheticField) -> None:
@@ -123,20 +123,25 @@ def _write_field(out: Path, condition: str, replicate: str, field: SyntheticFiel
         if path.is_file():
             continue
         with whole_file(path) as part:
-            tifffile.imwrite(part, pixels, imagej=True, resolution=(1 / PIXEL_SIZE_UM,) * 2, metadata={"axes": "YX", "unit": "um"})
+            tifffile.imwrite(
+                part, pixels, imagej=True, resolution=(1 / PIXEL_SIZE_UM,) * 2, metadata={"axes": "YX", "unit": "um"}
+            )
     for suffix, labels in (("mask", field.cells), ("nuclei_mask", field.nuclei)):
         path = out / "truth" / f"{condition}_{replicate}_f1_{suffix}.tif"
         if not path.is_file():
             write_labels(path, labels, calibration)
 
 
-def _compare(results: Path, report: Report, fields: dict[tuple[str, str], SyntheticField]) -> list[Comparison]:
+def _compare(results: Path, fields: dict[tuple[str, str], SyntheticField]) -> list[Comparison]:
     import pandas as pd
 
     from bridge.tables import cell_columns, read_table
 
     column = measure_column("EdU", "Mean")
-    cells = read_table(results / "cells.csv", [c for c in cell_columns(["EdU"], ["Mean"]) if c.name in ("field_id", "condition", "label", column)])
+    cells = read_table(
+        results / "cells.csv",
+        [c for c in cell_columns(["EdU"], ["Mean"]) if c.name in ("field_id", "condition", "label", column)],
+    )
     comparisons = []
     with FijiEngine() as imagej:
         for condition in CONDITIONS:
@@ -157,11 +162,18 @@ def _compare(results: Path, report: Report, fields: dict[tuple[str, str], Synthe
             means = np.concatenate(true)
             comparisons.append(
                 Comparison(
-                    condition, means.size, len(mine), found,
-                    float(means.mean()), float(mine.mean()), float(np.concatenate(signal).mean()),
-                    _contrast(means), _contrast(mine.to_numpy(np.float64)),
-                    float((means > GATE).mean()), float((mine > GATE).mean()),
-                )  # fmt: skip
+                    condition,
+                    means.size,
+                    len(mine),
+                    found,
+                    float(means.mean()),
+                    float(mine.mean()),
+                    float(np.concatenate(signal).mean()),
+                    _contrast(means),
+                    _contrast(mine.to_numpy(np.float64)),
+                    float((means > GATE).mean()),
+                    float((mine > GATE).mean()),
+                )
             )
     return comparisons
 

@@ -61,7 +61,11 @@ def _python() -> Fact:
 
 def _memory() -> Fact:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    return Fact("Machine", f"{os.cpu_count()} processor cores, {free:.0f} GB free on this disk", "" if free > 2 else "Make room on this disk.")
+    return Fact(
+        "Machine",
+        f"{os.cpu_count()} processor cores, {free:.0f} GB free on this disk",
+        "" if free > 2 else "Make room on this disk.",
+    )
 
 
 def _packages() -> list[Fact]:
@@ -93,9 +97,15 @@ def _gpu() -> Fact:
         return Fact("GPU", "Apple GPU (MPS)")
     card = _nvidia_card()
     if card and torch.version.cuda is None:
-        return Fact("GPU", f"{card}, but this torch is built for the processor only", "pip install --force-reinstall torch")
+        return Fact(
+            "GPU", f"{card}, but this torch is built for the processor only", "pip install --force-reinstall torch"
+        )
     if card:
-        return Fact("GPU", f"{card}, but torch {torch.__version__} cannot use it", "Update the NVIDIA driver to one that knows CUDA " + str(torch.version.cuda) + ".")
+        return Fact(
+            "GPU",
+            f"{card}, but torch {torch.__version__} cannot use it",
+            "Update the NVIDIA driver to one that knows CUDA " + str(torch.version.cuda) + ".",
+        )
     return Fact("GPU", "none: Cellpose runs on the processor (about 10 s for 1024 x 1024 px on two cores)")
 
 
@@ -104,7 +114,9 @@ def _nvidia_card() -> str | None:
     if tool is None:
         return None
     try:
-        done = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
@@ -146,7 +158,11 @@ def _weights() -> list[Fact]:
         from cellpose import models
 
         folder = Path(models.MODEL_DIR)
-        there += sorted(path.name for path in folder.glob("*") if path.is_file() and path.suffix != ".txt") if folder.is_dir() else []
+        there += (
+            sorted(path.name for path in folder.glob("*") if path.is_file() and path.suffix != ".txt")
+            if folder.is_dir()
+            else []
+        )
     except ImportError:
         pass
     return [Fact("Models on this machine", ", ".join(there))]

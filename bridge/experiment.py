@@ -28,7 +28,25 @@ _KNOWN_WORDS = {
     "count": ("to[ _-]?pro[ _-]?3?", "dapi", "hoechst(?:[ _-]?\\d{5})?"),
 }
 # Words that could be anything: suggested, never assumed.
-_VAGUE_WORDS = ("gfp", "fitc", "rfp", "tritc", "texas[ _-]?red", "cy[357]", "alexa[ _-]?\\d{3}", "af\\d{3}", "405", "488", "5[46]\\d", "594", "6[04]\\d", "ch\\d{1,2}", "c\\d{1,2}", "w\\d{1,2}", "d\\d")
+_VAGUE_WORDS = (
+    "gfp",
+    "fitc",
+    "rfp",
+    "tritc",
+    "texas[ _-]?red",
+    "cy[357]",
+    "alexa[ _-]?\\d{3}",
+    "af\\d{3}",
+    "405",
+    "488",
+    "5[46]\\d",
+    "594",
+    "6[04]\\d",
+    "ch\\d{1,2}",
+    "c\\d{1,2}",
+    "w\\d{1,2}",
+    "d\\d",
+)
 _PLACEHOLDERS = ("condition", "replicate", "sample", "field", "well", "channel")
 _SHEET_KEYS = ("file", "folder", "well")
 _SHEET_COLUMNS = (*_SHEET_KEYS, "condition", "replicate", "sample", "order")
@@ -176,7 +194,7 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
         found, more = _join_sheet(images, found, sheet)
         ignored += more
     plan = _assign_channels(images, found, ignored, settings)
-    plan = _order_conditions(plan, sheet, found)
+    plan = _order_conditions(plan, sheet)
     return _check(plan, settings)
 
 
@@ -198,7 +216,9 @@ def _image_files(images: Path) -> list[Path]:
         and results.isdisjoint(path.parents)
     ]
     if not files:
-        raise InputError(f"{images}: no image found (expected {', '.join(SUFFIXES)} in it or in its folders). Check the path.")
+        raise InputError(
+            f"{images}: no image found (expected {', '.join(SUFFIXES)} in it or in its folders). Check the path."
+        )
     return natsorted(files, key=str, alg=ns.IGNORECASE)
 
 
@@ -261,11 +281,11 @@ def _by_folder(images: Path, files: list[Path], settings: Settings) -> tuple[lis
         item.factors = {"condition": folders[0], "replicate": "/".join(deeper)}
         found.append(item)
     if not found:
-        raise _no_channel(images, files, settings)
+        raise _no_channel(images, files)
     return found, ignored
 
 
-def _no_channel(images: Path, files: list[Path], settings: Settings) -> InputError:
+def _no_channel(images: Path, files: list[Path]) -> InputError:
     flat = all(len(path.relative_to(images).parts) == 1 for path in files)
     names = ", ".join(path.name for path in files[:3])
     if flat:
@@ -304,7 +324,9 @@ def _by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[li
         found.append(_Found(path, key, {k: v for k, v in groups.items() if v}, channel))
     if not found:
         first = files[0].relative_to(images).as_posix()
-        raise InputError(f"{images}: the pattern matches nothing (got {pattern}, expected it to fit names such as {first}). Correct --pattern.")
+        raise InputError(
+            f"{images}: the pattern matches nothing (got {pattern}, expected it to fit names such as {first}). Correct --pattern."
+        )
     return found, ignored
 
 
@@ -317,14 +339,18 @@ def _pattern_regex(pattern: str, settings: Settings) -> re.Pattern[str]:
         if not name:
             continue
         if not name.isidentifier() or name in seen:
-            raise InputError(f"--pattern: {{{name}}} cannot be used {'twice' if name in seen else 'as a name'} (got {pattern}, expected e.g. {{condition}}_{{channel}}.tif). Correct it.")
+            raise InputError(
+                f"--pattern: {{{name}}} cannot be used {'twice' if name in seen else 'as a name'} (got {pattern}, expected e.g. {{condition}}_{{channel}}.tif). Correct it."
+            )
         seen.add(name)
         if name == "channel":
             parts.append(f"(?P<channel>(?i:{'|'.join([*_named_channels(settings), *known])})|[^/_]+)")
         else:
             parts.append(f"(?P<{name}>[^/]+?)")
     if not seen:
-        raise InputError(f"--pattern: no placeholder in it (got {pattern}, expected e.g. {{condition}}_{{channel}}.tif). Correct it.")
+        raise InputError(
+            f"--pattern: no placeholder in it (got {pattern}, expected e.g. {{condition}}_{{channel}}.tif). Correct it."
+        )
     suffix = "" if pattern.lower().endswith(SUFFIXES) else rf"(?i:{'|'.join(re.escape(s) for s in SUFFIXES)})"
     return re.compile("".join(parts) + suffix)
 
@@ -363,7 +389,9 @@ def _read_sheet(path: Path) -> _Sheet:
         )
     for number, row in enumerate(rows, 2):
         if not row[keys[0]] or not row["condition"]:
-            raise InputError(f"{path}: line {number} lacks {keys[0] if not row[keys[0]] else 'condition'} (got an empty cell). Fill it in.")
+            raise InputError(
+                f"{path}: line {number} lacks {keys[0] if not row[keys[0]] else 'condition'} (got an empty cell). Fill it in."
+            )
     doubles = [key for key, n in Counter(row[keys[0]].lower() for row in rows).items() if n > 1]
     if doubles:
         raise InputError(f"{path}: the same {keys[0]} twice (got {doubles[0]}, expected each once). Remove one line.")
@@ -384,7 +412,7 @@ def _by_sheet(
         else:
             found.append(item)
     if not found:
-        raise _no_channel(images, files, settings)
+        raise _no_channel(images, files)
     found, more = _join_sheet(images, found, sheet)
     return found, ignored + more
 
@@ -421,7 +449,12 @@ def _row_fits(images: Path, value: str, kind: str, key: str, items: Sequence[_Fo
         names = {key.lower(), key.rpartition("/")[2].lower()}
         for item in items:
             relative = item.path.relative_to(images)
-            names |= {relative.as_posix().lower(), relative.with_suffix("").as_posix().lower(), relative.name.lower(), relative.stem.lower()}
+            names |= {
+                relative.as_posix().lower(),
+                relative.with_suffix("").as_posix().lower(),
+                relative.name.lower(),
+                relative.stem.lower(),
+            }
         return value.lower() in names
     wanted = _well(value)
     wells = {_well(item.factors["well"]) for item in items if "well" in item.factors}
@@ -478,11 +511,11 @@ def _assign_channels(images: Path, found: list[_Found], ignored: list[tuple[Path
         if not playing & set(channels) and field_id not in broken:
             continue
         problems: list[str] = [broken[field_id]] if field_id in broken else []
-        for name in (segment, *measure, count):
-            doubles = channels.get(name, []) if name else []
-            if len(doubles) > 1:
+        for role in (segment, *measure, count):
+            doubles = channels.get(role, []) if role else []
+            if role and len(doubles) > 1:
                 problems.append(
-                    f"{field_id}: two {spelling[name or '']} images (got {doubles[0].path.name} and {doubles[1].path.name}, "
+                    f"{field_id}: two {spelling[role]} images (got {doubles[0].path.name} and {doubles[1].path.name}, "
                     "expected one). Remove or rename one."
                 )
 
@@ -507,7 +540,9 @@ def _assign_channels(images: Path, found: list[_Found], ignored: list[tuple[Path
     doubled = {file.path for f in files.values() for name in playing for file in f.get(name, [])}
     for item in found:
         if item.path not in used | doubled and ids[item.key] not in broken:
-            ignored.append((item.path, f"channel {item.channel} has no role" if item.channel else "no channel of it has a role"))
+            ignored.append(
+                (item.path, f"channel {item.channel} has no role" if item.channel else "no channel of it has a role")
+            )
     return Plan(
         images,
         tuple(fields),
@@ -525,7 +560,9 @@ def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[
             return _same(wanted)
         if wanted.isdecimal() and 1 <= int(wanted) <= len(spelling):
             return list(spelling)[int(wanted) - 1]
-        raise InputError(f"{images}: no channel {wanted} (got {', '.join(spelling.values()) or 'none'}). Correct --{flag}.")
+        raise InputError(
+            f"{images}: no channel {wanted} (got {', '.join(spelling.values()) or 'none'}). Correct --{flag}."
+        )
 
     by_role: dict[str, list[str]] = defaultdict(list)
     for key, name in spelling.items():
@@ -540,7 +577,9 @@ def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[
     else:
         candidates = [key for key in by_role["segment"] if key not in measure and key != count]
         if len(candidates) > 1:
-            raise InputError(f"{images}: several channels could be the one with the cells (got {', '.join(spelling[c] for c in candidates)}, expected one). Name it with --segment.")
+            raise InputError(
+                f"{images}: several channels could be the one with the cells (got {', '.join(spelling[c] for c in candidates)}, expected one). Name it with --segment."
+            )
         segment = candidates[0] if candidates else None
     if segment is None and settings.masks is None:
         raise InputError(
@@ -558,7 +597,9 @@ def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[
     if settings.count is None:
         candidates = [key for key in by_role["count"] if key != segment and key not in measure]
         if len(candidates) > 1:
-            raise InputError(f"{images}: several channels could be the nuclei to count (got {', '.join(spelling[c] for c in candidates)}, expected one). Name it with --count.")
+            raise InputError(
+                f"{images}: several channels could be the nuclei to count (got {', '.join(spelling[c] for c in candidates)}, expected one). Name it with --count."
+            )
         count = candidates[0] if candidates else None
     return segment, list(dict.fromkeys(measure)), count
 
@@ -574,7 +615,9 @@ def _field_ids(images: Path, found: Sequence[_Found]) -> dict[str, str]:
     for key, field_id in ids.items():
         other = taken.setdefault(field_id.lower(), key)
         if other != key:
-            raise InputError(f"{images}: two fields get the same name {field_id} (got {other} and {key}, expected names that differ by more than case or punctuation). Rename one.")
+            raise InputError(
+                f"{images}: two fields get the same name {field_id} (got {other} and {key}, expected names that differ by more than case or punctuation). Rename one."
+            )
     return ids
 
 
@@ -601,7 +644,7 @@ def safe_name(text: str) -> str:
 # ---------------------------------------------------------------- order and checks
 
 
-def _order_conditions(plan: Plan, sheet: _Sheet | None, found: Sequence[_Found]) -> Plan:
+def _order_conditions(plan: Plan, sheet: _Sheet | None) -> Plan:
     present = list(dict.fromkeys(f.condition for f in plan.fields))
     if sheet:
         order = list(dict.fromkeys(row["condition"] for row in sheet.rows))
@@ -612,7 +655,9 @@ def _order_conditions(plan: Plan, sheet: _Sheet | None, found: Sequence[_Found])
     clash = next((name for name in conditions if folders[safe_name(name).lower()] > 1), None)
     if clash is not None:
         twins = [name for name in conditions if safe_name(name).lower() == safe_name(clash).lower()]
-        raise InputError(f"{plan.images}: conditions that differ only by case or punctuation (got {twins[0]} and {twins[1]}). Give them one name, or two that differ.")
+        raise InputError(
+            f"{plan.images}: conditions that differ only by case or punctuation (got {twins[0]} and {twins[1]}). Give them one name, or two that differ."
+        )
     fields = natsorted(plan.fields, key=lambda f: (conditions.index(f.condition), f.replicate, f.sample, f.field_id))
     warnings = [f"condition {name} has no field" for name in conditions if name not in present]
     return replace(plan, fields=tuple(fields), conditions=tuple(conditions), warnings=tuple(warnings))
@@ -620,7 +665,9 @@ def _order_conditions(plan: Plan, sheet: _Sheet | None, found: Sequence[_Found])
 
 def _check(plan: Plan, settings: Settings) -> Plan:
     if not plan.fields:
-        raise InputError(f"{plan.images}: no field (got {len(plan.ignored)} files that play no part). Check --pattern, --samples and the channel names.")
+        raise InputError(
+            f"{plan.images}: no field (got {len(plan.ignored)} files that play no part). Check --pattern, --samples and the channel names."
+        )
     if settings.masks is not None and not settings.masks.is_dir():
         raise InputError(f"{settings.masks}: no such folder of label images. Check the path given with --masks.")
     fields = tuple(_check_field(plan, f, settings) for f in plan.fields)
@@ -635,16 +682,28 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
         names = [item.field_id, *(f.path.stem for f in (item.segment, *item.measure.values(), item.count) if f)]
         mask = find_mask(settings.masks, names)
         if mask is None:
-            problems.append(f"{item.field_id}: no label image in {settings.masks} (expected {item.field_id}{MASK_SUFFIXES[0]}.tif). Add it, or leave out --masks.")
+            problems.append(
+                f"{item.field_id}: no label image in {settings.masks} (expected {item.field_id}{MASK_SUFFIXES[0]}.tif). Add it, or leave out --masks."
+            )
     elif item.segment is None and plan.segment_channel and not problems:
-        problems.append(f"{item.field_id}: no {plan.segment_channel} image (expected one beside the others). Add it, or take the field out.")
+        problems.append(
+            f"{item.field_id}: no {plan.segment_channel} image (expected one beside the others). Add it, or take the field out."
+        )
     for channel in plan.measure_channels:
         if channel not in item.measure and not item.problems:
-            problems.append(f"{item.field_id}: no {channel} image (expected one beside the others). Add it, or take the field out.")
+            problems.append(
+                f"{item.field_id}: no {channel} image (expected one beside the others). Add it, or take the field out."
+            )
     if plan.count_channel and item.count is None and not item.problems:
-        problems.append(f"{item.field_id}: no {plan.count_channel} image (expected one beside the others). Add it, take the field out, or give --count none.")
+        problems.append(
+            f"{item.field_id}: no {plan.count_channel} image (expected one beside the others). Add it, take the field out, or give --count none."
+        )
     infos: dict[str, ImageInfo] = {}
-    roles = [(plan.segment_channel or "segment", item.segment, False), *((c, f, True) for c, f in item.measure.items()), (plan.count_channel or "count", item.count, True)]
+    roles = [
+        (plan.segment_channel or "segment", item.segment, False),
+        *((c, f, True) for c, f in item.measure.items()),
+        (plan.count_channel or "count", item.count, True),
+    ]
     for name, file, measured in roles:
         if file is None:
             continue
@@ -652,7 +711,9 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
             info = inspect(file.path)
             channel_index(info, file.channel)
             if measured and file.path.suffix.lower() in LOSSY_SUFFIXES:
-                raise InputError(f"{file.path}: JPEG changes grey values (got {file.path.suffix}, expected TIFF or PNG). Export the original as TIFF.")
+                raise InputError(
+                    f"{file.path}: JPEG changes grey values (got {file.path.suffix}, expected TIFF or PNG). Export the original as TIFF."
+                )
             infos[name] = info
         except InputError as error:
             problems.append(str(error))
@@ -672,10 +733,11 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
 
 
 def _unlike_sizes(field_id: str, infos: dict[str, ImageInfo]) -> list[str]:
-    problems = []
-    (first, base), *others = list(infos.items()) or [("", None)]
+    problems: list[str] = []
+    if not infos:
+        return problems
+    (first, base), *others = infos.items()
     for name, info in others:
-        assert base is not None
         if (info.height, info.width) == (base.height, base.width):
             continue
         text = f"{field_id}: {first} and {name} differ in size (got {base.height} x {base.width} and {info.height} x {info.width} px, expected the same)."
@@ -701,7 +763,9 @@ def _mixtures(fields: Sequence[Field], plan: Plan) -> list[str]:
                     continue
         if len(depths) > 1:
             listed = ", ".join(f"{name} in {len(ids)} (e.g. {ids[0]})" for name, ids in depths.items())
-            warnings.append(f"mixed bit depth in {channel}: {listed}; grey levels of different depths cannot be compared")
+            warnings.append(
+                f"mixed bit depth in {channel}: {listed}; grey levels of different depths cannot be compared"
+            )
     sizes = Counter(None if f.pixel_size_um is None else round(f.pixel_size_um, 6) for f in fields if not f.problems)
     if len(sizes) > 1:
         listed = ", ".join(f"{'none' if size is None else f'{size:g} um'} in {n} fields" for size, n in sizes.items())

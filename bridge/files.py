@@ -109,11 +109,15 @@ def roi_entries(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
             budget = MAX_ROI_BYTES
             for entry in entries:
                 if entry.filename in seen:
-                    raise RoiError(f"{name}: two ROIs of one name (got {entry.filename} twice, expected each once). Save the ROI set again.")
+                    raise RoiError(
+                        f"{name}: two ROIs of one name (got {entry.filename} twice, expected each once). Save the ROI set again."
+                    )
                 seen.add(entry.filename)
                 budget -= entry.file_size
                 if budget < 0:
-                    raise RoiError(f"{name}: too large when unpacked (got more than {MAX_ROI_BYTES} bytes). It is not a ROI set.")
+                    raise RoiError(
+                        f"{name}: too large when unpacked (got more than {MAX_ROI_BYTES} bytes). It is not a ROI set."
+                    )
                 yield entry.filename, archive.read(entry)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
         raise RoiError(f"{name}: damaged, or not a ROI set ({error}). Save the ROI set again.") from error

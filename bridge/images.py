@@ -136,12 +136,12 @@ def inspect(path: Path) -> ImageInfo:
         return _inspect_tiff(path)
     if suffix in SUFFIXES:
         return _inspect_with_pillow(path)
-    raise InputError(f"{path}: not an image this program reads (got {suffix or 'no suffix'}, expected TIFF, PNG or JPEG). Save it as TIFF.")
+    raise InputError(
+        f"{path}: not an image this program reads (got {suffix or 'no suffix'}, expected TIFF, PNG or JPEG). Save it as TIFF."
+    )
 
 
-def read_plane(
-    path: Path, channel: str | None = None, rgb_channel: str | None = None, measured: bool = True
-) -> Plane:
+def read_plane(path: Path, channel: str | None = None, rgb_channel: str | None = None, measured: bool = True) -> Plane:
     """Decode one channel of an image completely.
 
     Parameters
@@ -174,7 +174,9 @@ def read_plane(
     """
     info = inspect(path)
     if measured and path.suffix.lower() in LOSSY_SUFFIXES:
-        raise InputError(f"{path}: JPEG changes grey values (got {path.suffix}, expected TIFF or PNG). Export the original as TIFF.")
+        raise InputError(
+            f"{path}: JPEG changes grey values (got {path.suffix}, expected TIFF or PNG). Export the original as TIFF."
+        )
     pixels = decode(info, channel_index(info, channel))
     notices = list(info.notices)
     if pixels.ndim == 3:
@@ -249,7 +251,7 @@ def saturation_level(pixels: npt.NDArray[Any]) -> float | None:
 
 @contextmanager
 def _tifffile_on_record(path: Path) -> Iterator[list[str]]:
-    """tifffile logs damage and goes on with zeros; here what it logs is an error."""
+    """Tifffile logs damage and goes on with zeros; here what it logs is an error."""
     import tifffile
 
     said: list[str] = []
@@ -300,10 +302,14 @@ def _inspect_tiff(path: Path) -> ImageInfo:
         samples = page.samplesperpixel
         colour = samples in (3, 4) and page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
         if samples > 1 and not colour:
-            raise InputError(f"{path}: {samples} samples in each pixel (expected 1, or 3 for colour). Save one channel for each page.")
+            raise InputError(
+                f"{path}: {samples} samples in each pixel (expected 1, or 3 for colour). Save one channel for each page."
+            )
         # ImageJ writes an 8-bit image with a colour look-up table as a palette; its indices are the grey levels.
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not tif.is_imagej:
-            raise InputError(f"{path}: indexed colour (a palette; expected grey levels). Save it as an 8- or 16-bit grey TIFF.")
+            raise InputError(
+                f"{path}: indexed colour (a palette; expected grey levels). Save it as an 8- or 16-bit grey TIFF."
+            )
         dtype = str(page.dtype)
         notices: list[str] = []
         if description.lstrip().startswith("<?xml") or "<OME" in description[:2000]:
@@ -326,22 +332,26 @@ def _require_size(path: Path, height: int, width: int) -> None:
     if height < 1 or width < 1:
         raise InputError(f"{path}: an image without pixels (got {height} x {width}). Export it again.")
     if height * width > MAX_PIXELS:
-        raise InputError(f"{path}: too large (got {height} x {width} px, expected at most {MAX_PIXELS} px in all). Crop it.")
+        raise InputError(
+            f"{path}: too large (got {height} x {width} px, expected at most {MAX_PIXELS} px in all). Crop it."
+        )
 
 
 def _require_whole(path: Path, file_size: int, page: Any) -> None:
     """Every strip and tile must be there: tifffile reads a byte count of 0 as zeros, ImageJ hangs on it."""
     offsets, counts = page.dataoffsets, page.databytecounts
     expected = int(np.prod(page.chunked))
-    if len(offsets) != len(counts) or len(offsets) < expected:
-        # tifffile (and ImageJ) write one long strip for a contiguous image of several planes.
-        if not (len(offsets) == 1 and page.compression == 1):
-            raise _damaged(path, f"{len(offsets)} of {expected} strips")
+    # tifffile (and ImageJ) write one long strip for a contiguous image of several planes.
+    one_strip = len(offsets) == 1 and page.compression == 1
+    if (len(offsets) != len(counts) or len(offsets) < expected) and not one_strip:
+        raise _damaged(path, f"{len(offsets)} of {expected} strips")
     for i, (offset, count) in enumerate(zip(offsets, counts, strict=False)):
         if count == 0 or offset == 0:
             raise _damaged(path, f"strip {i + 1} of {len(offsets)} is empty")
         if offset + count > file_size:
-            raise _damaged(path, f"strip {i + 1} of {len(offsets)} ends at byte {offset + count} of {file_size}: the file was cut")
+            raise _damaged(
+                path, f"strip {i + 1} of {len(offsets)} ends at byte {offset + count} of {file_size}: the file was cut"
+            )
     if page.compression == 1:
         needed = (page.imagelength * page.imagewidth * page.samplesperpixel * page.bitspersample + 7) // 8
         if not page.is_tiled and sum(counts) < needed:
@@ -351,7 +361,9 @@ def _require_whole(path: Path, file_size: int, page: Any) -> None:
 def _require_depth(path: Path, page: Any) -> None:
     if page.dtype is None or page.dtype.name not in ("uint8", "uint16", "uint32", "int32", "float32", "bool"):
         name = "an unknown type" if page.dtype is None else page.dtype.name
-        raise InputError(f"{path}: pixels of a type ImageJ does not measure (got {name}, expected 8- or 16-bit unsigned or 32-bit). Save it as 16-bit or 32-bit.")
+        raise InputError(
+            f"{path}: pixels of a type ImageJ does not measure (got {name}, expected 8- or 16-bit unsigned or 32-bit). Save it as 16-bit or 32-bit."
+        )
 
 
 def _read_hyperstack(path: Path, metadata: dict[str, Any], count: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -381,7 +393,9 @@ def _read_ome(path: Path, description: str, count: int) -> tuple[tuple[str, ...]
     images = [node for node in root if _tag(node) == "Image"]
     pixels = [node for image in images for node in image if _tag(node) == "Pixels"]
     if not pixels:
-        raise InputError(f"{path}: its OME header holds no image; the pixels are in another file. Export the field as one OME-TIFF.")
+        raise InputError(
+            f"{path}: its OME header holds no image; the pixels are in another file. Export the field as one OME-TIFF."
+        )
     if len(pixels) > 1:
         raise InputError(f"{path}: {len(pixels)} images in one file (expected 1). Save one file for each field.")
     node = pixels[0]
@@ -462,8 +476,8 @@ def _decode_tiff(path: Path, page_index: int) -> npt.NDArray[Any]:
         if page_index < len(tif.pages):
             page = tif.pages[page_index].aspage()
             if page.samplesperpixel > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-                return np.moveaxis(page.asarray(), 0, -1)
-            return page.asarray()
+                return np.asarray(np.moveaxis(page.asarray(), 0, -1))
+            return np.asarray(page.asarray())
         # ImageJ writes one directory for a whole stack above 4 GB; the planes follow each other.
         offset = first.dataoffsets[0] + page_index * size
         if offset + size > tif.filehandle.size:
@@ -483,17 +497,29 @@ def _inspect_with_pillow(path: Path) -> ImageInfo:
         width, height = image.size
         _require_size(path, height, width)
         mode = image.mode
-    dtypes = {"L": "uint8", "LA": "uint8", "1": "uint8", "RGB": "uint8", "RGBA": "uint8", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
+    dtypes = {
+        "L": "uint8",
+        "LA": "uint8",
+        "1": "uint8",
+        "RGB": "uint8",
+        "RGBA": "uint8",
+        "I;16": "uint16",
+        "I;16B": "uint16",
+        "I": "uint16",
+    }
     if mode not in dtypes:
-        raise InputError(f"{path}: pixels of a kind that is not measured (got mode {mode}, expected 8- or 16-bit grey). Save it as TIFF.")
+        raise InputError(
+            f"{path}: pixels of a kind that is not measured (got mode {mode}, expected 8- or 16-bit grey). Save it as TIFF."
+        )
     return ImageInfo(path, height, width, dtypes[mode], colour=mode in ("RGB", "RGBA"))
 
 
 def _decode_with_pillow(path: Path) -> npt.NDArray[Any]:
     from PIL import Image
 
-    with _pillow_on_record(path), Image.open(path) as image:
-        image.load()
+    with _pillow_on_record(path), Image.open(path) as opened:
+        opened.load()
+        image: Image.Image = opened
         if image.mode in ("LA", "RGBA"):
             alpha = np.asarray(image.getchannel("A"))
             if alpha.min() < 255:
@@ -504,7 +530,9 @@ def _decode_with_pillow(path: Path) -> npt.NDArray[Any]:
         pixels = np.array(image)
     if pixels.dtype == np.int32:
         if pixels.min() < 0 or pixels.max() > 65535:
-            raise InputError(f"{path}: grey values outside 16 bit (got {pixels.min()} to {pixels.max()}). Save it as TIFF.")
+            raise InputError(
+                f"{path}: grey values outside 16 bit (got {pixels.min()} to {pixels.max()}). Save it as TIFF."
+            )
         pixels = pixels.astype(np.uint16)
     return pixels
 
@@ -557,5 +585,7 @@ def _measurable(path: Path, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
         bad = int(np.count_nonzero(~np.isfinite(pixels)))
-        raise InputError(f"{path}: NaN or infinite pixels (got {bad}, expected none). ImageJ would leave them out of areas and means; replace them first.")
+        raise InputError(
+            f"{path}: NaN or infinite pixels (got {bad}, expected none). ImageJ would leave them out of areas and means; replace them first."
+        )
     return pixels

@@ -50,14 +50,18 @@ def as_labels(array: npt.ArrayLike, name: str = "label image") -> Labels:
         raise LabelError(f"{name}: a mask of yes and no (expected one id for each cell). Label the cells first.")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
-            raise LabelError(f"{name}: ids that are not whole numbers (expected integers). Save the label image as 16-bit.")
+            raise LabelError(
+                f"{name}: ids that are not whole numbers (expected integers). Save the label image as 16-bit."
+            )
     elif labels.dtype.kind not in "iu":
         raise LabelError(f"{name}: pixels of type {labels.dtype} (expected integers). Save the label image as 16-bit.")
     low, high = labels.min(), labels.max()
     if low < 0:
         raise LabelError(f"{name}: negative ids (got {int(low)}, expected 0 and above). Save the label image again.")
     if high > MAX_LABEL:
-        raise LabelError(f"{name}: an id ImageJ cannot hold exactly (got {int(high)}, expected at most {MAX_LABEL}). Renumber the cells.")
+        raise LabelError(
+            f"{name}: an id ImageJ cannot hold exactly (got {int(high)}, expected at most {MAX_LABEL}). Renumber the cells."
+        )
     return np.ascontiguousarray(labels, np.uint16 if high <= 65535 else np.uint32)
 
 
@@ -133,7 +137,9 @@ def read_labels(path: Path) -> Labels:
     """
     info = inspect(path)
     if info.colour or len(info.channels) > 1:
-        raise LabelError(f"{path}: not a label image (got {'colour' if info.colour else 'several channels'}, expected one plane of ids). Save the ids as 16-bit.")
+        raise LabelError(
+            f"{path}: not a label image (got {'colour' if info.colour else 'several channels'}, expected one plane of ids). Save the ids as 16-bit."
+        )
     return as_labels(decode(info), str(path))
 
 
@@ -159,7 +165,9 @@ def find_mask(folder: Path, names: list[str]) -> Path | None:
     for name in names:
         found = [path for suffix in MASK_SUFFIXES for path in by_stem.get(f"{name}{suffix}".lower(), [])]
         if len(found) > 1:
-            raise LabelError(f"{name}: several label images fit (got {found[0]} and {found[1]}, expected one). Remove one.")
+            raise LabelError(
+                f"{name}: several label images fit (got {found[0]} and {found[1]}, expected one). Remove one."
+            )
         if found:
             return found[0]
     return None

@@ -1,5 +1,8 @@
-"""What was made from what: so that a killed run goes on, a changed setting re-runs only what depends on it, and
-nothing that a person changed is overwritten."""
+"""What was made from what.
+
+So a killed run goes on, a changed setting re-runs only what depends on it, and nothing that a person changed is
+overwritten.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,9 @@ class Records:
                 )
         if record["made_from"] != made_from:
             if not self.update:
-                raise OutputError(f"{field_id}: its {step} step was made from something else ({differences(record['made_from'], made_from)}). Give --update to make it again.")
+                raise OutputError(
+                    f"{field_id}: its {step} step was made from something else ({differences(record['made_from'], made_from)}). Give --update to make it again."
+                )
             self._discard(field_id, step, record)
             return None
         if missing:
@@ -94,10 +99,18 @@ class Records:
         known = set(record["outputs"]) if record else set()
         for path in outputs:
             if path.exists() and self._name(path) not in known:
-                raise OutputError(f"{path}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out.")
-        self._write(field_id, step, {"made_from": made_from, "outputs": dict.fromkeys([self._name(p) for p in outputs] + sorted(known), "")})
+                raise OutputError(
+                    f"{path}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out."
+                )
+        self._write(
+            field_id,
+            step,
+            {"made_from": made_from, "outputs": dict.fromkeys([self._name(p) for p in outputs] + sorted(known), "")},
+        )
 
-    def finish(self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], facts: dict[str, Any]) -> None:
+    def finish(
+        self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], facts: dict[str, Any]
+    ) -> None:
         """Note that a step is done."""
         hashes = {self._name(path): sha256(path) for path in outputs}
         self._write(field_id, step, {"made_from": made_from, "outputs": hashes, "facts": facts})
@@ -172,7 +185,9 @@ def locked(out: Path) -> Iterator[None]:
                 owner = {}
             if owner.get("host") != socket.gethostname() or _alive(owner.get("pid")):
                 who = f"process {owner.get('pid')} on {owner.get('host')}"
-                raise OutputError(f"{out}: another run is writing to it ({who}). Wait for it; if it is gone, delete {path}.") from None
+                raise OutputError(
+                    f"{out}: another run is writing to it ({who}). Wait for it; if it is gone, delete {path}."
+                ) from None
             path.unlink(missing_ok=True)  # its owner was killed
     try:
         yield

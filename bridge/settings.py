@@ -84,7 +84,8 @@ class Settings:
         ),
     ] = ()
     count: Annotated[
-        str | None, _option(PLAN, "Channel in which nuclei are counted; 'none' for none. Default: TO-PRO-3, DAPI, Hoechst.")
+        str | None,
+        _option(PLAN, "Channel in which nuclei are counted; 'none' for none. Default: TO-PRO-3, DAPI, Hoechst."),
     ] = None
     rgb_channel: Annotated[
         Literal["red", "green", "blue"] | None,
@@ -101,16 +102,18 @@ class Settings:
     ] = None
     diameter: Annotated[
         float | Literal["auto"] | None,
-        _option(SEGMENT, "Cell diameter in px, or 'auto' (run, take the median found, run again). Default: the model's own."),
+        _option(
+            SEGMENT, "Cell diameter in px, or 'auto' (run, take the median found, run again). Default: the model's own."
+        ),
     ] = None
     flow_threshold: Annotated[
         float, Field(ge=0), _option(CELLPOSE, "Largest flow error a cell may have; 0 keeps all.")
     ] = 0.4
     cellprob_threshold: Annotated[float, _option(CELLPOSE, "Lower it to find more and larger cells.")] = 0.0
     min_size: Annotated[int, Field(ge=0), _option(CELLPOSE, "Cells of fewer px are removed.")] = 15
-    border: Annotated[
-        Literal["keep", "drop"], _option(CELLPOSE, "Keep or drop cells that touch the image border.")
-    ] = "keep"
+    border: Annotated[Literal["keep", "drop"], _option(CELLPOSE, "Keep or drop cells that touch the image border.")] = (
+        "keep"
+    )
     masks: Annotated[
         Path | None,
         _option(SEGMENT, "Folder of label images (_mask, _masks, _cp_masks) to use instead of running Cellpose."),
@@ -158,9 +161,7 @@ class Settings:
     ] = "core"
     save_subtracted: Annotated[bool, _option(MEASURE, "Keep the background-subtracted images.")] = False
 
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], _option(MACHINE, "Where Cellpose runs.")
-    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], _option(MACHINE, "Where Cellpose runs.")] = "auto"
     batch_size: Annotated[int, Field(ge=1), _option(MACHINE, "Tiles that go through the network at once.")] = 8
     tile: Annotated[
         int,
@@ -168,14 +169,11 @@ class Settings:
         _option(CELLPOSE, "Images with a longer side (px) are segmented in overlapping tiles of this size."),
     ] = 4096
     java: Annotated[
-        Path | None, _option(MACHINE, "JAVA_HOME to run ImageJ in. Default: Fiji's own, else the one installed with this program.")
+        Path | None,
+        _option(MACHINE, "JAVA_HOME to run ImageJ in. Default: Fiji's own, else the one installed with this program."),
     ] = None
-    java_memory: Annotated[
-        str, Field(pattern=r"^\d+[mgMG]$"), _option(MACHINE, "Memory for ImageJ, e.g. 4g.")
-    ] = "4g"
-    timeout: Annotated[
-        float, Field(gt=0), _option(MACHINE, "Seconds after which ImageJ is taken to hang.")
-    ] = 300.0
+    java_memory: Annotated[str, Field(pattern=r"^\d+[mgMG]$"), _option(MACHINE, "Memory for ImageJ, e.g. 4g.")] = "4g"
+    timeout: Annotated[float, Field(gt=0), _option(MACHINE, "Seconds after which ImageJ is taken to hang.")] = 300.0
 
     @field_validator("measurements", "measure", mode="before")
     @classmethod
@@ -250,14 +248,20 @@ def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settin
     try:
         return Settings(**{name.replace("-", "_"): value for name, value in values.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            raise InputError(
-                f"{source}: unknown setting (got {name}, expected one of {', '.join(_groups())}). Correct the name."
-            ) from error
-        text = str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(f"{source}: {name.replace('_', '-')}: {text} (got {first['input']!r}). Correct the value.") from error
+        raise refusal(error, source) from error
+
+
+def refusal(error: ValidationError, source: str) -> InputError:
+    """Put what pydantic found wrong into one sentence."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return InputError(
+            f"{source}: unknown setting (got {name}, expected one of {', '.join(_groups())}). Correct the name."
+        )
+    text = str(first["msg"]).removeprefix("Value error, ")
+    got = "" if "(got " in text else f" (got {first['input']!r})"
+    return InputError(f"{source}: {name.replace('_', '-')}: {text}{got}. Correct the value.")
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
@@ -286,14 +290,18 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such settings file. Check the path given with --settings.") from None
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run.") from None
+        raise InputError(
+            f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run."
+        ) from None
     return {name.replace("-", "_"): value for name, value in values.items()}
 
 
 def _groups() -> dict[str, Group]:
     hints = get_type_hints(Settings, include_extras=True)
     groups: dict[str, Group] = {}
-    for field in dataclasses.fields(Settings):  # type: ignore[arg-type]
+    for field in dataclasses.fields(Settings):
         parameter = next(mark for mark in get_args(hints[field.name]) if isinstance(mark, Parameter))
-        groups[field.name] = parameter.group[0]  # type: ignore[index,assignment]
+        group = next(iter(parameter.group or ()))  # type: ignore[arg-type]
+        assert isinstance(group, Group)
+        groups[field.name] = group
     return groups

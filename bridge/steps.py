@@ -37,7 +37,9 @@ def plan(images: Path | str, settings: Settings | None = None, **options: Any) -
     return make_plan(Path(images), settings or settings_from(options, "plan"))
 
 
-def segment(image: Path | str, out: Path | str, settings: Settings | None = None, channel: str | None = None, **options: Any) -> Path:
+def segment(
+    image: Path | str, out: Path | str, settings: Settings | None = None, channel: str | None = None, **options: Any
+) -> Path:
     """Find the cells of one image with Cellpose.
 
     Parameters
@@ -101,7 +103,14 @@ def trace(mask: Path | str, out: Path | str) -> Path:
     return path
 
 
-def measure(image: Path | str, cells: Path | str, out: Path | str, settings: Settings | None = None, channel: str | None = None, **options: Any) -> Path:
+def measure(
+    image: Path | str,
+    cells: Path | str,
+    out: Path | str,
+    settings: Settings | None = None,
+    channel: str | None = None,
+    **options: Any,
+) -> Path:
     """Subtract the background of one image and measure every cell, in ImageJ.
 
     Parameters
@@ -140,10 +149,20 @@ def measure(image: Path | str, cells: Path | str, out: Path | str, settings: Set
     else:
         labels = read_labels(cells)
         if labels.shape != plane.pixels.shape:
-            raise InputError(f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {plane.pixels.shape[0]} x {plane.pixels.shape[1]} px). Use the label image of this field.")
+            raise InputError(
+                f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {plane.pixels.shape[0]} x {plane.pixels.shape[1]} px). Use the label image of this field."
+            )
         roiset = encode_roiset(labels_to_rois(labels))
     with FijiEngine(s.fiji, s.java, s.java_memory, s.timeout) as engine:
-        measured = engine.measure(plane.pixels, roiset, plane.title, background_of(s), calibration_of(s, plane.calibration), s.measurements, s.decimals)
+        measured = engine.measure(
+            plane.pixels,
+            roiset,
+            plane.title,
+            background_of(s),
+            calibration_of(s, plane.calibration),
+            s.measurements,
+            s.decimals,
+        )
     path = Path(out) / f"{image.stem}_Results.csv"
     write_bytes(path, measured.results_csv)
     return path

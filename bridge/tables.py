@@ -113,7 +113,14 @@ def cell_columns(channels: Sequence[str], headings: Sequence[str]) -> tuple[Colu
         for heading, (unit, meaning) in _IMAGEJ.items():
             if heading in headings or heading == "raw_Mean":
                 columns.append(Column(measure_column(channel, heading), "float64", unit, f"{channel}: {meaning}"))
-        columns.append(Column(measure_column(channel, "saturated_px"), "int64", "px", f"{channel}: pixels of the cell at the camera's limit"))
+        columns.append(
+            Column(
+                measure_column(channel, "saturated_px"),
+                "int64",
+                "px",
+                f"{channel}: pixels of the cell at the camera's limit",
+            )
+        )
     return tuple(columns)
 
 
@@ -127,7 +134,11 @@ def replicate_columns(measured: Sequence[Column]) -> tuple[Column, ...]:
     ]
     for column in measured:
         for statistic in ("median", "mean"):
-            columns.append(Column(f"{column.name}_{statistic}", "float64", column.unit, f"{statistic} over cells: {column.meaning}"))
+            columns.append(
+                Column(
+                    f"{column.name}_{statistic}", "float64", column.unit, f"{statistic} over cells: {column.meaning}"
+                )
+            )
     return tuple(columns)
 
 
@@ -155,7 +166,9 @@ def write_table(path: Path, table: pd.DataFrame, columns: Sequence[Column]) -> N
     names = [column.name for column in columns]
     missing = [name for name in names if name not in table.columns]
     if missing:
-        raise TableError(f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Please report this.")
+        raise TableError(
+            f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Please report this."
+        )
     write_text(path, table[names].to_csv(index=False, lineterminator="\n"))
 
 
@@ -173,7 +186,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     try:
         table = pd.read_csv(
             path,
-            dtype=dtypes,  # type: ignore[arg-type]
+            dtype=dtypes,
             keep_default_na=False,
             na_values={name: [""] for name, dtype in dtypes.items() if dtype != "str"},
             float_precision="round_trip",  # the default parser changes the last bits of one double in nine
@@ -184,5 +197,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
         raise TableError(f"{path}: not the table this program wrote ({error}). Delete it and run again.") from error
     missing = [name for name in dtypes if name not in table.columns]
     if missing:
-        raise TableError(f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Delete it and run again.")
+        raise TableError(
+            f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Delete it and run again."
+        )
     return table[list(dtypes)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime
+import functools
 import json
 import logging
 import platform
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +31,9 @@ from bridge.analysis.pictures import write_picture
 from bridge.errors import BridgeError, ImageJError, InputError, LabelError, MissingDependencyError, OutputError
 from bridge.experiment import ChannelFile, Field, Plan, make_plan, safe_name
 from bridge.files import require_writable, sha256, write_bytes, write_text
-from bridge.images import PIXELS, Calibration, Plane, read_plane, saturation_level
 from bridge.imagej import Background, FijiEngine, Measured
 from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
+from bridge.images import PIXELS, Calibration, Plane, read_plane, saturation_level
 from bridge.labels import Labels, label_areas, label_ids, read_labels, touches_border, write_labels
 from bridge.records import Records, differences, locked
 from bridge.rois import labels_to_rois, verify_roiset, write_roiset
@@ -206,7 +206,9 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.records = Records(self.out, self.update)
-        self.columns = cell_columns(self.plan.measure_channels, [h for w in self.settings.measurements for h in MEASUREMENTS[w]])
+        self.columns = cell_columns(
+            self.plan.measure_channels, [h for w in self.settings.measurements for h in MEASUREMENTS[w]]
+        )
         self.started = datetime.datetime.now(datetime.UTC)
 
     # ------------------------------------------------------------ the whole way
@@ -221,7 +223,9 @@ class _Run:
         pool = concurrent.futures.ThreadPoolExecutor(1)
         try:
             if self.plan.measure_channels:
-                self.engine = FijiEngine(self.settings.fiji, self.settings.java, self.settings.java_memory, self.settings.timeout)
+                self.engine = FijiEngine(
+                    self.settings.fiji, self.settings.java, self.settings.java_memory, self.settings.timeout
+                )
                 if self._measuring_ahead():
                     # ImageJ starts while the network is loaded.
                     self.starting = pool.submit(self.engine.start)
@@ -240,7 +244,14 @@ class _Run:
         write_table(self.out / "failures.csv", table, FAILURES)
         self._write_run("failed" if self.failures else "done")
         self._tell("done")
-        return Report(self.out, self.plan, len(self.done), sum(len(d.cells) for d in self.done), tuple(self.failures), tuple(dict.fromkeys(self.warnings)))
+        return Report(
+            self.out,
+            self.plan,
+            len(self.done),
+            sum(len(d.cells) for d in self.done),
+            tuple(self.failures),
+            tuple(dict.fromkeys(self.warnings)),
+        )
 
     def _one_field(self, item: Field) -> None:
         if item.problems:
@@ -311,7 +322,9 @@ class _Run:
     def _require_enough(self) -> None:
         if all(item.problems for item in self.plan.fields):
             listed = "\n".join(f"  {problem}" for _, problem in self.plan.problems)
-            raise InputError(f"{self.plan.images}: not one field can be processed (got {len(self.plan.fields)}, each with a problem). See `cellpose-fiji plan`:\n{listed}")
+            raise InputError(
+                f"{self.plan.images}: not one field can be processed (got {len(self.plan.fields)}, each with a problem). See `cellpose-fiji plan`:\n{listed}"
+            )
         if self.settings.fiji != "core" and self.settings.fiji.count(":") < 2:
             fiji_root(Path(self.settings.fiji))
 
@@ -326,14 +339,19 @@ class _Run:
         for column in FIELDS:
             columns.append(column)
             if column.name == "segment_path":
-                columns += [Column(f"measure_path_{c}", "str", "", f"measured {c} image") for c in self.plan.measure_channels]
+                columns += [
+                    Column(f"measure_path_{c}", "str", "", f"measured {c} image") for c in self.plan.measure_channels
+                ]
         for item in self.plan.fields:
             row: dict[str, Any] = {c.name: getattr(item, c.name, "") for c in FIELDS}
             row["segment_path"] = name(item.segment.path if item.segment else None)
             row["count_path"] = name(item.count.path if item.count else None)
             row["mask_path"] = name(item.mask)
             row["problems"] = " ".join(item.problems)
-            row |= {f"measure_path_{c}": name(item.measure[c].path if c in item.measure else None) for c in self.plan.measure_channels}
+            row |= {
+                f"measure_path_{c}": name(item.measure[c].path if c in item.measure else None)
+                for c in self.plan.measure_channels
+            }
             rows.append(row)
         write_table(self.out / "fields.csv", pd.DataFrame(rows), columns)
 
@@ -371,7 +389,11 @@ class _Run:
             made_from = {"revision": _REVISION["segment"], "mask": self._hash(item.mask)}
         else:
             assert item.segment is not None
-            made_from |= {"image": self._hash(item.segment.path), "channel": item.segment.channel, **self._model_identity("segment")}
+            made_from |= {
+                "image": self._hash(item.segment.path),
+                "channel": item.segment.channel,
+                **self._model_identity("segment"),
+            }
         if self.records.current(item.field_id, "segment", made_from) is not None:
             return read_labels(path), path
         facts: dict[str, Any] = {}
@@ -422,9 +444,21 @@ class _Run:
             self.segmenters[role] = Segmenter(self.models[role], self.settings.device)
         segmenter = self.segmenters[role]
         s = self.settings
-        found = segmenter.segment(plane.pixels, diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, name)
+        found = segmenter.segment(
+            plane.pixels,
+            diameter,
+            s.flow_threshold,
+            s.cellprob_threshold,
+            s.min_size,
+            s.border,
+            s.batch_size,
+            s.tile,
+            name,
+        )
         if found.cut:
-            self.warnings.append(f"{name}: {len(found.cut)} cells are cut where two tiles meet (labels {', '.join(map(str, found.cut[:5]))}); a larger --tile would hold them whole")
+            self.warnings.append(
+                f"{name}: {len(found.cut)} cells are cut where two tiles meet (labels {', '.join(map(str, found.cut[:5]))}); a larger --tile would hold them whole"
+            )
         self.warnings += [f"{name}: {notice}" for notice in plane.notices]
         return found.labels, {"diameter_px": found.diameter_px, **segmenter.info}
 
@@ -440,13 +474,23 @@ class _Run:
             except BridgeError:
                 path.unlink()
                 raise
-            self.records.finish(item.field_id, "rois", made_from, [path], {"rois": n, "labels": int(label_ids(labels).size), "different_px": 0})
+            self.records.finish(
+                item.field_id,
+                "rois",
+                made_from,
+                [path],
+                {"rois": n, "labels": int(label_ids(labels).size), "different_px": 0},
+            )
         return path
 
     def _measure(self, item: Field, labels: Labels, mask: Path, roiset: Path) -> pd.DataFrame:
         folder = self.out / "measurements" / safe_name(item.condition)
         results = {c: folder / f"{item.field_id}_{safe_name(c)}_Results.csv" for c in item.measure}
-        subtracted = {c: folder / f"{item.field_id}_{safe_name(c)}_subtracted.tif" for c in item.measure} if self.settings.save_subtracted else {}
+        subtracted = (
+            {c: folder / f"{item.field_id}_{safe_name(c)}_subtracted.tif" for c in item.measure}
+            if self.settings.save_subtracted
+            else {}
+        )
         cells_path = self.records.folder(item.field_id) / "cells.csv"
         made_from = {
             "revision": _REVISION["measure"],
@@ -479,7 +523,9 @@ class _Run:
             for channel, (plane, found) in measured.items():
                 write_bytes(results[channel], found.results_csv)
                 if found.pixels is not None:
-                    _write_subtracted(subtracted[channel], found.pixels, calibration_of(self.settings, plane.calibration))
+                    _write_subtracted(
+                        subtracted[channel], found.pixels, calibration_of(self.settings, plane.calibration)
+                    )
             write_table(cells_path, cells, self.columns)
             self.records.finish(item.field_id, "measure", made_from, outputs, facts)
         self.engine_info = facts.get("imagej") or self.engine_info
@@ -496,7 +542,13 @@ class _Run:
         )  # fmt: skip
 
     def _measure_facts(self, labels: Labels, measured: dict[str, tuple[Plane, Measured]]) -> dict[str, Any]:
-        facts: dict[str, Any] = {"extent_95_px": _extent_95(labels), "shown": {}, "saturated": {}, "notices": [], "imagej": self.engine.info if self.engine else {}}
+        facts: dict[str, Any] = {
+            "extent_95_px": _extent_95(labels),
+            "shown": {},
+            "saturated": {},
+            "notices": [],
+            "imagej": self.engine.info if self.engine else {},
+        }
         for channel, (plane, _) in measured.items():
             facts["shown"][channel] = list(display_range([plane.pixels]))
             facts["notices"] += [f"{channel}: {notice}" for notice in plane.notices]
@@ -519,7 +571,11 @@ class _Run:
                     f"(95th percentile of their extent: {large[name]:.0f} px in {name}); ImageJ advises a radius at least as large"
                 )
         for channel in self.plan.measure_channels:
-            full = {name: f["saturated"][channel] for name, f in facts.items() if f["saturated"].get(channel, [0, 0])[1] >= _SATURATED_SHARE}
+            full = {
+                name: f["saturated"][channel]
+                for name, f in facts.items()
+                if f["saturated"].get(channel, [0, 0])[1] >= _SATURATED_SHARE
+            }
             if full:
                 name = max(full, key=lambda key: full[key][1])
                 self.warnings.append(
@@ -544,7 +600,7 @@ class _Run:
                     self._fail(item.field_id, "pictures", error)
             rows = [row for row in rows if row[1]]
             if rows:
-                self._attempt(_EXPERIMENT, "pictures", lambda condition=condition, rows=rows: self._contact_sheet(condition, rows))  # type: ignore[misc]
+                self._attempt(_EXPERIMENT, "pictures", functools.partial(self._contact_sheet, condition, rows))
 
     def _display_ranges(self) -> dict[str, tuple[float, float]]:
         """One grey scale for all fields of a channel."""
@@ -582,13 +638,18 @@ class _Run:
             for key, (file, name) in sources.items():
                 low, high = ranges[key]
                 picture = overlay(self._plane(file, measured=key != "segment").pixels, labels, (low, high))
-                write_picture(paths[key], picture, f"{item.field_id} · {name}, grey levels {low:g} to {high:g} · {n} cells")
+                write_picture(
+                    paths[key], picture, f"{item.field_id} · {name}, grey levels {low:g} to {high:g} · {n} cells"
+                )
             self.records.finish(item.field_id, "pictures", made_from, outputs, {})
         return outputs
 
     def _contact_sheet(self, condition: str, rows: list[tuple[str, list[Path]]]) -> None:
         path = self.out / "overlays" / f"{safe_name(condition)}.png"
-        made_from = {"revision": _REVISION["pictures"], "pictures": {p.name: self._hash(p) for _, paths in rows for p in paths}}
+        made_from = {
+            "revision": _REVISION["pictures"],
+            "pictures": {p.name: self._hash(p) for _, paths in rows for p in paths},
+        }
         step = f"contact_sheet_{safe_name(condition)}"
         if Records(self.out, update=True).current(_EXPERIMENT, step, made_from) is not None:
             return
@@ -603,14 +664,20 @@ class _Run:
                 with Image.open(file) as picture:
                     opened.append(np.asarray(picture.convert("RGB"))[:-22])  # without its caption
             pictures.append((name, opened))
-        contact_sheet(path, pictures, f"{condition} · {' and '.join(channels)} · one grey scale for all fields of a channel")
+        contact_sheet(
+            path, pictures, f"{condition} · {' and '.join(channels)} · one grey scale for all fields of a channel"
+        )
         self.records.finish(_EXPERIMENT, step, made_from, [path], {})
 
     def _collected(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         cells = [d.cells for d in self.done if len(d.cells)]
         table = pd.concat(cells, ignore_index=True) if cells else empty_table(self.columns)
         rows = [
-            {**{k: getattr(d.field, k) for k in ("field_id", "condition", "replicate", "sample")}, "n_cells": len(d.cells), "n_nuclei": d.n_nuclei}
+            {
+                **{k: getattr(d.field, k) for k in ("field_id", "condition", "replicate", "sample")},
+                "n_cells": len(d.cells),
+                "n_nuclei": d.n_nuclei,
+            }
             for d in self.done
         ]
         counts = pd.DataFrame(rows, columns=[c.name for c in COUNTS]).astype({c.name: c.dtype for c in COUNTS})
@@ -624,7 +691,14 @@ class _Run:
         out = self.out
         csvs = {name: out / "conditions" / f"{safe_name(name)}.csv" for name in conditions}
         books = {name: out / "conditions" / f"{safe_name(name)}.xlsx" for name in conditions}
-        outputs = [out / "cells.csv", out / "counts.csv", out / "replicates.csv", out / "conditions" / "all_conditions.xlsx", *csvs.values(), *books.values()]
+        outputs = [
+            out / "cells.csv",
+            out / "counts.csv",
+            out / "replicates.csv",
+            out / "conditions" / "all_conditions.xlsx",
+            *csvs.values(),
+            *books.values(),
+        ]
         # Tables follow from the fields: more fields make new ones, unasked.
         if Records(self.out, update=True).current(_EXPERIMENT, "tables", made_from) is not None:
             return cells
@@ -632,7 +706,12 @@ class _Run:
         replicates = replicate_table(cells, counts, self.columns, conditions)
         summary = condition_table(cells, counts, self.columns, conditions)
         measured = measured_columns(self.columns)
-        declared = (*self.columns, *COUNTS, *replicate_columns(measured), Column("n_replicates", "int64", "", "replicates; 0 where none is known"))
+        declared = (
+            *self.columns,
+            *COUNTS,
+            *replicate_columns(measured),
+            Column("n_replicates", "int64", "", "replicates; 0 where none is known"),
+        )
         write_table(out / "cells.csv", cells, self.columns)
         write_table(out / "counts.csv", counts, COUNTS)
         write_table(out / "replicates.csv", replicates, replicate_columns(measured))
@@ -641,9 +720,15 @@ class _Run:
             write_table(csvs[name], parts[name], self.columns)
             write_workbook(books[name], {name: parts[name]}, declared)
         sheets = {"summary": summary, "replicates": replicates, "counts": counts}
-        named = write_workbook(out / "conditions" / "all_conditions.xlsx", {**sheets, **{self._title(n, sheets): parts[n] for n in conditions}}, declared)
+        named = write_workbook(
+            out / "conditions" / "all_conditions.xlsx",
+            {**sheets, **{self._title(n, sheets): parts[n] for n in conditions}},
+            declared,
+        )
         if len(named) > len(sheets) + len(conditions):
-            self.warnings.append(f"all_conditions.xlsx: a condition has more cells than Excel's {1_048_576} rows and is split over several sheets")
+            self.warnings.append(
+                f"all_conditions.xlsx: a condition has more cells than Excel's {1_048_576} rows and is split over several sheets"
+            )
         self.records.finish(_EXPERIMENT, "tables", made_from, outputs, {})
         return cells
 
@@ -654,7 +739,9 @@ class _Run:
     def _tables_from(self) -> dict[str, Any]:
         return {
             "conditions": list(self.plan.conditions),
-            "cells": {d.field.field_id: self._hash(self.records.folder(d.field.field_id) / "cells.csv") for d in self.done},
+            "cells": {
+                d.field.field_id: self._hash(self.records.folder(d.field.field_id) / "cells.csv") for d in self.done
+            },
             "nuclei": {d.field.field_id: d.n_nuclei for d in self.done},
         }
 
@@ -666,9 +753,19 @@ class _Run:
         radius = self.settings.rolling_ball
         how = "no background subtraction" if radius is None else f"rolling ball {float(radius):g} px"
         for channel in self.plan.measure_channels:
-            for measure, words, unit in (("Mean", "mean", "grey level"), ("IntDen", "integrated density", "grey level × area")):
+            for measure, words, unit in (
+                ("Mean", "mean", "grey level"),
+                ("IntDen", "integrated density", "grey level × area"),
+            ):
                 if any(c.name == measure_column(channel, measure) for c in self.columns):
-                    drawn.append((folder / f"{safe_name(channel)}_{measure}", measure_column(channel, measure), f"{channel} {words} per cell ({unit}, {how})", f"{channel} {words}"))
+                    drawn.append(
+                        (
+                            folder / f"{safe_name(channel)}_{measure}",
+                            measure_column(channel, measure),
+                            f"{channel} {words} per cell ({unit}, {how})",
+                            f"{channel} {words}",
+                        )
+                    )
         if not self.plan.measure_channels:
             drawn.append((folder / "cell_area", "cell_area_px2", "cell area (px²)", "cell area"))
         outputs = [path.with_name(path.name + suffix) for path, *_ in drawn for suffix in (".png", ".svg")]
@@ -687,7 +784,9 @@ class _Run:
         return outputs
 
     def _write_run(self, state: str) -> None:
-        rois = {item.field_id: facts for item in self.plan.fields if (facts := self.records.facts(item.field_id, "rois"))}
+        rois = {
+            item.field_id: facts for item in self.plan.fields if (facts := self.records.facts(item.field_id, "rois"))
+        }
         now = datetime.datetime.now(datetime.UTC)
         content = {
             "program": {"name": "cellpose-fiji-bridge", "version": version("cellpose-fiji-bridge")},
@@ -696,8 +795,16 @@ class _Run:
             "ended": None if state == "running" else now.isoformat(timespec="seconds"),
             "settings": self._recorded_settings(),
             "conditions": list(self.plan.conditions),
-            "channels": {"segment": self.plan.segment_channel, "measure": list(self.plan.measure_channels), "count": self.plan.count_channel},
-            "fields": {"planned": len(self.plan.fields), "done": len(self.done), "failed": len({f.field_id for f in self.failures} - {_EXPERIMENT})},
+            "channels": {
+                "segment": self.plan.segment_channel,
+                "measure": list(self.plan.measure_channels),
+                "count": self.plan.count_channel,
+            },
+            "fields": {
+                "planned": len(self.plan.fields),
+                "done": len(self.done),
+                "failed": len({f.field_id for f in self.failures} - {_EXPERIMENT}),
+            },
             "cells": sum(len(d.cells) for d in self.done),
             "rois": {name: sum(facts[name] for facts in rois.values()) for name in ("rois", "labels", "different_px")},
             "models": {role: {"name": m.name, "sha256": m.sha256} for role, m in self.models.items()},
@@ -705,7 +812,20 @@ class _Run:
             "imagej": self.engine_info,
             "python": platform.python_version(),
             "system": platform.platform(),
-            "versions": {name: version(name) for name in ("numpy", "pandas", "roifile", "tifffile", "cellpose", "torch", "jpype1", "scyjava", "pyimagej")},
+            "versions": {
+                name: version(name)
+                for name in (
+                    "numpy",
+                    "pandas",
+                    "roifile",
+                    "tifffile",
+                    "cellpose",
+                    "torch",
+                    "jpype1",
+                    "scyjava",
+                    "pyimagej",
+                )
+            },
             "warnings": list(dict.fromkeys(self.warnings)),
             "inputs": {str(path): digest for path, digest in self.inputs.items() if not path.is_relative_to(self.out)},
         }
@@ -720,7 +840,9 @@ class _Run:
             try:
                 self.inputs[path] = sha256(path)
             except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror}). Check the disk or the network drive.") from error
+                raise InputError(
+                    f"{path}: cannot be read ({error.strerror}). Check the disk or the network drive."
+                ) from error
         return self.inputs[path]
 
     def _plane(self, file: ChannelFile | None, measured: bool = True) -> Plane:
@@ -738,7 +860,9 @@ class _Run:
             return f"ImageJ {IMAGEJ_VERSION}"
         if source.count(":") >= 2 and not Path(source).exists():
             return source
-        return ", ".join(f"{jar.name} {sha256(jar)[:12]}" for jar in sorted(fiji_root(Path(source)).glob("jars/ij-1.*.jar")))
+        return ", ".join(
+            f"{jar.name} {sha256(jar)[:12]}" for jar in sorted(fiji_root(Path(source)).glob("jars/ij-1.*.jar"))
+        )
 
 
 def background_of(settings: Settings) -> Background | None:
@@ -770,7 +894,9 @@ def reopen(results: Path) -> _Run:
         images = Path(values.pop("images"))
         channels, conditions = content["channels"], tuple(content["conditions"])
     except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise InputError(f"{results}: not the folder of a run (no run.json that can be read). Name the folder given with --out.") from error
+        raise InputError(
+            f"{results}: not the folder of a run (no run.json that can be read). Name the folder given with --out."
+        ) from error
     keys = ("field_id", "condition", "replicate", "sample")
     rows = read_table(results / "fields.csv", [c for c in FIELDS if c.name in keys])
     fields = tuple(Field(*values) for values in rows[list(keys)].itertuples(index=False, name=None))
@@ -801,19 +927,30 @@ def _require_same_pixels(field_id: str, channel: str, found: Measured, labels: L
         wrong = next((i for i, (a, b) in enumerate(zip(found.area_px, areas, strict=False)) if a != b), 0)
         got = found.area_px[wrong] if wrong < found.area_px.size else "nothing"
         expected = areas[wrong] if wrong < areas.size else "nothing"
-        raise ImageJError(f"{field_id}: {channel}: ImageJ selects other pixels than the label image has (got {got}, expected {expected} px in label {names[wrong] if names else '-'}). Please report this with the ROI set.")
+        raise ImageJError(
+            f"{field_id}: {channel}: ImageJ selects other pixels than the label image has (got {got}, expected {expected} px in label {names[wrong] if names else '-'}). Please report this with the ROI set."
+        )
 
 
 def _cell_table(
-    item: Field, labels: Labels, measured: dict[str, tuple[Plane, Measured]], calibration: Calibration, columns: Sequence[Column]
+    item: Field,
+    labels: Labels,
+    measured: dict[str, tuple[Plane, Measured]],
+    calibration: Calibration,
+    columns: Sequence[Column],
 ) -> pd.DataFrame:
     ids = label_ids(labels)
     flat = labels.ravel()
     areas = label_areas(labels)
-    rows, cols = (np.indices(labels.shape, np.int32) if ids.size else np.zeros((2, *labels.shape), np.int32)).reshape(2, -1)
+    rows, cols = (np.indices(labels.shape, np.int32) if ids.size else np.zeros((2, *labels.shape), np.int32)).reshape(
+        2, -1
+    )
     size_um2 = calibration.pixel_area_um2
     table: dict[str, Any] = {
-        **{name: np.full(ids.size, getattr(item, name), object) for name in ("field_id", "condition", "replicate", "sample")},
+        **{
+            name: np.full(ids.size, getattr(item, name), object)
+            for name in ("field_id", "condition", "replicate", "sample")
+        },
         "label": ids,
         "cell_area_px2": areas[ids],
         "cell_area_um2": areas[ids] * size_um2 if size_um2 else np.full(ids.size, np.nan),
@@ -826,7 +963,11 @@ def _cell_table(
             table[measure_column(channel, heading)] = values
         table[measure_column(channel, "raw_Mean")] = found.raw_mean
         level = saturation_level(plane.pixels)
-        full = np.zeros(areas.size, np.int64) if level is None else np.bincount(flat[(plane.pixels == level).ravel()], minlength=areas.size)
+        full = (
+            np.zeros(areas.size, np.int64)
+            if level is None
+            else np.bincount(flat[(plane.pixels == level).ravel()], minlength=areas.size)
+        )
         table[measure_column(channel, "saturated_px")] = full[ids]
     if not ids.size:
         return empty_table(columns)
@@ -837,7 +978,11 @@ def _extent_95(labels: Labels) -> float:
     """95th percentile of the longer sides (px) of the cells' bounding boxes."""
     from scipy import ndimage
 
-    sides = [max(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in ndimage.find_objects(labels.astype(np.int32)) if box]
+    sides = [
+        max(box[0].stop - box[0].start, box[1].stop - box[1].start)
+        for box in ndimage.find_objects(labels.astype(np.int32))
+        if box
+    ]
     return float(np.percentile(sides, 95)) if sides else 0.0
 
 

@@ -1,0 +1,1 @@
+"""Macros that a Fiji user runs; a data package, found by importlib.resources."""

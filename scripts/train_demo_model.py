@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from cellpose import dynamics, train
 from cellpose.resnet_torch import CPnet
@@ -26,7 +27,7 @@ CELL_DIAMETER_PX = 37.0
 FIRST_SEED = 100_000  # the demo's own fields have small seeds
 
 
-def training_images(n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def training_images(n: int) -> tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.int32]]]:
     """Return n images (2, Y, X) and their label images; every fourth shows nuclei, the others phase contrast."""
     images, labels = [], []
     for i in range(n):

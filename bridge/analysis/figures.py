@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,12 @@ def violin_figure(
     from matplotlib.lines import Line2D
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(max(5.0, 1.15 * len(conditions) + 2.2), 4.8), layout="constrained")
+        longest = max(
+            (len(line) for condition in conditions for line in _tick(cells, condition).splitlines()), default=0
+        )
+        figure = Figure(
+            figsize=(max(5.0, max(1.15, 0.085 * longest) * len(conditions) + 1.6), 4.8), layout="constrained"
+        )
         axes = figure.add_subplot()
         rng = np.random.default_rng(0)
         replicates = sorted({r for r in cells["replicate"].unique() if r})
@@ -80,23 +86,31 @@ def violin_figure(
             offsets = np.linspace(-0.18, 0.18, len(means)) if len(means) > 1 else [0.0]
             for offset, (name, mean) in zip(offsets, means.items(), strict=True):
                 k = replicates.index(str(name)) if by == "replicate" and name in replicates else 0
-                colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k // len(_COLOURS) % len(_MARKERS)] if k >= len(_COLOURS) else _MARKERS[k]
+                colour, marker = (
+                    _COLOURS[k % len(_COLOURS)],
+                    _MARKERS[k // len(_COLOURS) % len(_MARKERS)] if k >= len(_COLOURS) else _MARKERS[k],
+                )
                 look: dict[str, Any] = (
                     {"markerfacecolor": colour, "markeredgecolor": "white"}
                     if by == "replicate"
                     else {"markerfacecolor": "none", "markeredgecolor": "black"}
                 )
                 axes.plot(x + offset, mean, marker, markersize=8, zorder=5, **look)
-                text = f"mean of replicate {_plain(str(name))}" if by == "replicate" else "mean of a field (technical, not a replicate)"
+                text = (
+                    f"mean of replicate {_plain(str(name))}"
+                    if by == "replicate"
+                    else "mean of a field (technical, not a replicate)"
+                )
                 handles[text] = Line2D([], [], linestyle="none", marker=marker, markersize=7, **look)
         axes.set_xticks(range(len(conditions)), [_tick(cells, condition) for condition in conditions])
         axes.set_xlim(-0.6, len(conditions) - 0.4)
-        axes.tick_params(axis="x", labelrotation=30 if max(map(len, conditions), default=0) > 12 else 0)
         axes.set_ylabel(_plain(label))
         axes.set_title(_plain(title), fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         if handles:
-            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 3), frameon=False)
+            figure.legend(
+                handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 3), frameon=False
+            )
         return _save(figure, path)
 
 
@@ -126,7 +140,15 @@ def cells_against_nuclei(path: Path, counts: pd.DataFrame, conditions: Sequence[
         axes.plot([0, top], [0, top], color="#999999", linewidth=0.8, zorder=0)
         for k, condition in enumerate(conditions):
             part = known[known["condition"] == condition]
-            axes.plot(part["n_cells"], part["n_nuclei"], _MARKERS[k % len(_MARKERS)], color=_COLOURS[k % len(_COLOURS)], label=_plain(condition), markersize=6, alpha=0.85)
+            axes.plot(
+                part["n_cells"],
+                part["n_nuclei"],
+                _MARKERS[k % len(_MARKERS)],
+                color=_COLOURS[k % len(_COLOURS)],
+                label=_plain(condition),
+                markersize=6,
+                alpha=0.85,
+            )
         low = 0.0 if known.empty else 0.9 * min(known["n_cells"].min(), known["n_nuclei"].min())
         axes.set(xlabel="cells in a field", ylabel="nuclei in the same field", xlim=(low, top), ylim=(low, top))
         axes.set_title("Each point is a field; on the line both counts agree", fontsize=10)
@@ -138,8 +160,13 @@ def cells_against_nuclei(path: Path, counts: pd.DataFrame, conditions: Sequence[
 def _tick(cells: pd.DataFrame, condition: str) -> str:
     part = cells[cells["condition"] == condition]
     n = part.loc[part["replicate"] != "", "replicate"].nunique()
-    repeats = f"{n} replicate{'s' if n != 1 else ''}" if n else f"{part['field_id'].nunique()} field{'s' if part['field_id'].nunique() != 1 else ''}"
-    return f"{_plain(condition)}\n{len(part)} cells\n{repeats}"
+    repeats = (
+        f"{n} replicate{'s' if n != 1 else ''}"
+        if n
+        else f"{part['field_id'].nunique()} field{'s' if part['field_id'].nunique() != 1 else ''}"
+    )
+    name = "\n".join(textwrap.wrap(condition, 22)) or condition
+    return f"{_plain(name)}\n{len(part)} cells\n{repeats}"
 
 
 def _plain(text: str) -> str:

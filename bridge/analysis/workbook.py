@@ -48,7 +48,12 @@ def write_workbook(
     names: dict[str, str] = {}
     with whole_file(path) as part:
         # Names may begin with = + - @: they are text, never formulas or links.
-        options = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "nan_inf_to_errors": False}
+        options = {
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+            "strings_to_numbers": False,
+            "nan_inf_to_errors": False,
+        }
         book = xlsxwriter.Workbook(str(part), options)
         # The same tables give the same bytes.
         book.set_properties({"created": _FIXED, "title": path.stem})
@@ -64,7 +69,11 @@ def write_workbook(
             used += [str(name) for name in table.columns if str(name) not in used]
         declared = {column.name: column for column in columns}
         rows = [(name, declared[name].unit, declared[name].meaning) for name in used if name in declared]
-        _fill(book.add_worksheet(_sheet_name("columns", seen)), pd.DataFrame(rows, columns=["column", "unit", "meaning"]), bold)
+        _fill(
+            book.add_worksheet(_sheet_name("columns", seen)),
+            pd.DataFrame(rows, columns=["column", "unit", "meaning"]),
+            bold,
+        )
         book.close()
     return names
 
@@ -88,7 +97,7 @@ def _fill(sheet: Any, table: pd.DataFrame, bold: Any) -> None:
 
 
 def _sheet_name(title: str, seen: set[str]) -> str:
-    """Make a sheet name legal (31 characters, no []:*?/\\, no apostrophe at its ends) and unique without regard to case."""
+    """Make a sheet name legal (31 characters, none of Excel's forbidden ones) and unique without regard to case."""
     base = _ILLEGAL.sub("_", title).strip().strip("'") or "sheet"
     if base.lower() == "history":
         base += "_"

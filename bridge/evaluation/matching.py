@@ -62,7 +62,9 @@ def match_labels(true: Labels, predicted: Labels, min_area_px: int = 0) -> Match
     ([1], [9], 2)
     """
     if true.shape != predicted.shape:
-        raise LabelError(f"label images differ in size (got {true.shape} and {predicted.shape}, expected the same). Compare images of one field.")
+        raise LabelError(
+            f"label images differ in size (got {true.shape} and {predicted.shape}, expected the same). Compare images of one field."
+        )
     areas_true, areas_predicted = label_areas(true), label_areas(predicted)
     wanted = areas_true >= max(1, min_area_px)
     both = (true > 0) & (predicted > 0)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import ImageJError, InputError, MissingDependencyError
-from bridge.images import PIXELS, Calibration
 from bridge.imagej.pipe import receive, send
+from bridge.images import PIXELS, Calibration
 from bridge.settings import MEASUREMENTS
 
 
@@ -68,7 +68,7 @@ class Measured:
     pixels: npt.NDArray[Any] | None = None
 
 
-class _WorkerLost(Exception):
+class _WorkerLost(Exception):  # noqa: N818 never seen by a user
     """The worker died, hung or ran out of memory: worth one more try in a fresh one."""
 
 
@@ -127,7 +127,9 @@ class FijiEngine:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -149,7 +151,7 @@ class FijiEngine:
             return
         self.close()
         # stderr goes to a file: a pipe nobody reads would fill and stop Java.
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "bridge.imagej.worker"],
             stdin=subprocess.PIPE,
@@ -231,7 +233,9 @@ class FijiEngine:
         if background is not None:
             require_rollable((pixels.shape[0], pixels.shape[1]), background.radius, title)
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-            raise InputError(f"{title}: pixels of type {pixels.dtype} (expected uint8, uint16 or float32). Save it as 8-, 16- or 32-bit.")
+            raise InputError(
+                f"{title}: pixels of type {pixels.dtype} (expected uint8, uint16 or float32). Save it as 8-, 16- or 32-bit."
+            )
         request = {
             "do": "measure",
             "title": title,
@@ -251,7 +255,9 @@ class FijiEngine:
         columns = np.frombuffer(found[1], np.float64).reshape(len(headings), n)
         raw = np.frombuffer(found[2], np.float64).reshape(2, -1)
         if n != len(answer["names"]):
-            raise ImageJError(f"{title}: ImageJ measured {n} rows (expected {len(answer['names'])}, one for each ROI). Please report this with the ROI set.")
+            raise ImageJError(
+                f"{title}: ImageJ measured {n} rows (expected {len(answer['names'])}, one for each ROI). Please report this with the ROI set."
+            )
         return Measured(
             results_csv=bytes(found[0]),
             columns={name: columns[i].copy() for i, name in enumerate(headings)},
@@ -280,7 +286,9 @@ class FijiEngine:
         returned: str | None = answer["returned"]
         return returned
 
-    def _ask_twice(self, request: dict[str, Any], blobs: list[Any], what: str) -> tuple[dict[str, Any], list[bytearray]]:
+    def _ask_twice(
+        self, request: dict[str, Any], blobs: list[Any], what: str
+    ) -> tuple[dict[str, Any], list[bytearray]]:
         for attempt in (1, 2):
             self.start()
             try:
@@ -292,7 +300,8 @@ class FijiEngine:
         raise AssertionError
 
     def _ask(self, request: dict[str, Any], blobs: list[Any] | None = None) -> tuple[dict[str, Any], list[bytearray]]:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         try:
             send(self._process.stdin, request, blobs or ())  # type: ignore[arg-type]
             got = self._answers.get(timeout=self._timeout)
@@ -313,7 +322,9 @@ class FijiEngine:
             raise MissingDependencyError(problem["text"]) from cause
         if problem["kind"] == "bridge":
             raise ImageJError(problem["text"]) from cause
-        raise ImageJError(f"{request.get('title', 'ImageJ')}: ImageJ failed ({problem['text']}). Run again with --debug to see where.") from cause
+        raise ImageJError(
+            f"{request.get('title', 'ImageJ')}: ImageJ failed ({problem['text']}). Run again with --debug to see where."
+        ) from cause
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -324,7 +335,11 @@ class FijiEngine:
         if self._log is None:
             return ""
         self._log.seek(0)
-        lines = [line for line in self._log.read().decode(errors="replace").splitlines() if line.strip() and "WARNING" not in line]
+        lines = [
+            line
+            for line in self._log.read().decode(errors="replace").splitlines()
+            if line.strip() and "WARNING" not in line
+        ]
         return f" ({lines[-1].strip()[:200]})" if lines else ""
 
 

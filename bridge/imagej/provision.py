@@ -111,7 +111,9 @@ def fiji_root(path: Path) -> Path:
     for candidate in (path, path / "Fiji.app", path / "Fiji", *path.parents[:3]):
         if list(candidate.glob("jars/ij-1.*.jar")):
             return candidate
-    raise MissingDependencyError(f"{path}: no Fiji (expected jars/ij-1.*.jar in it). Give the folder that Fiji was unpacked to.")
+    raise MissingDependencyError(
+        f"{path}: no Fiji (expected jars/ij-1.*.jar in it). Give the folder that Fiji was unpacked to."
+    )
 
 
 def java_home(fiji: Path | None = None, named: Path | None = None) -> Path:
@@ -143,7 +145,9 @@ def java_home(fiji: Path | None = None, named: Path | None = None) -> Path:
 def _checked(home: Path) -> Path:
     version = java_version(home)
     if version is None:
-        raise MissingDependencyError(f"{home}: no Java (expected bin/java in it). Give a JAVA_HOME with --java, or leave it out.")
+        raise MissingDependencyError(
+            f"{home}: no Java (expected bin/java in it). Give a JAVA_HOME with --java, or leave it out."
+        )
     if version < OLDEST_JAVA:
         raise MissingDependencyError(
             f"{home}: Java is too old (got {version}, expected {OLDEST_JAVA} or later). Leave out --java: a newer one is installed with this program."

@@ -6,7 +6,6 @@ import gc
 import os
 import queue
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -82,7 +81,13 @@ def _watch_parent(parent: int) -> None:
 
 
 def _describe(error: BaseException) -> dict[str, str]:
-    kind = "environment" if isinstance(error, MissingDependencyError) else "bridge" if isinstance(error, BridgeError) else "python"
+    kind = (
+        "environment"
+        if isinstance(error, MissingDependencyError)
+        else "bridge"
+        if isinstance(error, BridgeError)
+        else "python"
+    )
     text = str(error)
     trace = "".join(traceback.format_exception(error))
     if hasattr(error, "stacktrace"):  # a Java exception
@@ -179,7 +184,9 @@ class _ImageJ:
         returned = self.j("ij.IJ").runMacro(text, argument)
         return None if returned is None else str(returned)
 
-    def measure(self, request: dict[str, Any], pixels: bytearray, roiset: bytearray) -> tuple[dict[str, Any], list[Any]]:
+    def measure(
+        self, request: dict[str, Any], pixels: bytearray, roiset: bytearray
+    ) -> tuple[dict[str, Any], list[Any]]:
         """Subtract the background, measure every ROI, and say what ImageJ's Results window would save."""
         import numpy as np
 
@@ -219,7 +226,10 @@ class _ImageJ:
             "headings": headings,
             "names": [str(overlay.get(i).getName()) for i in range(n)],
         }
-        raw_columns = [np.array(raw.getColumnAsDoubles(raw.getColumnIndex(name)), np.float64) if n else np.empty(0) for name in ("Area", "Mean")]
+        raw_columns = [
+            np.array(raw.getColumnAsDoubles(raw.getColumnIndex(name)), np.float64) if n else np.empty(0)
+            for name in ("Area", "Mean")
+        ]
         blobs: list[Any] = [saved, np.array(columns, np.float64).tobytes(), np.array(raw_columns, np.float64).tobytes()]
         if request["return_pixels"]:
             blobs.append(self._pixels(processor, request["dtype"], request["width"] * request["height"]))
@@ -292,4 +302,4 @@ def _use_java(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -65,9 +65,13 @@ def labels_to_rois(labels: Labels) -> list[ImagejRoi]:
     [('00001', 'RECT')]
     """
     if max(labels.shape) > MAX_SIDE_PX:
-        raise RoiError(f"label image: too large for ImageJ's ROIs (got {labels.shape[0]} x {labels.shape[1]} px, expected sides up to {MAX_SIDE_PX}). Crop it.")
+        raise RoiError(
+            f"label image: too large for ImageJ's ROIs (got {labels.shape[0]} x {labels.shape[1]} px, expected sides up to {MAX_SIDE_PX}). Crop it."
+        )
     rings = trace_rings(labels)
-    first = np.flatnonzero(np.r_[True, rings.label[1:] != rings.label[:-1]]) if rings.label.size else np.empty(0, np.int64)
+    first = (
+        np.flatnonzero(np.r_[True, rings.label[1:] != rings.label[:-1]]) if rings.label.size else np.empty(0, np.int64)
+    )
     last = np.r_[first[1:], rings.label.size] if first.size else first
     rois = []
     for a, b in zip(first.tolist(), last.tolist(), strict=True):
@@ -176,15 +180,23 @@ def rois_to_labels(rois: Sequence[ImagejRoi], shape: tuple[int, int], name: str 
     labels = np.zeros(shape, np.uint32)
     for roi in rois:
         if not roi.name.isdecimal() or int(roi.name) == 0:
-            raise RoiError(f"{name}: a ROI whose name is no label (got {roi.name!r}, expected a number such as 00001). Use the ROI set as it was written.")
+            raise RoiError(
+                f"{name}: a ROI whose name is no label (got {roi.name!r}, expected a number such as 00001). Use the ROI set as it was written."
+            )
         x, y, start = _rings(roi, name)
         taken = fill_rings(labels, x, y, start, int(roi.name))
         if taken == -1:
-            raise RoiError(f"{name}: {roi.name} does not run along pixel edges (expected horizontal and vertical sides). Use the ROI set as it was written.")
+            raise RoiError(
+                f"{name}: {roi.name} does not run along pixel edges (expected horizontal and vertical sides). Use the ROI set as it was written."
+            )
         if taken == -2:
-            raise RoiError(f"{name}: {roi.name} leaves the image (expected {shape[0]} x {shape[1]} px). It belongs to another image.")
+            raise RoiError(
+                f"{name}: {roi.name} leaves the image (expected {shape[0]} x {shape[1]} px). It belongs to another image."
+            )
         if taken:
-            raise RoiError(f"{name}: {roi.name} lies over another ROI (got {taken} px in both, expected 0). Remove one of the two.")
+            raise RoiError(
+                f"{name}: {roi.name} lies over another ROI (got {taken} px in both, expected 0). Remove one of the two."
+            )
     return labels
 
 
@@ -201,16 +213,22 @@ def _rings(roi: ImagejRoi, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArra
                 start.append(len(xs))
                 i += 1
             else:
-                raise RoiError(f"{name}: {roi.name} has curved sides (got segment type {path[i]:g}, expected straight ones). Use the ROI set as it was written.")
+                raise RoiError(
+                    f"{name}: {roi.name} has curved sides (got segment type {path[i]:g}, expected straight ones). Use the ROI set as it was written."
+                )
         x, y = np.array(xs), np.array(ys)
     elif roi.integer_coordinates is not None:
         corners = np.asarray(roi.integer_coordinates, np.float64)
         x, y = corners[:, 0] + roi.left, corners[:, 1] + roi.top
         start = [0, len(x)]
     else:
-        raise RoiError(f"{name}: {roi.name} is of type {roi.roitype.name} (expected a traced or composite ROI). Use the ROI set as it was written.")
+        raise RoiError(
+            f"{name}: {roi.name} is of type {roi.roitype.name} (expected a traced or composite ROI). Use the ROI set as it was written."
+        )
     if (x != np.floor(x)).any() or (y != np.floor(y)).any():
-        raise RoiError(f"{name}: {roi.name} has corners between pixel edges (expected whole numbers). Use the ROI set as it was written.")
+        raise RoiError(
+            f"{name}: {roi.name} has corners between pixel edges (expected whole numbers). Use the ROI set as it was written."
+        )
     return x.astype(np.int64), y.astype(np.int64), np.array(start, np.int64)
 
 

@@ -75,10 +75,8 @@ def trace_rings(labels: Labels) -> Rings:
     return Rings(x[take], y[take], sorted_start, label[:n_rings][order])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
-def _trace(
-    flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, start: Any, label: Any
-) -> int:
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _trace(flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, start: Any, label: Any) -> int:
     """Return the number of rings, -1 if the arrays are too small."""
     n_rings = 0
     n = 0
@@ -103,7 +101,7 @@ def _trace(
     return n_rings
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _rows_differ(flat: Any, pixel: int, count: int, width: int) -> bool:
     # A sum instead of an early exit: LLVM makes vector instructions of it.
     different = 0
@@ -112,10 +110,8 @@ def _rows_differ(flat: Any, pixel: int, count: int, width: int) -> bool:
     return different > 0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
-def _follow(
-    flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, n: int, first_x: int, first_y: int
-) -> int:
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _follow(flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, n: int, first_x: int, first_y: int) -> int:
     """Follow one ring from the top crack of a pixel; return the new number of vertices, -1 if there is no room."""
     value = flat[first_y * width + first_x]
     at_x, at_y, heading = first_x, first_y, 0  # 0 right, 1 down, 2 left, 3 up
@@ -149,7 +145,7 @@ def _follow(
             return n
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def fill_rings(labels: Any, x: Any, y: Any, start: Any, value: int) -> int:
     """Draw pixel-edge rings into a label image by the even-odd rule.
 

@@ -91,5 +91,7 @@ def torch_device(name: str) -> Any:
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there[name]:
-        raise MissingDependencyError(f"--device {name}: not available on this machine (got {', '.join(k for k, v in there.items() if v)}). Run `cellpose-fiji doctor`, or leave it out.")
+        raise MissingDependencyError(
+            f"--device {name}: not available on this machine (got {', '.join(k for k, v in there.items() if v)}). Run `cellpose-fiji doctor`, or leave it out."
+        )
     return torch.device(name)

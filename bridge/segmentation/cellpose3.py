@@ -54,7 +54,9 @@ class Cellpose3:
         else:
             self._model = models.CellposeModel(device=device, backbone=backbone, **named)
             if str(self._model.pretrained_model) != str(model.path):
-                raise SegmentationError(f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path.")
+                raise SegmentationError(
+                    f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path."
+                )
         self.device = device.type
         self.diameter_px: float | None = float(self._model.diam_labels)
 
@@ -93,7 +95,7 @@ class Cellpose3:
 
 def _widths(model: ModelFile) -> list[int] | None:
     weights = torch.load(model.path, map_location="cpu", weights_only=True)
-    widths = []
+    widths: list[int] = []
     while (name := f"downsample.down.res_down_{len(widths)}.proj.1.weight") in weights:
         if not widths:
             first = int(weights[name].shape[1])

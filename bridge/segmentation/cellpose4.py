@@ -39,7 +39,9 @@ class Cellpose4:
             device=device, pretrained_model=str(model.path), use_bfloat16=device.type == "cuda"
         )
         if str(self._model.pretrained_model) != str(model.path):
-            raise SegmentationError(f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path.")
+            raise SegmentationError(
+                f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path."
+            )
         self.device = device.type
         self.diameter_px: float | None = None
 

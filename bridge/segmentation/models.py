@@ -63,11 +63,15 @@ def cellpose_version() -> tuple[int, ...]:
     try:
         text = importlib.metadata.version("cellpose")
     except importlib.metadata.PackageNotFoundError:
-        raise MissingDependencyError("cellpose: not installed (expected 3.1.1.3, or 4.2.1 and later). Install this program again.") from None
+        raise MissingDependencyError(
+            "cellpose: not installed (expected 3.1.1.3, or 4.2.1 and later). Install this program again."
+        ) from None
     version = tuple(int(part) for part in text.split(".") if part.isdecimal())
-    if version[:4] >= (3, 1, 1, 3) and version[0] == 3 or version[0] == 4 and version >= (4, 2, 1):
+    if (version[:4] >= (3, 1, 1, 3) and version[0] == 3) or (version[0] == 4 and version >= (4, 2, 1)):
         return version
-    raise MissingDependencyError(f"cellpose: a version this program does not know (got {text}, expected 3.1.1.3, or 4.2.1 and later). Install one of those.")
+    raise MissingDependencyError(
+        f"cellpose: a version this program does not know (got {text}, expected 3.1.1.3, or 4.2.1 and later). Install one of those."
+    )
 
 
 def default_model(nuclei: bool = False) -> str:
@@ -116,7 +120,7 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
         path = Path(__file__).with_name("demo_model")
         _require_version(DEMO, 3)
         return ModelFile(DEMO, path, sha256(path), pad_px=_MINIMUM_PAD_PX)
-    if name == CYTO_0 or Path(name).name.startswith("cellpose-0.0.1-") and name.endswith(".whl"):
+    if name == CYTO_0 or (Path(name).name.startswith("cellpose-0.0.1-") and name.endswith(".whl")):
         _require_version(CYTO_0, 3)
         path = _cyto_0(None if name == CYTO_0 else Path(name))
         return ModelFile(CYTO_0, path, sha256(path))
@@ -136,7 +140,9 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
 def _require_version(name: str, major: int) -> None:
     installed = cellpose_version()
     if installed[0] != major:
-        raise ModelError(f"{name}: a model of Cellpose {major} (got Cellpose {'.'.join(map(str, installed))} installed). Run it with cellpose==3.1.1.3.")
+        raise ModelError(
+            f"{name}: a model of Cellpose {major} (got Cellpose {'.'.join(map(str, installed))} installed). Run it with cellpose==3.1.1.3."
+        )
 
 
 def _require_own_version(path: Path) -> None:
@@ -148,14 +154,18 @@ def _require_own_version(path: Path) -> None:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         names = set(weights)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not a Cellpose model ({type(error).__name__}; expected the file that training wrote). Check --model.") from error
+        raise ModelError(
+            f"{path}: not a Cellpose model ({type(error).__name__}; expected the file that training wrote). Check --model."
+        ) from error
     made_by = 4 if "W2" in names else 3 if any(key.startswith("downsample.") for key in names) else None
     if made_by is None and not any("encoder" in key for key in names):
         raise ModelError(f"{path}: not a Cellpose model (its weights are named otherwise). Check --model.")
     installed = cellpose_version()[0]
     if made_by is not None and made_by != installed:
         other = "cellpose==3.1.1.3" if made_by == 3 else "'cellpose>=4.2.1,<4.3'"
-        raise ModelError(f"{path}: a model of Cellpose {made_by} (got Cellpose {installed} installed). Run it with {other}.")
+        raise ModelError(
+            f"{path}: a model of Cellpose {made_by} (got Cellpose {installed} installed). Run it with {other}."
+        )
 
 
 # ---------------------------------------------------------------- Cellpose's own weights
@@ -186,7 +196,9 @@ def _built_in(name: str) -> Path:
             if cellpose_version()[0] == 3
             else "give the path of a model file"
         )
-        raise MissingDependencyError(f"{name}: its weights could not be fetched ({reason}). Connect to a network once, {instead}.") from error
+        raise MissingDependencyError(
+            f"{name}: its weights could not be fetched ({reason}). Connect to a network once, {instead}."
+        ) from error
     return path
 
 
@@ -226,13 +238,30 @@ def _fetch_wheel(folder: Path) -> Path:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{_CYTO_0_WHEEL} --hash=sha256:{_CYTO_0_WHEEL_SHA256}\n")
     if importlib.util.find_spec("pip") is None:
-        raise MissingDependencyError("cyto_0: pip is needed to fetch its weights (got none). Install pip, or give the path of the cellpose-0.0.1 wheel as --model.")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", str(folder), "-r", str(requirement)]
+        raise MissingDependencyError(
+            "cyto_0: pip is needed to fetch its weights (got none). Install pip, or give the path of the cellpose-0.0.1 wheel as --model."
+        )
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "-d",
+        str(folder),
+        "-r",
+        str(requirement),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
-        raise MissingDependencyError(f"cyto_0: its weights could not be fetched from the Python package index ({said[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model.")
+        raise MissingDependencyError(
+            f"cyto_0: its weights could not be fetched from the Python package index ({said[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model."
+        )
     return wheels[0]
 
 
@@ -252,11 +281,16 @@ def _convert_mxnet(parameters: bytes, path: Path) -> None:
 
 def _pytorch_name(name: str) -> str:
     parts = name.split(".")
-    named = []
+    named: list[str] = []
     for before, part in zip(["", *parts], parts, strict=False):
         prefix = {"down": "res_down_", "up": "res_up_"}.get(before, "")
         # conv.2.0.gamma: the third block; conv.0.gamma inside a block is its batch normalisation.
-        if before == "conv" and part.isdecimal() and named.count("conv") == 1 and not any(p.startswith("conv_") for p in named):
+        if (
+            before == "conv"
+            and part.isdecimal()
+            and named.count("conv") == 1
+            and not any(p.startswith("conv_") for p in named)
+        ):
             prefix = "conv_"
         named.append(prefix + part)
     return ".".join(named).replace("gamma", "weight").replace("beta", "bias")

@@ -116,8 +116,10 @@ class Segmenter:
             Cellpose failed, e.g. out of memory.
         """
         if image.ndim != 2:
-            raise SegmentationError(f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel.")
-        chosen = self._backend.diameter_px if diameter in (None, "auto") else float(diameter)  # type: ignore[arg-type]
+            raise SegmentationError(
+                f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
+            )
+        chosen = self._backend.diameter_px if diameter is None or diameter == "auto" else float(diameter)
         try:
             labels, cut = self._labels(image, chosen, flow_threshold, cellprob_threshold, batch_size, tile)
             if diameter == "auto":
@@ -127,8 +129,12 @@ class Segmenter:
                     labels, cut = self._labels(image, chosen, flow_threshold, cellprob_threshold, batch_size, tile)
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "alloc" in str(error).lower():
-                raise SegmentationError(f"{name}: out of memory while segmenting {image.shape[0]} x {image.shape[1]} px. Use a smaller --batch-size or --tile, or --device cpu.") from error
-            raise SegmentationError(f"{name}: Cellpose failed ({str(error).splitlines()[0][:200]}). Run again with --debug to see where.") from error
+                raise SegmentationError(
+                    f"{name}: out of memory while segmenting {image.shape[0]} x {image.shape[1]} px. Use a smaller --batch-size or --tile, or --device cpu."
+                ) from error
+            raise SegmentationError(
+                f"{name}: Cellpose failed ({str(error).splitlines()[0][:200]}). Run again with --debug to see where."
+            ) from error
         gone = np.zeros(int(labels.max()) + 1, bool)
         areas = label_areas(labels)
         gone |= areas < min_size
@@ -163,7 +169,9 @@ class Segmenter:
         # One grey scale for all tiles: each tile's own percentiles would differ.
         low, high = (float(v) for v in np.percentile(image, (1, 99)))
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
-        parts = ((window, whole(image[window], (low, max(high, low + 1e-6)))) for window in tiles(image.shape, tile, overlap))
+        parts = (
+            (window, whole(image[window], (low, max(high, low + 1e-6)))) for window in tiles(image.shape, tile, overlap)
+        )
         return stitch(parts, image.shape)
 
 
