@@ -281,7 +281,7 @@ def _tifffile_on_record(path: Path) -> Iterator[list[str]]:
 
 
 def _damaged(path: Path, why: str) -> InputError:
-    why = why.replace(str(path), path.name).strip().rstrip(".")
+    why = re.sub(r"<tifffile[^>]*>\s*", "", why.replace(str(path), path.name)).strip().rstrip(".")
     return InputError(f"{path}: damaged TIFF ({why}). Export or copy the image again.")
 
 
@@ -437,7 +437,7 @@ def _tag(node: ElementTree.Element) -> str:
 
 
 def _tiff_calibration(page: Any, description: str, notices: list[str]) -> Calibration:
-    """Pixel size as ImageJ 1.54p reads it (ij.io.TiffDecoder, ij.io.FileOpener)."""
+    """Pixel size as ImageJ 1.54p reads it (measured over every combination of unit, resolution unit and resolution)."""
 
     def per_pixel(name: str) -> float:
         tag = page.tags.get(name)
@@ -445,24 +445,29 @@ def _tiff_calibration(page: Any, description: str, notices: list[str]) -> Calibr
             return 0.0
         return float(tag.value[1]) / float(tag.value[0])
 
-    width, height = per_pixel("XResolution"), per_pixel("YResolution")
-    found = re.search(r"^unit=(.+)$", description, re.MULTILINE) if description.startswith("ImageJ=") else None
-    unit = found.group(1).strip() if found else ""
+    width = per_pixel("XResolution")
+    height = per_pixel("YResolution") or width
     if width <= 0:
         return PIXELS
-    height = height or width
-    if not unit:
-        tag = page.tags.get("ResolutionUnit")
-        code = int(tag.value) if tag is not None else 2
-        if code == 3:
-            return Calibration(width * 1e4, height * 1e4, "micron")
-        if code == 2 and width not in (1.0, 1.0 / 72.0):
+    tag = page.tags.get("ResolutionUnit")
+    code = int(tag.value) if tag is not None else 2  # 1 none, 2 inch, 3 cm
+    from_imagej = description.startswith("ImageJ=")
+    found = re.search(r"^unit=(.+)$", description, re.MULTILINE) if from_imagej else None
+    unit = found.group(1).strip() if found else ""
+    if code == 2 and width == 1 / 72:
+        width = height = 1.0
+        unit = unit or "pixel"
+    if unit in ("inch", "in") or (not unit and code == 2 and not from_imagej):
+        if width != 1:
             notices.append(f"its resolution is in inch, a printer's unit ({1 / width:g} dpi): taken as not calibrated")
         return PIXELS
-    if unit.lower() in ("inch", "in"):
-        notices.append(f"its resolution is in inch, a printer's unit ({1 / width:g} dpi): taken as not calibrated")
-        return PIXELS
-    if unit.lower() in ("pixel", "pixels", ""):
+    if unit == "um" and code == 3:
+        width, height = width * 1e4, height * 1e4
+    if not unit:
+        unit = "cm" if code == 3 and not from_imagej else "pixel" if width == height == 1 else " "
+    if unit == "cm" and width < 0.001:
+        width, height, unit = width * 1e4, height * 1e4, "micron"
+    if unit in ("pixel", "pixels") and width == height == 1:
         return PIXELS
     return Calibration(width, height, "micron" if unit.lower() in _MICROMETRE else unit)
 

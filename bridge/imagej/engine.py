@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import subprocess
 import sys
@@ -120,6 +121,7 @@ class FijiEngine:
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.SimpleQueue[tuple[dict[str, Any], list[bytearray]] | None] = queue.SimpleQueue()
+        self._reader: threading.Thread | None = None
         self._log: IO[bytes] | None = None
         self.info: dict[str, Any] = {}
 
@@ -160,7 +162,8 @@ class FijiEngine:
             start_new_session=True,
         )
         self._answers = queue.SimpleQueue()
-        threading.Thread(target=_collect, args=(self._process.stdout, self._answers), daemon=True).start()
+        self._reader = threading.Thread(target=_collect, args=(self._process.stdout, self._answers), daemon=True)
+        self._reader.start()
         try:
             answer, _ = self._ask(self._start_request)
         except _WorkerLost as error:
@@ -174,17 +177,16 @@ class FijiEngine:
         """End the worker."""
         process, self._process = self._process, None
         if process is not None:
-            for stream in (process.stdin, process.stdout):
-                try:
-                    if stream is process.stdin and stream:
-                        stream.close()
-                except OSError:
-                    pass
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # the worker ends itself when its input does
             try:
                 process.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if self._reader is not None:
+                self._reader.join()
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -343,12 +345,13 @@ class FijiEngine:
         return f" ({lines[-1].strip()[:200]})" if lines else ""
 
 
-def _collect(stream: IO[bytes] | None, answers: queue.SimpleQueue[Any]) -> None:
-    try:
-        while stream is not None:
-            answers.put(receive(stream))  # type: ignore[arg-type]
-    except (EOFError, OSError, ValueError):
-        answers.put(None)
+def _collect(stream: IO[bytes], answers: queue.SimpleQueue[Any]) -> None:
+    with stream:
+        try:
+            while True:
+                answers.put(receive(stream))  # type: ignore[arg-type]
+        except (EOFError, OSError, ValueError):
+            answers.put(None)
 
 
 def _advice(problem: str) -> str:

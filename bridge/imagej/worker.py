@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -169,7 +170,9 @@ class _ImageJ:
     def info(self) -> dict[str, Any]:
         """Return what runs: versions and the hash of ImageJ's jar."""
         system = self.j("java.lang.System")
-        location = str(self.j("ij.IJ").class_.getProtectionDomain().getCodeSource().getLocation().toURI().getPath())
+        # Not by the class: one that the headless layer has rewritten knows no jar.
+        resource = str(self.j("java.lang.ClassLoader").getSystemClassLoader().getResource("ij/IJ.class"))
+        location = urllib.request.url2pathname(resource.removeprefix("jar:file:").partition("!")[0])
         return {
             "imagej": str(self.j("ij.IJ").getVersion()),
             "gateway": str(self.gateway.getVersion()) if self.gateway is not None else None,

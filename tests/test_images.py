@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from bridge.errors import InputError
+from bridge.images import PIXELS, Calibration, inspect, read_plane, saturation_level
+
+ImageFile = Callable[..., Path]
+NOISE = np.random.default_rng(0).integers(1, 4000, (500, 500)).astype(np.uint16)
+
+
+def refusal(path: Path, **options: object) -> str:
+    with pytest.raises(InputError) as refused:
+        read_plane(path, **options)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits"])
+def test_grey_tiff_comes_back_as_it_was(image_file: ImageFile, dtype: str, compression: str | None) -> None:
+    pixels = (NOISE % 200).astype(dtype)
+    plane = read_plane(image_file(pixels=pixels, compression=compression, byteorder=">"))
+    assert plane.pixels.dtype == dtype
+    assert plane.pixels.dtype.isnative
+    np.testing.assert_array_equal(plane.pixels, pixels)
+    assert plane.title == "edu.tif"
+
+
+def test_png_8_and_16_bit(tmp_path: Path) -> None:
+    for dtype in (np.uint8, np.uint16):
+        path = tmp_path / f"{np.dtype(dtype).name}.png"
+        Image.fromarray((NOISE % 256).astype(dtype) if dtype == np.uint8 else NOISE).save(path)
+        plane = read_plane(path)
+        assert plane.pixels.dtype == dtype
+        np.testing.assert_array_equal(plane.pixels, NOISE % 256 if dtype == np.uint8 else NOISE)
+
+
+def test_jpeg_is_for_finding_cells_only(tmp_path: Path) -> None:
+    path = tmp_path / "phase.jpg"
+    Image.fromarray((NOISE % 256).astype(np.uint8)).save(path)
+    assert read_plane(path, measured=False).pixels.shape == NOISE.shape
+    assert refusal(path) == f"{path}: JPEG changes grey values (got .jpg, expected TIFF or PNG). Export the original as TIFF."
+
+
+def test_int32_is_read_as_imagej_reads_it(image_file: ImageFile) -> None:
+    assert read_plane(image_file(pixels=NOISE.astype(np.int32))).pixels.dtype == np.float32
+    path = image_file("big.tif", np.full((4, 4), 2**24 + 1, np.uint32))
+    assert refusal(path) == f"{path}: 32-bit integers that ImageJ cannot hold exactly (got up to 16777217, expected at most 16777216). Save it as 16-bit."
+
+
+def test_types_imagej_does_not_measure(image_file: ImageFile) -> None:
+    path = image_file(pixels=np.ones((4, 4), np.float64))
+    assert refusal(path) == (
+        f"{path}: pixels of a type ImageJ does not measure (got float64, expected 8- or 16-bit unsigned or 32-bit). "
+        "Save it as 16-bit or 32-bit."
+    )
+
+
+def test_nan_and_infinite_pixels(image_file: ImageFile) -> None:
+    pixels = np.ones((4, 4), np.float32)
+    pixels[0, 0], pixels[1, 1] = np.nan, np.inf
+    path = image_file(pixels=pixels)
+    assert refusal(path) == (
+        f"{path}: NaN or infinite pixels (got 2, expected none). ImageJ would leave them out of areas and means; replace them first."
+    )
+
+
+# ---------------------------------------------------------------- colour
+
+
+def test_colour_with_one_lit_channel_is_taken_and_said(image_file: ImageFile) -> None:
+    rgb = np.zeros((10, 12, 3), np.uint8)
+    rgb[..., 1] = np.arange(12)
+    plane = read_plane(image_file(pixels=rgb, photometric="rgb"))
+    np.testing.assert_array_equal(plane.pixels, rgb[..., 1])
+    assert plane.notices == ("colour image with signal in green only: that channel is used",)
+
+
+def test_colour_with_two_lit_channels_must_be_named(image_file: ImageFile) -> None:
+    rgb = np.zeros((10, 12, 3), np.uint8)
+    rgb[..., 1] = 9
+    rgb[..., 2] = np.arange(12)
+    path = image_file(pixels=rgb, photometric="rgb")
+    assert refusal(path) == (
+        f"{path}: a colour image with signal in green and blue (expected one channel; ImageJ would measure the average of the "
+        "three). Split the channels, or name one with --rgb-channel."
+    )
+    np.testing.assert_array_equal(read_plane(path, rgb_channel="blue").pixels, rgb[..., 2])
+
+
+def test_grey_saved_as_colour(image_file: ImageFile) -> None:
+    rgb = np.repeat((NOISE % 256).astype(np.uint8)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_plane(image_file(pixels=rgb, photometric="rgb")).pixels, rgb[..., 0])
+
+
+# ---------------------------------------------------------------- several channels
+
+
+def test_hyperstack_channels_by_number(image_file: ImageFile) -> None:
+    pixels = np.stack([NOISE, NOISE + 1, NOISE + 2])
+    path = image_file(pixels=pixels, imagej=True, metadata={"axes": "CYX"})
+    assert inspect(path).channels == ("1", "2", "3")
+    np.testing.assert_array_equal(read_plane(path, "2").pixels, pixels[1])
+    assert refusal(path) == f"{path}: has 3 channels (1, 2, 3). Name one."
+    assert refusal(path, channel="4") == f"{path}: no such channel (got 4, expected one of 1, 2, 3). Correct the channel."
+
+
+def test_ome_tiff_channels_by_name(image_file: ImageFile) -> None:
+    pixels = np.stack([NOISE, NOISE + 7])
+    path = image_file(
+        "a.ome.tif",
+        pixels,
+        metadata={"axes": "CYX", "Channel": {"Name": ["Phase", "EdU"]}, "PhysicalSizeX": 650, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 650, "PhysicalSizeYUnit": "nm"},
+    )  # fmt: skip
+    assert inspect(path).channels == ("Phase", "EdU")
+    plane = read_plane(path, "edu")
+    np.testing.assert_array_equal(plane.pixels, pixels[1])
+    assert plane.calibration.unit == "micron"
+    assert plane.calibration.pixel_size_um == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "TYX"])
+@pytest.mark.parametrize("ome", [False, True])
+def test_stacks_are_refused(image_file: ImageFile, axes: str, ome: bool) -> None:
+    how = {"ome": True} if ome else {"imagej": True}
+    path = image_file("s.ome.tif" if ome else "s.tif", np.stack([NOISE] * 4), metadata={"axes": axes}, **how)
+    z, t = (4, 1) if axes == "ZYX" else (1, 4)
+    assert refusal(path) == (
+        f"{path}: a z or t stack (got {z} slices and {t} frames, expected 1 and 1). Save one plane or a projection for each field."
+    )
+
+
+def test_pages_that_do_not_say_what_they_are(image_file: ImageFile) -> None:
+    path = image_file(pixels=np.stack([NOISE] * 3), metadata=None, photometric="minisblack")
+    assert refusal(path) == (
+        f"{path}: a stack of 3 pages that does not say what they are (got 3 pages, expected 1). "
+        "Save it from Fiji as a hyperstack with channels, or one plane for each file."
+    )
+
+
+# ---------------------------------------------------------------- damage: never zeros in silence
+
+
+def strips(path: Path) -> tuple[list[int], list[int]]:
+    with tifffile.TiffFile(path) as tif:
+        return list(tif.pages[0].dataoffsets), list(tif.pages[0].databytecounts)
+
+
+def overwrite_count(path: Path, index: int, value: int) -> None:
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tag = tif.pages[0].tags["StripByteCounts"]
+        counts = list(tag.value)
+        counts[index] = value
+        tag.overwrite(counts)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_cut_file(image_file: ImageFile, compression: str | None) -> None:
+    path = image_file(pixels=NOISE, compression=compression, rowsperstrip=50)
+    content = path.read_bytes()
+    # tifffile writes the directory first, so the file still opens.
+    path.write_bytes(content[: len(content) // 2])
+    text = refusal(path)
+    assert text.startswith(f"{path}: damaged TIFF (strip ")
+    assert text.endswith(": the file was cut). Export or copy the image again.")
+
+
+def test_strip_of_byte_count_0(image_file: ImageFile) -> None:
+    path = image_file(pixels=NOISE, compression="zlib", rowsperstrip=50)
+    overwrite_count(path, 3, 0)
+    assert refusal(path) == f"{path}: damaged TIFF (strip 4 of 10 is empty). Export or copy the image again."
+
+
+def test_corrupt_strip(image_file: ImageFile) -> None:
+    path = image_file(pixels=NOISE, compression="zlib", rowsperstrip=50)
+    offsets, counts = strips(path)
+    content = bytearray(path.read_bytes())
+    content[offsets[4] + 20 : offsets[4] + counts[4] - 4] = bytes(counts[4] - 24)
+    path.write_bytes(content)
+    text = refusal(path)
+    assert text.startswith(f"{path}: damaged TIFF (")
+    assert text.endswith("). Export or copy the image again.")
+
+
+def test_strip_that_inflates_to_too_little(image_file: ImageFile) -> None:
+    path = image_file(pixels=NOISE, compression="zlib", rowsperstrip=50)
+    offsets, counts = strips(path)
+    short = zlib.compress(NOISE[:1].tobytes())
+    assert len(short) < counts[2]
+    content = bytearray(path.read_bytes())
+    content[offsets[2] : offsets[2] + len(short)] = short
+    path.write_bytes(content)
+    overwrite_count(path, 2, len(short))
+    assert refusal(path).startswith(f"{path}: damaged TIFF (")
+
+
+@pytest.mark.parametrize("name", ["gone.ome.tif", "../outside.tif"])
+def test_ome_header_that_names_another_file(image_file: ImageFile, tmp_path: Path, name: str) -> None:
+    image_file("outside.tif", NOISE + 9)
+    header = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYCZT" Type="uint16" SizeX="500" SizeY="500" SizeC="1" SizeZ="1" SizeT="1"><Channel ID="Channel:0:0"/>'
+        f'<TiffData IFD="0"><UUID FileName="{name}">urn:uuid:1</UUID></TiffData></Pixels></Image></OME>'
+    )
+    path = image_file("field.ome.tif", NOISE, description=header, metadata=None)
+    assert refusal(path) == (
+        f"{path}: its OME header refers to another file (got {name}). Export the field as one OME-TIFF that holds all of its channels."
+    )
+
+
+def test_ome_header_that_promises_more_than_there_is(image_file: ImageFile) -> None:
+    header = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYCZT" Type="uint16" SizeX="500" SizeY="500" SizeC="3" SizeZ="1" SizeT="1"/></Image></OME>'
+    )
+    path = image_file("field.ome.tif", NOISE, description=header, metadata=None)
+    assert refusal(path) == f"{path}: damaged TIFF (its OME header promises 3 planes, the file holds 1). Export or copy the image again."
+
+
+def test_document_type_in_ome_header(image_file: ImageFile) -> None:
+    header = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><OME>&b;</OME>'
+    path = image_file("field.ome.tif", NOISE, description=header, metadata=None)
+    assert refusal(path) == f"{path}: its OME header declares a document type (expected none). Export the image again."
+
+
+def test_not_an_image_at_all(tmp_path: Path) -> None:
+    for name, text in (("a.tif", "damaged TIFF ("), ("a.png", "damaged or not an image (")):
+        path = tmp_path / name
+        path.write_bytes(b"no image")
+        assert refusal(path).startswith(f"{path}: {text}")
+
+
+def test_too_many_pixels_are_refused_before_memory_is_taken(image_file: ImageFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = image_file(pixels=np.ones((4, 5), np.uint8))
+    monkeypatch.setattr("bridge.images.MAX_PIXELS", 19)
+    assert refusal(path) == f"{path}: too large (got 4 x 5 px, expected at most 19 px in all). Crop it."
+
+
+# ---------------------------------------------------------------- calibration
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [("um", "micron"), ("micron", "micron"), ("nm", "nm"), ("mm", "mm")],
+)
+def test_unit_of_an_imagej_tiff(image_file: ImageFile, unit: str, expected: str) -> None:
+    path = image_file(pixels=NOISE, imagej=True, resolution=(4.0, 2.0), metadata={"axes": "YX", "unit": unit})
+    assert inspect(path).calibration == Calibration(0.25, 0.5, expected)
+
+
+def test_inch_is_a_printers_unit(image_file: ImageFile) -> None:
+    info = inspect(image_file(pixels=NOISE, resolution=(300, 300), resolutionunit="INCH", metadata=None))
+    assert info.calibration == PIXELS
+    assert info.notices == ("its resolution is in inch, a printer's unit (300 dpi): taken as not calibrated",)
+
+
+def test_no_unit_means_pixels(image_file: ImageFile) -> None:
+    assert inspect(image_file(pixels=NOISE)).calibration == PIXELS
+
+
+@pytest.mark.parametrize(("top", "level"), [(255, 255.0), (4095, 4095.0), (4080, 4080.0), (65535, 65535.0)])
+def test_saturation_level(top: int, level: float) -> None:
+    pixels = np.minimum(NOISE, 240).astype(np.uint16)
+    pixels[:3, :50] = top
+    assert saturation_level(pixels) == level
+
+
+def test_brightest_pixel_alone_is_not_saturated() -> None:
+    pixels = NOISE.copy()
+    pixels[0, 0] = 5000
+    assert saturation_level(pixels) is None

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bridge.errors import LabelError
+from bridge.images import Calibration, inspect
+from bridge.labels import as_labels, find_mask, label_areas, label_ids, read_labels, touches_border, write_labels
+
+
+@pytest.mark.parametrize(("top", "dtype"), [(3, "uint16"), (65535, "uint16"), (65536, "uint32"), (2**24, "uint32")])
+def test_type_follows_the_largest_id_and_nothing_is_renumbered(tmp_path: Path, top: int, dtype: str) -> None:
+    labels = as_labels(np.array([[0, top], [1, top]], np.int64))
+    assert labels.dtype == dtype
+    path = tmp_path / "a_mask.tif"
+    write_labels(path, labels)
+    again = read_labels(path)
+    assert again.dtype == dtype
+    np.testing.assert_array_equal(again, labels)
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.zeros((2, 2, 2), int), "not a 2-D label image (got shape (2, 2, 2), expected (Y, X)). Save one plane."),
+        (np.array([[0.5]]), "ids that are not whole numbers (expected integers). Save the label image as 16-bit."),
+        (np.array([[-1]]), "negative ids (got -1, expected 0 and above). Save the label image again."),
+        (np.array([[2**24 + 1]]), "an id ImageJ cannot hold exactly (got 16777217, expected at most 16777216). Renumber the cells."),
+        (np.array([[True]]), "a mask of yes and no (expected one id for each cell). Label the cells first."),
+    ],
+)
+def test_refused(array: np.ndarray, text: str) -> None:
+    with pytest.raises(LabelError) as refused:
+        as_labels(array, "x.tif")
+    assert str(refused.value) == f"x.tif: {text}"
+
+
+def test_areas_ids_and_border() -> None:
+    labels = np.zeros((5, 5), np.uint16)
+    labels[0, 0] = 7
+    labels[2, 2:4] = 3
+    labels[4, 1] = 9
+    assert label_ids(labels).tolist() == [3, 7, 9]
+    assert label_areas(labels)[[3, 7, 9]].tolist() == [2, 1, 1]
+    assert np.flatnonzero(touches_border(labels)).tolist() == [7, 9]
+
+
+def test_the_file_carries_its_calibration(tmp_path: Path) -> None:
+    path = tmp_path / "a_mask.tif"
+    write_labels(path, np.ones((4, 4), np.uint16), Calibration(0.25, 0.25, "micron"))
+    assert inspect(path).calibration == Calibration(0.25, 0.25, "micron")
+
+
+def test_same_labels_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_labels(tmp_path / f"{name}_mask.tif", np.ones((40, 40), np.uint16))
+    assert (tmp_path / "a_mask.tif").read_bytes() == (tmp_path / "b_mask.tif").read_bytes()
+
+
+def test_masks_of_others_are_found(tmp_path: Path) -> None:
+    for name in ("f1_mask.tif", "sub/f2_cp_masks.png", "f3_masks.tif"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.eye(3, dtype=np.uint8)).save(path)
+    assert find_mask(tmp_path, ["f1"]) == tmp_path / "f1_mask.tif"
+    assert find_mask(tmp_path, ["nothing", "F2"]) == tmp_path / "sub/f2_cp_masks.png"
+    assert find_mask(tmp_path, ["f4"]) is None
+    Image.fromarray(np.eye(3, dtype=np.uint8)).save(tmp_path / "f3_mask.tif")
+    with pytest.raises(LabelError, match=r"^f3: several label images fit \(got .*f3_mask\.tif and .*f3_masks\.tif, expected one\)\. Remove one\.$"):
+        find_mask(tmp_path, ["f3"])
