@@ -53,9 +53,7 @@ def test_rolling_ball_lowers_the_mean_and_returns_the_image(imagej: FijiEngine, 
     np.testing.assert_allclose(measured.columns["Mean"], means, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "option", ["light_background", "sliding_paraboloid", "disable_smoothing", "create_background"]
-)
+@pytest.mark.parametrize("option", ["light_background", "sliding_paraboloid", "disable_smoothing", "create_background"])
 def test_each_option_of_imagej_changes_the_image(imagej: FijiEngine, option: str) -> None:
     plain = imagej.measure(FIELD.edu, ROISET, "a.tif", Background(20), return_pixels=True).pixels
     other = imagej.measure(FIELD.edu, ROISET, "a.tif", Background(20, **{option: True}), return_pixels=True).pixels
@@ -70,7 +68,9 @@ def test_results_csv_is_imagejs_own(imagej: FijiEngine) -> None:
     labels[10:12, 10] = 2
     image = np.zeros((30, 30), np.uint16)
     image[3, 3], image[10, 10] = 10, 7
-    measured = imagej.measure(image, encode_roiset(labels_to_rois(labels)), "a, b.tif", None, measurements=("area", "mean", "integrated"))
+    measured = imagej.measure(
+        image, encode_roiset(labels_to_rois(labels)), "a, b.tif", None, measurements=("area", "mean", "integrated")
+    )
     # A comma in the title becomes a semicolon; a column with a fraction in it prints all its values with decimals.
     assert measured.results_csv.decode().replace(os.linesep, "\n") == (
         " ,Label,Area,Mean,IntDen,RawIntDen\n1,a; b.tif:00001,9,1.111,10,10\n2,a; b.tif:00002,2,3.500,7,7\n"
@@ -104,7 +104,9 @@ def test_calibration_is_read_as_imagej_reads_it(
     tmp_path: Path, imagej_with_macros: FijiEngine, description: str | None, code: int
 ) -> None:
     read = 'open(getArgument()); getPixelSize(unit, w, h); close(); return unit + "|" + d2s(w, 9) + "|" + d2s(h, 9);'
-    for k, resolution in enumerate(((4.0, 4.0), (4.0, 2.0), (1.0, 1.0), (72.0, 72.0), (300.0, 300.0), (20000.0, 20000.0))):
+    for k, resolution in enumerate(
+        ((4.0, 4.0), (4.0, 2.0), (1.0, 1.0), (72.0, 72.0), (300.0, 300.0), (20000.0, 20000.0))
+    ):
         path = tmp_path / f"{k}.tif"
         text = None if description is None else "ImageJ=1.54p\n" + (f"unit={description}\n" if description else "")
         tifffile.imwrite(path, FIELD.edu, resolution=resolution, resolutionunit=code, description=text, metadata=None)
@@ -193,7 +195,9 @@ def test_an_imagej_that_hangs_is_replaced() -> None:
 def test_out_of_memory_names_the_option() -> None:
     with FijiEngine(memory="24m") as engine, pytest.raises(ImageJError) as refused:
         engine.measure(np.ones((3000, 3000), np.uint16), ROISET, "big.tif")
-    assert str(refused.value) == "big.tif: ImageJ ran out of memory (24m) twice. Give it more with --java-memory, e.g. 8g."
+    assert (
+        str(refused.value) == "big.tif: ImageJ ran out of memory (24m) twice. Give it more with --java-memory, e.g. 8g."
+    )
 
 
 def test_the_worker_ends_with_its_parent() -> None:
@@ -251,7 +255,10 @@ def test_no_network_for_the_first_download(tmp_path: Path, monkeypatch: pytest.M
 def test_no_fiji_there(tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError) as refused:
         fiji_root(tmp_path)
-    assert str(refused.value) == f"{tmp_path}: no Fiji (expected jars/ij-1.*.jar in it). Give the folder that Fiji was unpacked to."
+    assert (
+        str(refused.value)
+        == f"{tmp_path}: no Fiji (expected jars/ij-1.*.jar in it). Give the folder that Fiji was unpacked to."
+    )
 
 
 @pytest.mark.parametrize("layout", ["", "Fiji.app", "Fiji"])
@@ -291,4 +298,7 @@ def test_java_that_is_too_old(old_java: Callable[[str], Path]) -> None:
 def test_no_java_there(tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError) as refused:
         java_home(named=tmp_path)
-    assert str(refused.value) == f"{tmp_path}: no Java (expected bin/java in it). Give a JAVA_HOME with --java, or leave it out."
+    assert (
+        str(refused.value)
+        == f"{tmp_path}: no Java (expected bin/java in it). Give a JAVA_HOME with --java, or leave it out."
+    )

@@ -46,13 +46,19 @@ def test_jpeg_is_for_finding_cells_only(tmp_path: Path) -> None:
     path = tmp_path / "phase.jpg"
     Image.fromarray((NOISE % 256).astype(np.uint8)).save(path)
     assert read_plane(path, measured=False).pixels.shape == NOISE.shape
-    assert refusal(path) == f"{path}: JPEG changes grey values (got .jpg, expected TIFF or PNG). Export the original as TIFF."
+    assert (
+        refusal(path)
+        == f"{path}: JPEG changes grey values (got .jpg, expected TIFF or PNG). Export the original as TIFF."
+    )
 
 
 def test_int32_is_read_as_imagej_reads_it(image_file: ImageFile) -> None:
     assert read_plane(image_file(pixels=NOISE.astype(np.int32))).pixels.dtype == np.float32
     path = image_file("big.tif", np.full((4, 4), 2**24 + 1, np.uint32))
-    assert refusal(path) == f"{path}: 32-bit integers that ImageJ cannot hold exactly (got up to 16777217, expected at most 16777216). Save it as 16-bit."
+    assert (
+        refusal(path)
+        == f"{path}: 32-bit integers that ImageJ cannot hold exactly (got up to 16777217, expected at most 16777216). Save it as 16-bit."
+    )
 
 
 def test_types_imagej_does_not_measure(image_file: ImageFile) -> None:
@@ -109,7 +115,9 @@ def test_hyperstack_channels_by_number(image_file: ImageFile) -> None:
     assert inspect(path).channels == ("1", "2", "3")
     np.testing.assert_array_equal(read_plane(path, "2").pixels, pixels[1])
     assert refusal(path) == f"{path}: has 3 channels (1, 2, 3). Name one."
-    assert refusal(path, channel="4") == f"{path}: no such channel (got 4, expected one of 1, 2, 3). Correct the channel."
+    assert (
+        refusal(path, channel="4") == f"{path}: no such channel (got 4, expected one of 1, 2, 3). Correct the channel."
+    )
 
 
 def test_ome_tiff_channels_by_name(image_file: ImageFile) -> None:
@@ -221,7 +229,10 @@ def test_ome_header_that_promises_more_than_there_is(image_file: ImageFile) -> N
         'DimensionOrder="XYCZT" Type="uint16" SizeX="500" SizeY="500" SizeC="3" SizeZ="1" SizeT="1"/></Image></OME>'
     )
     path = image_file("field.ome.tif", NOISE, description=header, metadata=None)
-    assert refusal(path) == f"{path}: damaged TIFF (its OME header promises 3 planes, the file holds 1). Export or copy the image again."
+    assert (
+        refusal(path)
+        == f"{path}: damaged TIFF (its OME header promises 3 planes, the file holds 1). Export or copy the image again."
+    )
 
 
 def test_document_type_in_ome_header(image_file: ImageFile) -> None:
@@ -237,7 +248,9 @@ def test_not_an_image_at_all(tmp_path: Path) -> None:
         assert refusal(path).startswith(f"{path}: {text}")
 
 
-def test_too_many_pixels_are_refused_before_memory_is_taken(image_file: ImageFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pixels_are_refused_before_memory_is_taken(
+    image_file: ImageFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = image_file(pixels=np.ones((4, 5), np.uint8))
     monkeypatch.setattr("bridge.images.MAX_PIXELS", 19)
     assert refusal(path) == f"{path}: too large (got 4 x 5 px, expected at most 19 px in all). Crop it."

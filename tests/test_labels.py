@@ -28,7 +28,10 @@ def test_type_follows_the_largest_id_and_nothing_is_renumbered(tmp_path: Path, t
         (np.zeros((2, 2, 2), int), "not a 2-D label image (got shape (2, 2, 2), expected (Y, X)). Save one plane."),
         (np.array([[0.5]]), "ids that are not whole numbers (expected integers). Save the label image as 16-bit."),
         (np.array([[-1]]), "negative ids (got -1, expected 0 and above). Save the label image again."),
-        (np.array([[2**24 + 1]]), "an id ImageJ cannot hold exactly (got 16777217, expected at most 16777216). Renumber the cells."),
+        (
+            np.array([[2**24 + 1]]),
+            "an id ImageJ cannot hold exactly (got 16777217, expected at most 16777216). Renumber the cells.",
+        ),
         (np.array([[True]]), "a mask of yes and no (expected one id for each cell). Label the cells first."),
     ],
 )
@@ -69,5 +72,8 @@ def test_masks_of_others_are_found(tmp_path: Path) -> None:
     assert find_mask(tmp_path, ["nothing", "F2"]) == tmp_path / "sub/f2_cp_masks.png"
     assert find_mask(tmp_path, ["f4"]) is None
     Image.fromarray(np.eye(3, dtype=np.uint8)).save(tmp_path / "f3_mask.tif")
-    with pytest.raises(LabelError, match=r"^f3: several label images fit \(got .*f3_mask\.tif and .*f3_masks\.tif, expected one\)\. Remove one\.$"):
+    with pytest.raises(
+        LabelError,
+        match=r"^f3: several label images fit \(got .*f3_mask\.tif and .*f3_masks\.tif, expected one\)\. Remove one\.$",
+    ):
         find_mask(tmp_path, ["f3"])

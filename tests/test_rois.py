@@ -121,7 +121,9 @@ def test_damaged_roi_sets(tmp_path: Path) -> None:
     with pytest.raises(RoiError, match=r"a\.zip: cannot be read \(No such file or directory\)\. Check the path\.$"):
         read_roiset(path)
     path.write_bytes(b"no zip")
-    with pytest.raises(RoiError, match=r"a\.zip: damaged, or not a ROI set \(File is not a zip file\)\. Save the ROI set again\.$"):
+    with pytest.raises(
+        RoiError, match=r"a\.zip: damaged, or not a ROI set \(File is not a zip file\)\. Save the ROI set again\.$"
+    ):
         read_roiset(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("1.roi", b"Iout")
@@ -137,7 +139,9 @@ def test_damaged_roi_sets(tmp_path: Path) -> None:
 
 def test_roi_sets_of_others_are_refused_with_a_reason() -> None:
     (roi,) = labels_to_rois(np.ones((3, 3), np.uint16))
-    with pytest.raises(RoiError, match=r"^ROI set: 00001 leaves the image \(expected 2 x 2 px\)\. It belongs to another image\.$"):
+    with pytest.raises(
+        RoiError, match=r"^ROI set: 00001 leaves the image \(expected 2 x 2 px\)\. It belongs to another image\.$"
+    ):
         rois_to_labels([roi], (2, 2))
     with pytest.raises(RoiError, match=r"lies over another ROI \(got 9 px in both, expected 0\)"):
         rois_to_labels([roi, roi], (3, 3))

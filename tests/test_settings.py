@@ -43,12 +43,16 @@ def test_refused_values(values: dict[str, object], text: str) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(InputError, match=r"^test: unknown setting \(got rolling_bal, expected one of pattern, .*Correct the name\.$"):
+    with pytest.raises(
+        InputError, match=r"^test: unknown setting \(got rolling_bal, expected one of pattern, .*Correct the name\.$"
+    ):
         settings_from({"rolling-bal": 50}, "test")
 
 
 def test_settings_survive_run_json(tmp_path: Path) -> None:
-    settings = settings_from({"rolling_ball": "none", "diameter": "auto", "measure": "EdU,pH3", "measurements": ["mean,area"]})
+    settings = settings_from(
+        {"rolling_ball": "none", "diameter": "auto", "measure": "EdU,pH3", "measurements": ["mean,area"]}
+    )
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"settings": settings.as_json()}))
     assert settings_from(read_settings_file(path)) == settings
@@ -70,5 +74,7 @@ def test_settings_file_that_is_none(tmp_path: Path) -> None:
     assert str(refused.value) == f"{missing}: no such settings file. Check the path given with --settings."
     broken = tmp_path / "broken.toml"
     broken.write_text("a = = 1")
-    with pytest.raises(InputError, match=r"not a settings file \(.*\)\. Give TOML, or the run\.json of an earlier run\.$"):
+    with pytest.raises(
+        InputError, match=r"not a settings file \(.*\)\. Give TOML, or the run\.json of an earlier run\.$"
+    ):
         read_settings_file(broken)

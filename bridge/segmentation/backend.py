@@ -52,7 +52,7 @@ class Backend(Protocol):
     """The model's own diameter; None when it does not rescale."""
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, lowhigh: tuple[float, float] | None
+        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
     ) -> Prediction:
         """Run the network on one plane (Y, X)."""
 

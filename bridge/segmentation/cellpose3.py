@@ -61,7 +61,7 @@ class Cellpose3:
         self.diameter_px: float | None = float(self._model.diam_labels)
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, lowhigh: tuple[float, float] | None
+        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
     ) -> Prediction:
         """Run the network on one plane (Y, X)."""
         diameter_px = diameter_px or self.diameter_px
@@ -72,7 +72,7 @@ class Cellpose3:
             channels=[0, 0],
             diameter=diameter_px,
             batch_size=batch_size,
-            normalize={**NORMALIZE, "lowhigh": lowhigh},
+            normalize={**NORMALIZE, "normalize": normalize},
             compute_masks=False,
         )
         niter = 1 / (self._model.diam_mean / diameter_px) * 200

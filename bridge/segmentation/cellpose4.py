@@ -46,15 +46,15 @@ class Cellpose4:
         self.diameter_px: float | None = None
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, lowhigh: tuple[float, float] | None
+        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
     ) -> Prediction:
         """Run the network on one plane (Y, X)."""
-        normalize = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
+        known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
         _, (_, flows, cellprob), _ = self._model.eval(
             image.astype(np.float32),
             diameter=diameter_px,
             batch_size=batch_size,
-            normalize={**normalize, "lowhigh": lowhigh},
+            normalize={**known, "normalize": normalize},
             compute_masks=False,
         )
         rescale = 30.0 / diameter_px if diameter_px else 1.0

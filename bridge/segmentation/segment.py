@@ -153,25 +153,24 @@ class Segmenter:
         batch_size: int,
         tile: int,
     ) -> tuple[npt.NDArray[np.int64], list[int]]:
-        def whole(part: npt.NDArray[Any], lowhigh: tuple[float, float] | None) -> npt.NDArray[Any]:
+        def whole(part: npt.NDArray[Any], normalize: bool = True) -> npt.NDArray[Any]:
             pad = min(self.model.pad_px, min(part.shape) - 1)
             padded = np.pad(part, pad, mode="reflect") if pad > 0 else part
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
-                prediction = self._backend.predict(padded, diameter_px, batch_size, lowhigh)
+                prediction = self._backend.predict(padded, diameter_px, batch_size, normalize)
                 labels = self._backend.masks(prediction, flow_threshold, cellprob_threshold)
             return labels[pad : pad + part.shape[0], pad : pad + part.shape[1]] if pad > 0 else labels
 
         if float(image.max()) == float(image.min()):
             return np.zeros(image.shape, np.int64), []
         if max(image.shape) <= tile:
-            return whole(image, None).astype(np.int64), []
-        # One grey scale for all tiles: each tile's own percentiles would differ.
+            return whole(image).astype(np.int64), []
+        # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
         low, high = (float(v) for v in np.percentile(image, (1, 99)))
+        grey = (image.astype(np.float32) - low) / max(high - low, 1e-6)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
-        parts = (
-            (window, whole(image[window], (low, max(high, low + 1e-6)))) for window in tiles(image.shape, tile, overlap)
-        )
+        parts = ((window, whole(grey[window], normalize=False)) for window in tiles(image.shape, tile, overlap))
         return stitch(parts, image.shape)
 
 

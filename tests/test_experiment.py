@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from bridge.errors import InputError
+from bridge.experiment import Plan, make_plan, safe_name
+from bridge.settings import settings_from
+
+ImageFile = Callable[..., Path]
+
+
+@pytest.fixture
+def lay(tmp_path: Path) -> Callable[..., Path]:
+    """Write small images under these names and return their folder."""
+
+    def write(*names: str, shape: tuple[int, int] = (12, 16), dtype: str = "uint16") -> Path:
+        for name in names:
+            path = tmp_path / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, np.ones(shape, dtype))
+        return tmp_path / "images"
+
+    return write
+
+
+def of(plan: Plan) -> dict[str, tuple[str, str, str]]:
+    return {f.field_id: (f.condition, f.replicate, f.sample) for f in plan.fields}
+
+
+def refusal(images: Path, **options: object) -> str:
+    with pytest.raises(InputError) as refused:
+        make_plan(images, settings_from(options))
+    return str(refused.value)
+
+
+# ---------------------------------------------------------------- the ways of naming
+
+
+def test_a_folder_for_each_condition(lay: Callable[..., Path]) -> None:
+    images = lay(
+        *(
+            f"{c}/{f}_{ch}.tif"
+            for c in ("Drug 10uM", "Drug 2uM")
+            for f in ("f1", "f2")
+            for ch in ("phase", "EdU", "TOPRO3")
+        )
+    )
+    plan = make_plan(images)
+    assert plan.conditions == ("Drug 2uM", "Drug 10uM")  # natural order
+    assert (plan.segment_channel, plan.measure_channels, plan.count_channel) == ("phase", ("EdU",), "TOPRO3")
+    assert of(plan) == {
+        "Drug_2uM_f1": ("Drug 2uM", "", ""), "Drug_2uM_f2": ("Drug 2uM", "", ""),
+        "Drug_10uM_f1": ("Drug 10uM", "", ""), "Drug_10uM_f2": ("Drug 10uM", "", ""),
+    }  # fmt: skip
+    assert plan.problems == ()
+
+
+def test_folders_of_replicates_and_of_channels(lay: Callable[..., Path]) -> None:
+    images = lay(*(f"A/rep{r}/{ch}/img1.tif" for r in (1, 2) for ch in ("Phase", "EdU")))
+    assert of(make_plan(images)) == {"A_rep1_img1": ("A", "rep1", ""), "A_rep2_img1": ("A", "rep2", "")}
+
+
+def test_flat_folder_with_a_pattern(lay: Callable[..., Path]) -> None:
+    images = lay("Hep_DMSO_PC.tif", "Hep_DMSO_BrdU.tif", "Hep_b_AZT_PC.tif", "Hep_b_AZT_BrdU.tif", "notes_PC.tif")
+    plan = make_plan(images, settings_from({"pattern": "{cell_line}_{condition}_{channel}.tif"}))
+    assert of(plan) == {"Hep_b_AZT": ("Hep b_AZT", "", ""), "Hep_DMSO": ("Hep DMSO", "", "")}
+    assert [(path.name, why) for path, why in plan.ignored] == [("notes_PC.tif", "does not match the pattern")]
+
+
+def test_literal_text_in_a_pattern_selects(lay: Callable[..., Path]) -> None:
+    images = lay("Hep_DMSO_PC.tif", "Hep_DMSO_EdU.tif", "HL_DMSO_PC.tif", "HL_DMSO_EdU.tif")
+    plan = make_plan(images, settings_from({"pattern": "Hep_{condition}_{channel}"}))
+    assert of(plan) == {"Hep_DMSO": ("DMSO", "", "")}
+
+
+def test_pattern_with_folders_replicate_and_field(lay: Callable[..., Path]) -> None:
+    images = lay("DMSO/day1_f01_TO-PRO-3.tif", "DMSO/day1_f01_phase.tif", "DMSO/day1_f01_EdU.tif")
+    plan = make_plan(images, settings_from({"pattern": "{condition}/{replicate}_f{field}_{channel}.tif"}))
+    assert of(plan) == {"DMSO_day1_f01": ("DMSO", "day1", "")}
+    assert plan.count_channel == "TO-PRO-3"
+
+
+def test_sample_sheet_by_well_sets_condition_and_order(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay(*(f"plate_{well}_s1_{ch}.tif" for well in ("A01", "A02", "B01") for ch in ("phase", "EdU")))
+    sheet = tmp_path / "samples.csv"
+    sheet.write_text("Well;Condition;Replicate;Order\nA2;Drug;1;1\na1;DMSO;1;2\n", "utf-8-sig")
+    plan = make_plan(images, settings_from({"samples": sheet}))
+    assert plan.conditions == ("Drug", "DMSO")
+    assert of(plan) == {"plate_A02_s1": ("Drug", "1", "A2"), "plate_A01_s1": ("DMSO", "1", "a1")}
+    assert {(path.name, why) for path, why in plan.ignored} == {
+        ("plate_B01_s1_phase.tif", "not in the sample sheet"), ("plate_B01_s1_EdU.tif", "not in the sample sheet"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("file", "x1_phase.tif"), ("file", "d/x1_phase"), ("file", "x1"), ("folder", "d")]
+)
+def test_sample_sheet_by_file_and_folder(lay: Callable[..., Path], tmp_path: Path, column: str, value: str) -> None:
+    images = lay("d/x1_phase.tif", "d/x1_EdU.tif")
+    sheet = tmp_path / "samples.csv"
+    sheet.write_text(f"{column},condition\n{value},DMSO\n")
+    assert of(make_plan(images, settings_from({"samples": sheet}))) == {"d_x1": ("DMSO", "", "")}
+
+
+def test_condition_without_a_field_is_said(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("d/x1_phase.tif", "d/x1_EdU.tif")
+    sheet = tmp_path / "samples.csv"
+    sheet.write_text("folder,condition\nd,DMSO\ne,Drug\n")
+    plan = make_plan(images, settings_from({"samples": sheet}))
+    assert plan.conditions == ("DMSO", "Drug")
+    assert plan.warnings == ("condition Drug has no field",)
+
+
+def test_one_file_with_all_channels(tmp_path: Path) -> None:
+    for name in ("f1", "f2"):
+        path = tmp_path / "DMSO" / f"{name}.ome.tif"
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(
+            path, np.ones((3, 9, 9), np.uint16), metadata={"axes": "CYX", "Channel": {"Name": ["Phase", "EdU", "DAPI"]}}
+        )
+    plan = make_plan(tmp_path)
+    assert (plan.segment_channel, plan.measure_channels, plan.count_channel) == ("Phase", ("EdU",), "DAPI")
+    assert [f.measure["EdU"].channel for f in plan.fields] == ["EdU", "EdU"]
+    assert plan.problems == ()
+
+
+def test_channels_by_number(tmp_path: Path) -> None:
+    (tmp_path / "DMSO").mkdir()
+    tifffile.imwrite(tmp_path / "DMSO" / "f1.tif", np.ones((2, 9, 9), np.uint16), imagej=True, metadata={"axes": "CYX"})
+    plan = make_plan(tmp_path, settings_from({"segment": "1", "measure": "2"}))
+    assert (plan.segment_channel, plan.measure_channels) == ("1", ("2",))
+
+
+def test_several_measured_channels(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "A/f1_Cy5.tif")
+    plan = make_plan(images, settings_from({"measure": ["EdU", "Cy5"]}))
+    assert plan.measure_channels == ("EdU", "Cy5")
+
+
+def test_nothing_measured_when_told_so(lay: Callable[..., Path]) -> None:
+    plan = make_plan(lay("A/f1_phase.tif", "A/f1_Cy5.tif"), settings_from({"measure": "none"}))
+    assert plan.measure_channels == ()
+
+
+def test_results_among_the_images_are_no_images(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "results/overlays/A/f1_phase.tif")
+    (images / "results" / "run.json").write_text("{}")
+    assert list(of(make_plan(images))) == ["A_f1"]
+
+
+# ---------------------------------------------------------------- problems of a field: the others go on
+
+
+def test_every_problem_is_found_at_once(lay: Callable[..., Path]) -> None:
+    images = lay(*(f"A/f{i}_{ch}.tif" for i in range(1, 8) for ch in ("phase", "EdU")))
+    (images / "A" / "f1_EdU.tif").unlink()
+    lay("A/f2_EdU.tif", shape=(6, 8))
+    lay("A/f3_EdU.tif", shape=(11, 16))
+    (images / "A" / "f4_EdU.tif").write_bytes((images / "A" / "f4_EdU.tif").read_bytes()[:-100])
+    tifffile.imwrite(images / "A" / "f5_EdU.tif", np.ones((12, 16), np.float64))
+    lay("A/f6 EdU.tif")
+    plan = make_plan(images)
+    found = dict(plan.problems)
+    assert len(plan.problems) == 6
+    assert found["A_f1"] == "A_f1: no EdU image (expected one beside the others). Add it, or take the field out."
+    assert found["A_f2"] == (
+        "A_f2: phase and EdU differ in size (got 12 x 16 and 6 x 8 px, expected the same). The factor is 2: one was binned. "
+        "Export both without binning."
+    )
+    assert found["A_f3"] == (
+        "A_f3: phase and EdU differ in size (got 12 x 16 and 11 x 16 px, expected the same). "
+        "Export both at the camera's full size, without cropping."
+    )
+    assert "f4_EdU.tif: damaged TIFF (strip 1 of 1 ends at byte" in found["A_f4"]
+    assert "f5_EdU.tif: pixels of a type ImageJ does not measure (got float64" in found["A_f5"]
+    assert found["A_f6"] == "A_f6: two EdU images (got f6 EdU.tif and f6_EdU.tif, expected one). Remove or rename one."
+
+
+def test_missing_segment_image(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "A/f2_EdU.tif")
+    assert dict(make_plan(images).problems) == {
+        "A_f2": "A_f2: no phase image (expected one beside the others). Add it, or take the field out."
+    }
+
+
+def test_jpeg_is_refused_for_the_measured_channel(lay: Callable[..., Path]) -> None:
+    from PIL import Image
+
+    images = lay("A/f1_phase.tif")
+    path = images / "A" / "f1_EdU.jpg"
+    Image.fromarray(np.ones((12, 16), np.uint8)).save(path)
+    assert dict(make_plan(images).problems) == {
+        "A_f1": f"{path}: JPEG changes grey values (got .jpg, expected TIFF or PNG). Export the original as TIFF."
+    }
+
+
+def test_mixed_bit_depth_and_pixel_size_are_said(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "A/f2_phase.tif")
+    tifffile.imwrite(
+        images / "A" / "f2_EdU.tif",
+        np.ones((12, 16), np.uint8),
+        imagej=True,
+        resolution=(2.0, 2.0),
+        metadata={"unit": "um"},
+    )
+    assert make_plan(images).warnings == (
+        "mixed bit depth in EdU: uint16 in 1 (e.g. A_f1), uint8 in 1 (e.g. A_f2); grey levels of different depths cannot be compared",
+        "mixed pixel size: none in 1 fields, 0.5 um in 1 fields; areas in px cannot be compared",
+    )
+
+
+# ---------------------------------------------------------------- what must be decided first
+
+
+def test_no_image(tmp_path: Path) -> None:
+    assert (
+        refusal(tmp_path)
+        == f"{tmp_path}: no image found (expected .tif, .tiff, .png, .jpg, .jpeg in it or in its folders). Check the path."
+    )
+    assert (
+        refusal(tmp_path / "no")
+        == f"{tmp_path / 'no'}: no such folder (expected a folder with images). Check the path."
+    )
+
+
+def test_pattern_that_matches_nothing(lay: Callable[..., Path]) -> None:
+    images = lay("a_phase.tif")
+    assert refusal(images, pattern="x{condition}_{channel}.tif") == (
+        f"{images}: the pattern matches nothing (got x{{condition}}_{{channel}}.tif, expected it to fit names such as a_phase.tif). "
+        "Correct --pattern."
+    )
+
+
+def test_flat_folder_without_a_pattern(lay: Callable[..., Path]) -> None:
+    images = lay("a_phase.tif", "a_EdU.tif")
+    assert refusal(images) == (
+        f"{images}: a flat folder (got a_EdU.tif, a_phase.tif; expected a folder for each condition). Say how the names are built with "
+        "--pattern, e.g. '{condition}_{field}_{channel}.tif', or give a sample sheet with --samples."
+    )
+
+
+def test_vague_words_are_suggested_never_assumed(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_Cy5.tif", "A/f1_GFP.tif")
+    assert refusal(images) == (
+        f"{images}: no EdU channel (got Cy5, GFP, phase). If it is one of Cy5, GFP, say so with --measure Cy5; "
+        "--measure none ends at ROI sets and areas."
+    )
+    images = lay("B/f1_ch00.tif", "B/f1_ch01.tif")
+    assert "Name the channel in which the cells are found" in refusal(
+        images / "B" / "..", pattern="B/{field}_{channel}.tif"
+    )
+
+
+def test_channel_that_is_not_there(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif")
+    assert refusal(images, measure="pH3") == f"{images}: no channel pH3 (got EdU, phase). Correct --measure."
+
+
+def test_two_channels_that_could_hold_the_cells(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_BF.tif", "A/f1_EdU.tif")
+    assert refusal(images) == (
+        f"{images}: several channels could be the one with the cells (got BF, phase, expected one). Name it with --segment."
+    )
+
+
+def test_names_that_differ_only_by_case(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "A/F1_phase.tif", "A/F1_EdU.tif")
+    assert "two fields get the same name" in refusal(images)
+    images = lay("B/x_phase.tif", "B/x_EdU.tif", "b/y_phase.tif", "b/y_EdU.tif")
+    assert "conditions that differ only by case or punctuation (got " in refusal(
+        images, pattern="{condition}/{field}_{channel}.tif"
+    ) or ("two fields get the same name" in refusal(images, pattern="{condition}/{field}_{channel}.tif"))
+
+
+def test_sample_sheets_that_cannot_be_used(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif")
+    sheet = tmp_path / "s.csv"
+    assert refusal(images, samples=sheet) == f"{sheet}: no such sample sheet. Check the path given with --samples."
+    sheet.write_text("name,treatment\na,b\n")
+    assert refusal(images, samples=sheet) == (
+        f"{sheet}: not a sample sheet (got columns name, treatment, expected condition and one of file, folder, well; "
+        "replicate, sample and order may follow). Correct the first line."
+    )
+    sheet.write_text("folder,condition\nA,\n")
+    assert refusal(images, samples=sheet) == f"{sheet}: line 2 lacks condition (got an empty cell). Fill it in."
+    sheet.write_text("folder,condition\nA,x\na,y\n")
+    assert (
+        refusal(images, samples=sheet)
+        == f"{sheet}: the same folder twice (got a, expected each once). Remove one line."
+    )
+    sheet.write_text("folder,condition\nB,x\n")
+    assert refusal(images, samples=sheet) == (
+        f"{sheet}: no image fits any line (got folder B, expected names such as A/f1_EdU.tif). Correct the sheet."
+    )
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("DMSO", "DMSO"),
+        ("10 µM/a:b", "10_µM_a_b"),
+        ("  .x. ", "x"),
+        ("NUL", "NUL_"),
+        ("-EdU", "-EdU"),
+        ("???", "_"),
+        ("a" * 300, None),
+    ],
+)
+def test_safe_names(text: str, name: str | None) -> None:
+    made = safe_name(text)
+    assert made == name or (name is None and len(made.encode()) <= 120)
+
+
+def test_names_of_other_scripts_are_normalised() -> None:
+    assert safe_name("Größe") == safe_name("Größe")
+    assert len(safe_name("細胞" * 100).encode()) <= 120

@@ -1,0 +1,217 @@
+"""Real Cellpose 3.1.1.3 with real networks: `demo`, and `cyto_0` where it can be fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bridge.errors import MissingDependencyError, ModelError, SegmentationError
+from bridge.evaluation import match_labels
+from bridge.labels import touches_border
+from bridge.segmentation import Segmenter, resolve_model
+from bridge.segmentation.models import _convert_mxnet, _hash_of_first_use
+from bridge.segmentation.segment import stitch, tiles
+from bridge.synthetic import synthetic_field
+
+FIELD = synthetic_field(seed=21, size_px=320, n_cells=22)
+
+
+def found(truth: np.ndarray, labels: np.ndarray) -> float:
+    match = match_labels(truth, labels, 15)
+    return match.true.size / match.n_true
+
+
+def test_the_demo_network_finds_synthetic_cells(segmenter: Segmenter) -> None:
+    result = segmenter.segment(FIELD.phase, 37)
+    assert found(FIELD.cells, result.labels) >= 0.9
+    assert result.labels.dtype == np.uint16
+    assert np.unique(result.labels).tolist() == list(range(result.labels.max() + 1))
+    assert found(FIELD.nuclei, segmenter.segment(FIELD.topro, 24).labels) >= 0.9
+
+
+def test_auto_diameter_takes_the_median_found(segmenter: Segmenter) -> None:
+    auto = segmenter.segment(FIELD.topro, "auto")
+    assert auto.diameter_px == pytest.approx(18, abs=3)
+    assert segmenter.segment(FIELD.topro).diameter_px == 37  # the model's own
+
+
+def test_the_call_before_has_no_say(segmenter: Segmenter) -> None:
+    from cellpose import models
+
+    first = segmenter.segment(FIELD.phase, 37).labels
+    models.normalize_default["normalize"] = False  # what eval(normalize=False) leaves behind
+    try:
+        np.testing.assert_array_equal(segmenter.segment(FIELD.phase, 37).labels, first)
+    finally:
+        models.normalize_default["normalize"] = True
+
+
+def test_the_callers_image_is_not_changed(segmenter: Segmenter) -> None:
+    image = FIELD.phase.astype(np.float32)
+    segmenter.segment(image, 37)
+    np.testing.assert_array_equal(image, FIELD.phase.astype(np.float32))
+
+
+def test_small_and_border_cells(segmenter: Segmenter) -> None:
+    every = segmenter.segment(FIELD.phase, 37, min_size=0).labels
+    kept = segmenter.segment(FIELD.phase, 37, min_size=600).labels
+    areas = np.bincount(every.ravel())[1:]
+    assert sorted(np.bincount(kept.ravel())[1:]) == sorted(areas[areas >= 600])
+    inner = segmenter.segment(FIELD.phase, 37, border="drop").labels
+    assert touches_border(every).any()
+    assert not touches_border(inner).any()
+
+
+@pytest.mark.parametrize("value", [0, 100])
+def test_an_image_without_contrast_has_no_cells(segmenter: Segmenter, value: int) -> None:
+    assert segmenter.segment(np.full((200, 200), value, np.uint16), 37).labels.max() == 0
+
+
+def test_not_one_plane(segmenter: Segmenter) -> None:
+    with pytest.raises(SegmentationError) as refused:
+        segmenter.segment(np.ones((3, 40, 40)), 37, name="a.tif")
+    assert str(refused.value) == "a.tif: not one plane (got shape (3, 40, 40), expected (Y, X)). Choose one channel."
+
+
+# ---------------------------------------------------------------- tiles
+
+
+def test_tiles_cut_no_cell(segmenter: Segmenter) -> None:
+    field = synthetic_field(seed=5, size_px=900, n_cells=120)
+    whole = segmenter.segment(field.phase, 37)
+    tiled = segmenter.segment(field.phase, 37, tile=600)
+    assert tiled.cut == ()
+    assert abs(int(tiled.labels.max()) - int(whole.labels.max())) <= 2
+    assert found(field.cells, tiled.labels) >= found(field.cells, whole.labels) - 0.02
+
+
+def test_stitching_known_tiles_is_exact() -> None:
+    truth = synthetic_field(seed=6, size_px=1000, n_cells=150).cells.astype(np.int64)
+
+    def parts() -> object:
+        for window in tiles(truth.shape, 400, 120):
+            yield window, truth[window]
+
+    labels, cut = stitch(parts(), truth.shape)  # type: ignore[arg-type]
+    assert cut == []
+    pairs = np.unique(np.stack([truth.ravel(), labels.ravel()]), axis=1)
+    assert pairs.shape[1] == len(np.unique(truth)) == len(np.unique(labels))
+
+
+def test_a_cell_longer_than_the_overlap_is_kept_and_said() -> None:
+    truth = np.zeros((100, 1000), np.int64)
+    truth[40:60, 100:900] = 1
+
+    def parts() -> object:
+        for window in tiles(truth.shape, 400, 100):
+            yield window, truth[window]
+
+    labels, cut = stitch(parts(), truth.shape)  # type: ignore[arg-type]
+    assert len(cut) >= 1
+    np.testing.assert_array_equal(labels > 0, truth > 0)
+
+
+@pytest.mark.parametrize(("length", "tile", "overlap"), [(5000, 4096, 256), (10000, 4096, 300), (4097, 4096, 256)])
+def test_tiles_cover_everything_with_overlap(length: int, tile: int, overlap: int) -> None:
+    rows = sorted({(r.start, r.stop) for r, _ in tiles((length, 10), tile, overlap)})
+    assert rows[0][0] == 0
+    assert rows[-1][1] == length
+    assert all(b - a <= tile for a, b in rows)
+    assert all(before[1] - after[0] >= overlap for before, after in zip(rows, rows[1:], strict=False))
+
+
+# ---------------------------------------------------------------- models
+
+
+def test_unknown_model_is_an_error_not_another_model() -> None:
+    with pytest.raises(ModelError) as refused:
+        resolve_model("cyto33")
+    text = str(refused.value)
+    assert text.startswith("cyto33: no such model (got cyto33, expected a model file or one of cyto3, nuclei, ")
+    assert text.endswith("cyto_0, demo). Did you mean cyto3?")
+
+
+def test_file_that_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"no model")
+    with pytest.raises(
+        ModelError,
+        match=r"model: not a Cellpose model \(.*; expected the file that training wrote\)\. Check --model\.$",
+    ):
+        resolve_model(str(path))
+    torch.save({"weight": torch.ones(1)}, path)
+    with pytest.raises(
+        ModelError, match=r"model: not a Cellpose model \(its weights are named otherwise\)\. Check --model\.$"
+    ):
+        resolve_model(str(path))
+
+
+def test_model_of_the_other_cellpose(tmp_path: Path) -> None:
+    path = tmp_path / "cpsam"
+    torch.save({"W2": torch.ones(1), "encoder.x": torch.ones(1)}, path)
+    with pytest.raises(ModelError) as refused:
+        resolve_model(str(path))
+    assert str(refused.value) == (
+        f"{path}: a model of Cellpose 4 (got Cellpose 3 installed). Run it with 'cellpose>=4.2.1,<4.3'."
+    )
+
+
+def test_weights_that_cannot_be_fetched_name_another_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from cellpose import models
+
+    monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
+    monkeypatch.setattr(models, "_MODEL_URL", "http://127.0.0.1:9")
+    with pytest.raises(MissingDependencyError) as refused:
+        resolve_model()
+    text = str(refused.value)
+    assert text.startswith("cyto3: its weights could not be fetched (")
+    assert text.endswith(
+        "Connect to a network once, use --model cyto_0, whose weights come from the Python package index, or the path of a model file."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_changed_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CELLPOSE_FIJI_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "cyto3"
+    path.write_bytes(b"a")
+    _hash_of_first_use("cyto3", path)
+    path.write_bytes(b"b")
+    with pytest.raises(
+        ModelError,
+        match=r"cyto3: not the weights that were used before \(got SHA-256 3e23e8160039\.\.\., expected ca978112ca1b\.\.\.\)",
+    ):
+        _hash_of_first_use("cyto3", path)
+
+
+def test_a_wheel_with_other_bytes_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CELLPOSE_FIJI_CACHE", str(tmp_path / "cache"))
+    wheel = tmp_path / "cellpose-0.0.1-py3-none-any.whl"
+    wheel.write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"not the cellpose 0\.0\.1 wheel \(its SHA-256 differs\)\. Fetch it again\.$"):
+        resolve_model(str(wheel))
+
+
+def test_device_that_is_not_there() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA GPU")
+    with pytest.raises(MissingDependencyError) as refused:
+        Segmenter("demo", device="cuda")
+    assert str(refused.value) == (
+        "--device cuda: not available on this machine (got cpu). Run `cellpose-fiji doctor`, or leave it out."
+    )
+
+
+def test_cyto_0_is_the_original_network(cyto_0: Segmenter) -> None:
+    assert cyto_0._backend.diameter_px == 27
+    assert cyto_0.model.pad_px == 0
+    labels = cyto_0.segment(FIELD.topro, 18.5).labels
+    assert found(FIELD.nuclei, labels) >= 0.85
+
+
+def test_mxnet_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"^cyto_0: not an MXNet parameter file\. Fetch the wheel again\.$"):
+        _convert_mxnet(bytes(40), tmp_path / "x")
