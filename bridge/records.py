@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import OutputError
-from bridge.files import sha256, write_text
+from bridge.files import PART_SUFFIX, sha256, write_text
 
 
 class Records:
@@ -80,7 +80,6 @@ class Records:
                 raise OutputError(
                     f"{field_id}: its {step} step was made from something else ({differences(record['made_from'], made_from)}). Give --update to make it again."
                 )
-            self._discard(field_id, step, record)
             return None
         if missing:
             return None
@@ -111,14 +110,12 @@ class Records:
     def finish(
         self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], facts: dict[str, Any]
     ) -> None:
-        """Note that a step is done."""
+        """Note that a step is done; what it wrote before and no longer writes is removed."""
         hashes = {self._name(path): sha256(path) for path in outputs}
+        for name in (self._read(field_id, step) or {"outputs": {}})["outputs"]:
+            if name not in hashes:
+                (self.out / name).unlink(missing_ok=True)
         self._write(field_id, step, {"made_from": made_from, "outputs": hashes, "facts": facts})
-
-    def _discard(self, field_id: str, step: str, record: dict[str, Any]) -> None:
-        for name in record["outputs"]:
-            (self.out / name).unlink(missing_ok=True)
-        self._path(field_id, step).unlink(missing_ok=True)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()
@@ -190,6 +187,8 @@ def locked(out: Path) -> Iterator[None]:
                 ) from None
             path.unlink(missing_ok=True)  # its owner was killed
     try:
+        for part in out.rglob(f".*{PART_SUFFIX}"):
+            part.unlink(missing_ok=True)  # left by a killed run
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 from hypothesis import settings as hypothesis_settings
+from small import make_experiment
 
 from bridge.imagej import FijiEngine
 from bridge.segmentation import Segmenter
-from bridge.synthetic import synthetic_field
 
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 hypothesis_settings.load_profile("ci")
@@ -66,31 +65,4 @@ def image_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
-    """Two conditions, two replicates, small synthetic fields with phase, EdU and TO-PRO-3."""
-    folder = tmp_path / "images"
-    for i, condition in enumerate(("DMSO", "Drug")):
-        for j, replicate in enumerate(("day1", "day2")):
-            field = synthetic_field(seed=40 + 2 * i + j, size_px=160, n_cells=8, positive_share=0.5 - 0.4 * i)
-            for channel, pixels in (("phase", field.phase), ("EdU", field.edu), ("TO-PRO-3", field.topro)):
-                path = folder / condition / replicate / f"f1_{channel}.tif"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                tifffile.imwrite(
-                    path, pixels, imagej=True, resolution=(2.0, 2.0), metadata={"axes": "YX", "unit": "um"}
-                )
-    return folder
-
-
-DEMO = {"model": "demo", "diameter": 37.0, "count_model": "demo", "count_diameter": 24.0, "device": "cpu"}
-
-
-def tree(folder: Path, skip: tuple[str, ...] = ("run.json",)) -> dict[str, bytes]:
-    """Every file of a results folder; records hold no times, so whole trees can be compared."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in skip and not path.name.startswith(".")
-    }
-
-
-def env_without(*names: str) -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key not in names}
+    return make_experiment(tmp_path / "images")

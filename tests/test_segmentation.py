@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_tiles_cover_everything_with_overlap(length: int, tile: int, overlap: in
     assert rows[0][0] == 0
     assert rows[-1][1] == length
     assert all(b - a <= tile for a, b in rows)
-    assert all(before[1] - after[0] >= overlap for before, after in zip(rows, rows[1:], strict=False))
+    assert all(before[1] - after[0] >= overlap for before, after in itertools.pairwise(rows))
 
 
 # ---------------------------------------------------------------- models

@@ -83,7 +83,7 @@ def violin_figure(
                 )  # fmt: skip
             by = "replicate" if (part["replicate"] != "").any() else "field_id"
             means = part.groupby(by)[column].mean()
-            offsets = np.linspace(-0.18, 0.18, len(means)) if len(means) > 1 else [0.0]
+            offsets = np.linspace(-0.18, 0.18, len(means)) if len(means) > 1 else np.zeros(len(means))
             for offset, (name, mean) in zip(offsets, means.items(), strict=True):
                 k = replicates.index(str(name)) if by == "replicate" and name in replicates else 0
                 colour, marker = (
