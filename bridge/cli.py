@@ -123,9 +123,9 @@ def _names_images(given: Sequence[str]) -> bool:
     return True
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0 done, 1 fields failed, 2 usage or input, 3 environment."""
-    sys.exit(app.meta())
+    sys.exit(app.meta(sys.argv[1:] if words is None else words))
 
 
 def _complain(text: str) -> None:

@@ -44,6 +44,14 @@ def write_workbook(
         The file cannot be written, e.g. because Excel holds it open.
     """
     import xlsxwriter
+    from xlsxwriter.worksheet import Worksheet
+
+    class FullPrecision(Worksheet):  # type: ignore[misc]
+        """XlsxWriter writes 16 digits of a number; a double needs 17 to come back as it was."""
+
+        def _xml_number_element(self, number: float, attributes: Sequence[tuple[str, Any]] = ()) -> None:
+            marks = "".join(f' {key}="{value}"' for key, value in attributes)
+            self.fh.write(f"<c{marks}><v>{number!r}</v></c>")
 
     names: dict[str, str] = {}
     with whole_file(path) as part:
@@ -65,7 +73,7 @@ def write_workbook(
             for number, piece in enumerate(pieces, 1):
                 name = _sheet_name(f"{title} {number} of {len(pieces)}" if len(pieces) > 1 else title, seen)
                 names[name] = title
-                _fill(book.add_worksheet(name), piece, bold)
+                _fill(book.add_worksheet(name, FullPrecision), piece, bold)
             used += [str(name) for name in table.columns if str(name) not in used]
         declared = {column.name: column for column in columns}
         rows = [(name, declared[name].unit, declared[name].meaning) for name in used if name in declared]

@@ -1,0 +1,128 @@
+"""The adapter for Cellpose 4, in an environment of its own:
+
+    uv run --with 'cellpose>=4.2.1,<4.3' python -m pytest tests/test_cellpose4.py
+
+The weights of CP-SAM cannot be had in tests, so the network here is a one-block encoder with random weights: what is
+tested is our side of every call, and Cellpose 4's own mask making on true flows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bridge.errors import ModelError
+from bridge.evaluation import match_labels
+from bridge.segmentation import Segmenter, resolve_model
+from bridge.segmentation.backend import Prediction
+from bridge.segmentation.models import cellpose_version, default_model
+from bridge.synthetic import synthetic_field
+
+pytestmark = [
+    pytest.mark.skipif(
+        cellpose_version()[0] != 4,
+        reason="Cellpose 3 is installed here; Cellpose 4 is tested in an environment of its own",
+    ),
+    pytest.mark.filterwarnings("ignore"),
+]
+FIELD = synthetic_field(seed=21, size_px=320, n_cells=22)
+
+
+@pytest.fixture(scope="module")
+def small_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of Cellpose 4 with one transformer block."""
+    from cellpose import vit
+    from segment_anything.modeling import ImageEncoderViT
+
+    class Sam:
+        def __init__(self) -> None:
+            torch.manual_seed(0)
+            self.image_encoder = ImageEncoderViT(depth=1, embed_dim=32, img_size=1024, mlp_ratio=2, num_heads=2, out_chans=256, patch_size=16, qkv_bias=True, use_rel_pos=True, window_size=14, global_attn_indexes=(0,))  # fmt: skip
+
+    patch = pytest.MonkeyPatch()
+    patch.setitem(vit.sam_model_registry, "vit_l", lambda _: Sam())
+    path = tmp_path_factory.mktemp("model") / "small_sam"
+    vit.CPSAM().save_model(str(path))
+    yield path
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def sam(small_sam: Path) -> Segmenter:
+    return Segmenter(str(small_sam), device="cpu")
+
+
+def test_version_and_default() -> None:
+    assert cellpose_version() >= (4, 2, 1)
+    assert default_model() == "cpsam_v2"
+    assert default_model(nuclei=True) == "cpsam_v2"
+
+
+def test_a_whole_call(sam: Segmenter, small_sam: Path) -> None:
+    result = sam.segment(FIELD.phase, 37)
+    assert result.labels.shape == FIELD.phase.shape
+    assert result.labels.dtype == np.uint16
+    assert result.diameter_px == 37
+    assert sam.info["cellpose"].startswith("4.")
+    assert sam.info["model"] == str(small_sam)
+    np.testing.assert_array_equal(result.labels, sam.segment(FIELD.phase, 37).labels)
+
+
+def test_prediction_has_the_size_of_the_image_at_any_diameter(sam: Segmenter) -> None:
+    for diameter, steps in ((None, 200), (30.0, 200), (60.0, 400)):
+        prediction = sam._backend.predict(FIELD.phase, diameter, 8, True)
+        assert prediction.flows.shape == (2, 320, 320)
+        assert prediction.cellprob.shape == (320, 320)
+        assert prediction.niter == steps
+
+
+def test_the_call_before_has_no_say(sam: Segmenter) -> None:
+    from cellpose import models
+
+    first = sam._backend.predict(FIELD.phase, 30, 8, True)
+    models.normalize_default["normalize"] = False
+    try:
+        second = sam._backend.predict(FIELD.phase, 30, 8, True)
+    finally:
+        models.normalize_default["normalize"] = True
+    np.testing.assert_array_equal(first.cellprob, second.cellprob)
+
+
+def test_masks_from_true_flows(sam: Segmenter) -> None:
+    from cellpose import dynamics
+
+    flows = dynamics.labels_to_flows([FIELD.cells.astype(np.int32).copy()], device=torch.device("cpu"))[0]
+    cellprob = np.where(FIELD.cells > 0, 6.0, -6.0).astype(np.float32)
+    prediction = Prediction(flows[-2:].astype(np.float32) * 5, cellprob, 200)
+    labels = sam._backend.masks(prediction, 0.4, 0.0).astype(np.uint16)
+    match = match_labels(FIELD.cells, labels, 15)
+    assert match.true.size >= 0.95 * match.n_true
+    assert match.iou.mean() > 0.95
+
+
+def test_models_of_cellpose_3_are_refused(tmp_path: Path) -> None:
+    version = ".".join(map(str, cellpose_version()))
+    with pytest.raises(ModelError) as refused:
+        resolve_model("demo")
+    assert (
+        str(refused.value)
+        == f"demo: a model of Cellpose 3 (got Cellpose {version} installed). Run it with cellpose==3.1.1.3."
+    )
+    path = tmp_path / "old"
+    torch.save({"downsample.down.res_down_0.proj.1.weight": torch.ones(1)}, path)
+    with pytest.raises(ModelError) as refused:
+        resolve_model(str(path))
+    assert (
+        str(refused.value)
+        == f"{path}: a model of Cellpose 3 (got Cellpose 4 installed). Run it with cellpose==3.1.1.3."
+    )
+
+
+def test_unknown_name_is_not_another_model() -> None:
+    with pytest.raises(
+        ModelError, match=r"^cyto3: no such model \(got cyto3, expected a model file or one of cpsam_v2, "
+    ):
+        resolve_model("cyto3")

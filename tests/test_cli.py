@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from bridge.cli import app, main
+
+
+def call(*words: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def test_plan_then_run_then_run_again(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = experiment.parent / "masks"
+    assert call("plan", experiment, "--masks", masks) == 0
+    out, err = said(capsys)
+    assert "4 fields in 2 conditions" in out
+    assert "cells in phase; measured: EdU; nuclei counted in TO-PRO-3" in out
+    assert out.rstrip().endswith("No problem found.")
+    assert err == ""
+    results = tmp_path / "results"
+    assert call("run", experiment, "--out", results, "--masks", masks, "--count", "none") == 0
+    out, err = said(capsys)
+    assert out.splitlines()[0] == f"4 of 4 fields done, 32 cells. Results in {results}"
+    assert err == ""
+    # The record of a run is a settings file.
+    assert call("run", "--settings", results / "run.json", "--out", results) == 0
+    said(capsys)
+    assert call("run", "--settings", results / "run.json", "--out", results, "--rolling-ball", 25) == 2
+    out, err = said(capsys)
+    assert out == ""
+    assert err == (
+        f"Error: {results}: holds results of other settings (rolling_ball was 50.0 and is 25.0). "
+        "Give --update to run again what depends on them, or name another folder with --out.\n"
+    )
+
+
+def test_a_failed_field_is_exit_1(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (experiment / "DMSO" / "day1" / "f1_EdU.tif").unlink()
+    assert call("plan", experiment, "--masks", experiment.parent / "masks") == 1
+    out, _ = said(capsys)
+    assert "1 problem:\n  DMSO_day1_f1: no EdU image (expected one beside the others)." in out
+    assert (
+        call("run", experiment, "--out", tmp_path / "r", "--masks", experiment.parent / "masks", "--count", "none") == 1
+    )
+    out, err = said(capsys)
+    assert out.startswith("3 of 4 fields done, ")
+    assert f"What failed is listed in {tmp_path / 'r' / 'failures.csv'}" in out
+    assert "Error: [plan] DMSO_day1_f1: no EdU image" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["plan", "/nowhere"], 2, "Error: /nowhere: no such folder (expected a folder with images). Check the path."),
+        (["pln"], 2, 'Error: Unknown command "pln". Did you mean "plan"?'),
+        (["plan", "/", "--rolling-bal", "5"], 2, "Error: Unknown option: --rolling-bal. Did you mean --rolling-ball?"),
+        (["plan", "/", "--rolling-ball", "-5"], 2, "Error: command line: rolling-ball: the radius must be positive (got -5.0). Correct the value."),
+        (["run", "/nowhere"], 2, 'Error: Command "run" parameter --out requires an argument.'),
+        (["plan", "/", "--settings", "/no.toml"], 2, "Error: /no.toml: no such settings file. Check the path given with --settings."),
+        (["summarize", "/nowhere"], 2, "Error: /nowhere: not the folder of a run (no run.json that can be read). Name the folder given with --out."),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_sentence_and_exit_2(
+    words: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*words) == code
+    out, err = said(capsys)
+    assert out == ""
+    assert err.startswith(text)
+    assert "Traceback" not in err
+
+
+def test_wrong_model_name_is_exit_2_before_any_work(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", experiment, "--out", tmp_path / "r", "--model", "cyto33") == 2
+    _, err = said(capsys)
+    assert err.startswith("Error: cyto33: no such model (got cyto33, expected ")
+    assert not (tmp_path / "r" / "masks").exists()
+
+
+def test_missing_java_is_exit_3(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", experiment, "--out", tmp_path / "r", "--masks", experiment.parent / "masks", "--count", "none"]
+    assert call(*words, "--java", tmp_path) == 3
+    _, err = said(capsys)
+    assert (
+        err == f"Error: {tmp_path}: no Java (expected bin/java in it). Give a JAVA_HOME with --java, or leave it out.\n"
+    )
+
+
+def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "/nowhere", "--debug") == 2
+    assert "Traceback" in said(capsys)[1]
+
+
+def test_flags_go_before_the_settings_file(experiment: Path, tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        f'images = "{experiment}"\nmasks = "{experiment.parent / "masks"}"\ncount = "none"\nrolling-ball = 30\nlight-background = true\n'
+    )
+    assert call("run", "--settings", file, "--out", tmp_path / "r", "--rolling-ball", 20, "--no-light-background") == 0
+    settings = json.loads((tmp_path / "r" / "run.json").read_text())["settings"]
+    assert (settings["rolling_ball"], settings["light_background"], settings["count"]) == (20.0, False, "none")
+
+
+def test_single_steps(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    day = experiment / "DMSO" / "day1"
+    assert call("segment", day / "f1_phase.tif", "--out", tmp_path, "--model", "demo", "--diameter", 37) == 0
+    assert call("rois", tmp_path / "f1_phase_mask.tif", "--out", tmp_path) == 0
+    assert call("measure", day / "f1_EdU.tif", tmp_path / "f1_phase_RoiSet.zip", "--out", tmp_path) == 0
+    out, _ = said(capsys)
+    assert out.split() == [
+        str(tmp_path / name) for name in ("f1_phase_mask.tif", "f1_phase_RoiSet.zip", "f1_EdU_Results.csv")
+    ]
+    n = int(tifffile.imread(tmp_path / "f1_phase_mask.tif").max())
+    assert len((tmp_path / "f1_EdU_Results.csv").read_text().splitlines()) == n + 1
+
+
+def test_one_bad_file_of_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tifffile.imwrite(tmp_path / "a_mask.tif", np.eye(4, dtype=np.uint16))
+    (tmp_path / "b_mask.tif").write_bytes(b"")
+    assert call("rois", tmp_path / "b_mask.tif", tmp_path / "a_mask.tif", "--out", tmp_path) == 1
+    out, err = said(capsys)
+    assert out.strip() == str(tmp_path / "a_RoiSet.zip")
+    assert err.startswith(f"Error: {tmp_path / 'b_mask.tif'}: damaged TIFF (")
+
+
+def test_doctor_says_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("doctor") == 0
+    out, _ = said(capsys)
+    assert "1.54p starts, in Java" in out
+    assert out.rstrip().endswith("Everything is there.")
+
+
+def test_doctor_knows_a_processor_only_torch_beside_an_nvidia_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from bridge import doctor
+
+    monkeypatch.setattr(doctor, "_nvidia_card", lambda: "NVIDIA H200")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    fact = doctor._gpu()
+    assert fact.found == "NVIDIA H200, but this torch is built for the processor only"
+    assert fact.advice == "pip install --force-reinstall torch"
+
+
+def test_python_m_bridge_is_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge", "plan", "/nowhere"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Error: /nowhere: no such folder (expected a folder with images). Check the path.\n"
+
+
+def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    from bridge.settings import Settings
+
+    assert call("run", "--help") == 0
+    out, _ = said(capsys)
+    for name in Settings().as_json():
+        assert f"--{name.replace('_', '-')}" in out
+    assert app.name[0] == "cellpose-fiji"
