@@ -352,9 +352,14 @@ def _report(report: Report) -> None:
     )
     if report.failures:
         _out.print(f"What failed is listed in {report.out / 'failures.csv'}", markup=False)
-    figures = sorted((report.out / "figures").glob("*.png"))
+    figures = sorted(
+        (report.out / "figures").glob("*.png"), key=lambda path: (not path.stem.endswith("_Mean"), path.stem)
+    )
     if figures:
-        _out.print(f"Look at {figures[0]} and {report.out / 'conditions' / 'all_conditions.xlsx'}", markup=False)
+        _out.print(
+            f"Look at {figures[0]}, {report.out / 'overlays'} and {report.out / 'conditions' / 'all_conditions.xlsx'}",
+            markup=False,
+        )
 
 
 @contextmanager
