@@ -234,7 +234,7 @@ def _named_channels(settings: Settings) -> list[str]:
 def _split_channel(text: str, settings: Settings) -> tuple[str, str | None]:
     """Take the channel word out of a name: ('r1_f1_phase', ...) -> ('r1_f1', 'phase'). The last one counts."""
     known = [word for words in _KNOWN_WORDS.values() for word in words]
-    for words in (_named_channels(settings), known, _VAGUE_WORDS):
+    for words in ([*_named_channels(settings), *known], _VAGUE_WORDS):
         matches = list(_channel_regex(words).finditer(text)) if words else []
         if matches:
             last = matches[-1]
@@ -273,7 +273,8 @@ def _by_folder(images: Path, files: list[Path], settings: Settings) -> tuple[lis
         if not folders:
             ignored.append((path, "not in a folder of a condition"))
             continue
-        item = _found_by_name(images, path, settings)
+        item = _found_by_name(images / path.relative_to(images).parts[0], path, settings)
+        item.key = f"{folders[0]}/{item.key}"
         if item.channel == "":
             ignored.append((path, "no channel word in its name"))
             continue
@@ -423,11 +424,17 @@ def _join_sheet(images: Path, found: list[_Found], sheet: _Sheet) -> tuple[list[
         fields[item.key].append(item)
     kept: list[_Found] = []
     ignored: list[tuple[Path, str]] = []
+    fitted: dict[str, str] = {}
     for key, items in fields.items():
         row = next((row for row in sheet.rows if _row_fits(images, row[sheet.key], sheet.key, key, items)), None)
         if row is None:
             ignored += [(item.path, "not in the sample sheet") for item in items]
             continue
+        other = fitted.setdefault(row[sheet.key], key)
+        if sheet.key == "file" and other != key:
+            raise InputError(
+                f"{sheet.path}: a file that could be two (got {row['file']}, which fits {other} and {key}). Write it with its folder."
+            )
         for item in items:
             item.factors = {**item.factors, **{k: row[k] for k in ("condition", "replicate", "sample") if row.get(k)}}
             if sheet.key == "well":
@@ -601,7 +608,13 @@ def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[
                 f"{images}: several channels could be the nuclei to count (got {', '.join(spelling[c] for c in candidates)}, expected one). Name it with --count."
             )
         count = candidates[0] if candidates else None
-    return segment, list(dict.fromkeys(measure)), count
+    measure = list(dict.fromkeys(measure))
+    files = Counter(safe_name(spelling[name]).lower() for name in measure)
+    if max(files.values(), default=0) > 1:
+        raise InputError(
+            f"{images}: channels that would share their files (got {', '.join(spelling[m] for m in measure)}, expected names that differ by more than punctuation). Rename one."
+        )
+    return segment, measure, count
 
 
 def _suggest(spelling: dict[str, str], by_role: dict[str, list[str]], measure: list[str]) -> str:

@@ -111,7 +111,6 @@ class Plane:
     notices: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=100_000)
 def inspect(path: Path) -> ImageInfo:
     """Read what a file says about itself and check that it is whole as far as its directory tells.
 
@@ -131,6 +130,12 @@ def inspect(path: Path) -> ImageInfo:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such image. Check the path.")
+    state = path.stat()
+    return _inspect(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _inspect(path: Path, changed_ns: int, size: int) -> ImageInfo:  # noqa: ARG001 what a new file has anew
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
         return _inspect_tiff(path)

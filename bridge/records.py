@@ -43,7 +43,9 @@ class Records:
         facts: dict[str, Any] | None = record.get("facts") if record else None
         return facts
 
-    def current(self, field_id: str, step: str, made_from: dict[str, Any]) -> dict[str, Any] | None:
+    def current(
+        self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], derived: bool = False
+    ) -> dict[str, Any] | None:
         """Return the facts of a step if its outputs are there and were made from the same things.
 
         Parameters
@@ -51,6 +53,10 @@ class Records:
         field_id, step : str
         made_from : dict
             Settings, hashes of inputs and versions the outputs depend on.
+        outputs : sequence of Path
+            The files the step writes.
+        derived : bool
+            The step follows from others alone (tables, figures, pictures): it is made again unasked.
 
         Returns
         -------
@@ -75,10 +81,12 @@ class Records:
                     f"{path}: was changed since it was written (its SHA-256 differs). It is not overwritten: "
                     "move it elsewhere (corrected ROI sets belong into corrections/), and give the same command again."
                 )
-        if record["made_from"] != made_from:
-            if not self.update:
+        before = {**record["made_from"], "files": sorted(record["outputs"])}
+        now = {**made_from, "files": sorted(self._name(path) for path in outputs)}
+        if before != now:
+            if not (self.update or derived):
                 raise OutputError(
-                    f"{field_id}: its {step} step was made from something else ({differences(record['made_from'], made_from)}). Give --update to make it again."
+                    f"{field_id}: its {step} step was made from something else ({differences(before, now)}). Give --update to make it again."
                 )
             return None
         if missing:

@@ -307,9 +307,10 @@ class _Run:
             return
         except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
             before = {}
-        machine = set(self.settings.in_groups(MACHINE))
-        now = {k: v for k, v in self._recorded_settings().items() if k not in machine}
-        changed = differences({k: v for k, v in before.items() if k not in machine}, now)
+        # The images may have moved: their hashes decide.
+        free = {"images", *self.settings.in_groups(MACHINE)}
+        now = {k: v for k, v in self._recorded_settings().items() if k not in free}
+        changed = differences({k: v for k, v in before.items() if k not in free}, now)
         if changed and not self.update:
             raise OutputError(
                 f"{self.out}: holds results of other settings ({changed}). "
@@ -317,7 +318,12 @@ class _Run:
             )
 
     def _recorded_settings(self) -> dict[str, Any]:
-        return {"images": str(self.plan.images), **self.settings.as_json()}
+        """Return the settings with paths that mean the same from any folder."""
+        plain = self.settings.as_json()
+        for name in ("samples", "masks", "java", "model", "count_model", "fiji"):
+            if plain[name] and Path(plain[name]).exists():
+                plain[name] = str(Path(plain[name]).resolve())
+        return {"images": str(self.plan.images.resolve()), **plain}
 
     def _require_enough(self) -> None:
         if all(item.problems for item in self.plan.fields):
@@ -390,11 +396,10 @@ class _Run:
         else:
             assert item.segment is not None
             made_from |= {
-                "image": self._hash(item.segment.path),
-                "channel": item.segment.channel,
+                **self._source(item.segment),
                 **self._model_identity("segment"),
             }
-        if self.records.current(item.field_id, "segment", made_from) is not None:
+        if self.records.current(item.field_id, "segment", made_from, [path]) is not None:
             return read_labels(path), path
         facts: dict[str, Any] = {}
         plane = self._plane(item.segment, measured=False) if item.segment else None
@@ -411,8 +416,7 @@ class _Run:
         if plane is not None:
             facts["shown"] = list(display_range([plane.pixels]))
         self.records.begin(item.field_id, "segment", made_from, [path])
-        calibration = calibration_of(self.settings, plane.calibration) if plane is not None else None
-        write_labels(path, labels, calibration)
+        write_labels(path, labels, plane.calibration if plane is not None else None)
         self.records.finish(item.field_id, "segment", made_from, [path], facts)
         return labels, path
 
@@ -422,18 +426,17 @@ class _Run:
         made_from = {
             "revision": _REVISION["count"],
             **self.settings.of_step("count"),
-            "image": self._hash(item.count.path),
-            "channel": item.count.channel,
+            **self._source(item.count),
             **self._model_identity("count"),
         }
-        facts = self.records.current(item.field_id, "count", made_from)
+        facts = self.records.current(item.field_id, "count", made_from, [path])
         if facts is None:
             plane = self._plane(item.count)
             _require_shape(item, plane, labels)
             nuclei, facts = self._cellpose("count", plane, self.settings.count_diameter, item.field_id)
             facts["n_nuclei"] = int(label_ids(nuclei).size)
             self.records.begin(item.field_id, "count", made_from, [path])
-            write_labels(path, nuclei, calibration_of(self.settings, plane.calibration))
+            write_labels(path, nuclei, plane.calibration)
             self.records.finish(item.field_id, "count", made_from, [path], facts)
         return int(facts["n_nuclei"])
 
@@ -465,7 +468,7 @@ class _Run:
     def _rois(self, item: Field, labels: Labels, mask: Path) -> Path:
         path = self.out / "rois" / safe_name(item.condition) / f"{item.field_id}_RoiSet.zip"
         made_from = {"revision": _REVISION["rois"], "mask": self._hash(mask)}
-        if self.records.current(item.field_id, "rois", made_from) is None:
+        if self.records.current(item.field_id, "rois", made_from, [path]) is None:
             rois = labels_to_rois(labels)
             self.records.begin(item.field_id, "rois", made_from, [path])
             write_roiset(path, rois)
@@ -498,13 +501,13 @@ class _Run:
             "engine_identity": self._engine_identity(),
             "mask": self._hash(mask),
             "roiset": self._hash(roiset),
-            "images": {c: self._hash(f.path) for c, f in item.measure.items()},
-            "channels": {c: f.channel for c, f in item.measure.items()},
+            "images": {c: self._source(f) for c, f in item.measure.items()},
             "fields": [item.field_id, item.condition, item.replicate, item.sample],
         }
         if not item.measure and item.segment is not None:
-            made_from["images"] = {"segment": self._hash(item.segment.path)}
-        facts = self.records.current(item.field_id, "measure", made_from)
+            made_from["images"] = {"segment": self._source(item.segment)}
+        outputs = [*results.values(), *subtracted.values(), cells_path]
+        facts = self.records.current(item.field_id, "measure", made_from, outputs)
         if facts is None:
             measured: dict[str, tuple[Plane, Measured]] = {}
             for channel, file in item.measure.items():
@@ -518,7 +521,6 @@ class _Run:
                 calibration = self._plane(item.segment, measured=False).calibration
             cells = _cell_table(item, labels, measured, calibration_of(self.settings, calibration), self.columns)
             facts = self._measure_facts(labels, measured)
-            outputs = [*results.values(), *subtracted.values(), cells_path]
             self.records.begin(item.field_id, "measure", made_from, outputs)
             for channel, (plane, found) in measured.items():
                 write_bytes(results[channel], found.results_csv)
@@ -626,12 +628,12 @@ class _Run:
         made_from = {
             "revision": _REVISION["pictures"],
             "mask": self._hash(mask),
-            "images": {key: self._hash(file.path) for key, (file, _) in sources.items()},
+            "images": {key: self._source(file) for key, (file, _) in sources.items()},
             "shown": {key: list(ranges[key]) for key in sources},
         }
         outputs = list(paths.values())
         # Pictures follow from the rest: a new field may widen the common grey scale, so they are redrawn unasked.
-        if Records(self.out, update=True).current(item.field_id, "pictures", made_from) is None:
+        if self.records.current(item.field_id, "pictures", made_from, outputs, derived=True) is None:
             self.records.begin(item.field_id, "pictures", made_from, outputs)
             labels = read_labels(mask)
             n = int(label_ids(labels).size)
@@ -651,7 +653,7 @@ class _Run:
             "pictures": {p.name: self._hash(p) for _, paths in rows for p in paths},
         }
         step = f"contact_sheet_{safe_name(condition)}"
-        if Records(self.out, update=True).current(_EXPERIMENT, step, made_from) is not None:
+        if self.records.current(_EXPERIMENT, step, made_from, [path], derived=True) is not None:
             return
         from PIL import Image
 
@@ -700,7 +702,7 @@ class _Run:
             *books.values(),
         ]
         # Tables follow from the fields: more fields make new ones, unasked.
-        if Records(self.out, update=True).current(_EXPERIMENT, "tables", made_from) is not None:
+        if self.records.current(_EXPERIMENT, "tables", made_from, outputs, derived=True) is not None:
             return cells
         self.records.begin(_EXPERIMENT, "tables", made_from, outputs)
         replicates = replicate_table(cells, counts, self.columns, conditions)
@@ -773,7 +775,7 @@ class _Run:
         if self.plan.count_channel:
             outputs += [counted.with_name(counted.name + suffix) for suffix in (".png", ".svg")]
         made_from = {"revision": _REVISION["figures"], "how": how, **self._tables_from()}
-        if Records(self.out, update=True).current(_EXPERIMENT, "figures", made_from) is not None:
+        if self.records.current(_EXPERIMENT, "figures", made_from, outputs, derived=True) is not None:
             return outputs
         self.records.begin(_EXPERIMENT, "figures", made_from, outputs)
         for path, column, label, title in drawn:
@@ -844,6 +846,9 @@ class _Run:
                     f"{path}: cannot be read ({error.strerror}). Check the disk or the network drive."
                 ) from error
         return self.inputs[path]
+
+    def _source(self, file: ChannelFile) -> dict[str, str | None]:
+        return {"image": self._hash(file.path), "channel": file.channel, "rgb_channel": self.settings.rgb_channel}
 
     def _plane(self, file: ChannelFile | None, measured: bool = True) -> Plane:
         assert file is not None

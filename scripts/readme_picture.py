@@ -1,7 +1,7 @@
 """Make the picture at the top of the README from a demo's results.
 
-    uv run cellpose-fiji demo --out /tmp/demo
-    uv run python scripts/readme_picture.py /tmp/demo docs/demo.png
+uv run cellpose-fiji demo --out /tmp/demo
+uv run python scripts/readme_picture.py /tmp/demo docs/demo.png
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from PIL import Image
 
 def main(demo: Path, target: Path) -> None:
     results = demo / "results"
-    with Image.open(results / "figures" / "EdU_Mean.png") as figure, Image.open(results / "overlays" / "DMSO.png") as sheet:
+    with (
+        Image.open(results / "figures" / "EdU_Mean.png") as figure,
+        Image.open(results / "overlays" / "DMSO.png") as sheet,
+    ):
         left = figure.convert("RGB")
         right = sheet.convert("RGB")
     left = left.resize((round(left.width * 620 / left.height), 620))

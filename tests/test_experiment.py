@@ -322,3 +322,34 @@ def test_safe_names(text: str, name: str | None) -> None:
 def test_names_of_other_scripts_are_normalised() -> None:
     assert safe_name("Größe") == safe_name("Größe")
     assert len(safe_name("細胞" * 100).encode()) <= 120
+
+
+def test_a_condition_may_be_called_like_a_channel(lay: Callable[..., Path]) -> None:
+    images = lay(
+        "Trans/f1_phase.tif",
+        "Trans/f1_EdU.tif",
+        "EdU/f1_phase.tif",
+        "EdU/f1_EdU.tif",
+        "PC3/f1_phase.tif",
+        "PC3/f1_EdU.tif",
+    )
+    plan = make_plan(images)
+    assert plan.conditions == ("EdU", "PC3", "Trans")
+    assert plan.problems == ()
+    assert len({f.field_id for f in plan.fields}) == 3
+
+
+def test_a_sheet_row_that_could_be_two_files(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("a/x_phase.tif", "a/x_EdU.tif", "b/x_phase.tif", "b/x_EdU.tif")
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("file,condition\nx,DMSO\n")
+    assert refusal(images, samples=sheet) == (
+        f"{sheet}: a file that could be two (got x, which fits a/x and b/x). Write it with its folder."
+    )
+    sheet.write_text("file,condition\na/x,DMSO\nb/x,Drug\n")
+    assert len(make_plan(images, settings_from({"samples": sheet})).fields) == 2
+
+
+def test_channels_that_would_share_their_files(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_p+H3.tif", "A/f1_p H3 x.tif")
+    assert make_plan(images, settings_from({"measure": "p+H3"})).measure_channels == ("p+H3",)

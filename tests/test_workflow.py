@@ -414,7 +414,7 @@ def test_an_image_that_was_exchanged_needs_update(experiment: Path, tmp_path: Pa
     )
     report = run(experiment, out, **given(experiment))
     (failure,) = report.failures
-    assert failure.message.startswith("DMSO_day1_f1: its measure step was made from something else (EdU was ")
+    assert failure.message.startswith("DMSO_day1_f1: its measure step was made from something else (image was ")
     assert failure.message.endswith("). Give --update to make it again.")
     assert run(experiment, out, **given(experiment), update=True).exit_code == 0
 
@@ -604,3 +604,55 @@ def test_folder_that_is_no_run(tmp_path: Path) -> None:
 def test_errors_have_one_root() -> None:
     assert issubclass(InputError, BridgeError)
     assert bridge.BridgeError is BridgeError
+
+
+# ---------------------------------------------------------------- what depends on what
+
+
+def test_a_field_that_moves_to_another_condition_takes_its_files_along(experiment: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "samples.csv"
+    out = tmp_path / "out"
+    rows = {f"{c}/{r}": c for c in ("DMSO", "Drug") for r in ("day1", "day2")}
+
+    def write(conditions: dict[str, str]) -> None:
+        sheet.write_text("folder,condition\n" + "".join(f"{folder},{name}\n" for folder, name in conditions.items()))
+
+    write(rows)
+    run(experiment, out, **given(experiment), samples=sheet)
+    write(rows | {"DMSO/day2": "Drug"})
+    report = run(experiment, out, **given(experiment), samples=sheet)
+    assert [f.step for f in report.failures] == ["segment"]
+    assert "Give --update to make it again." in report.failures[0].message
+    assert run(experiment, out, **given(experiment), samples=sheet, update=True).exit_code == 0
+    run(experiment, tmp_path / "fresh", **given(experiment), samples=sheet)
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_another_colour_channel_is_another_image(experiment: Path, tmp_path: Path) -> None:
+    path = experiment / "DMSO" / "day1" / "f1_EdU.tif"
+    rgb = np.zeros((160, 160, 3), np.uint8)
+    rgb[..., 0], rgb[..., 1] = 30, np.arange(160)
+    tifffile.imwrite(path, rgb, photometric="rgb")
+    out = tmp_path / "out"
+    run(experiment, out, **given(experiment), rgb_channel="red")
+    assert run(experiment, out, **given(experiment), rgb_channel="green", update=True).exit_code == 0
+    run(experiment, tmp_path / "fresh", **given(experiment), rgb_channel="green")
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_a_channel_less_leaves_no_file_of_it(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(experiment, out, **given(experiment), save_subtracted=True)
+    run(experiment, out, **given(experiment), measure="none", update=True)
+    assert not list(out.glob("measurements/*/*"))
+    run(experiment, tmp_path / "fresh", **given(experiment), measure="none")
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+def test_moved_images_are_the_same_images(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(experiment, out, **given(experiment))
+    before = tree(out)
+    shutil.move(experiment, tmp_path / "elsewhere")
+    assert run(tmp_path / "elsewhere", out, masks=tmp_path / "masks", count="none").exit_code == 0
+    assert tree(out) == before
