@@ -368,15 +368,14 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
     if not _err.is_terminal:
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]}"),
-        TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
@@ -386,7 +385,7 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
         def show(p: Progress) -> None:
             failed = f"{p.failed} failed" if p.failed else ""
             bar.update(
-                task, description=p.now[:48].ljust(48), completed=p.done + p.failed, total=p.total, failed=failed
+                task, description=p.now[-36:].ljust(36), completed=p.done + p.failed, total=p.total, failed=failed
             )
 
         yield show
