@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from bridge.experiment import Plan
     from bridge.workflow import Progress, Report
 
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Names are shown as they are: rich would read [EdU] as a style and :fiji: as a flag.
+_AS_IT_IS = {"highlight": False, "markup": False, "emoji": False}
+_out = Console(soft_wrap=True, **_AS_IT_IS)
+_err = Console(stderr=True, soft_wrap=True, **_AS_IT_IS)
 _GENERAL = Group("General", sort_key=0)
 _AllSettings = Annotated[Settings, Parameter(name="*")]
 _Debug = Annotated[bool, Parameter(group=_GENERAL, negative=(), help="Show where an error came from.")]
@@ -72,14 +74,14 @@ def _meta(
     except BridgeError as error:
         _complain(str(error))
         if debug:
-            _err.print(traceback.format_exc(), markup=False)
+            _err.print(traceback.format_exc())
         return error.exit_code
     except Exception as error:
         _complain(
             f"{type(error).__name__}: {error}. This is a fault of the program: please report it (--debug shows where)."
         )
         if debug:
-            _err.print(traceback.format_exc(), markup=False)
+            _err.print(traceback.format_exc())
         return 1
     except KeyboardInterrupt:
         _complain("stopped; what is done is kept, and the same command goes on from there")
@@ -137,7 +139,7 @@ def _complain(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    _err.print(text, markup=False)
+    _err.print(text)
 
 
 # ---------------------------------------------------------------- verbs
@@ -165,7 +167,7 @@ def demo(out: _Out = Path("cellpose-fiji-demo")) -> int:
             f"{c.signal_mean:.1f}", f"{c.true_contrast:.0f} | {c.measured_contrast:.0f}", f"{c.true_share:.1%} | {c.measured_share:.1%}",
             "ok" if c.passed else "OFF",
         )  # fmt: skip
-    console = _out if _out.width >= 110 else Console(width=110, highlight=False)
+    console = _out if _out.width >= 110 else Console(width=110, **_AS_IT_IS)
     console.print(table)
     _report(report)
     return report.exit_code or int(not all(c.passed for c in comparisons))
@@ -242,7 +244,7 @@ def summarize(results: Path, /) -> int:
     """Make the tables of a run's folder again."""
     from bridge.steps import summarize as work
 
-    _out.print(f"{len(work(results))} cells in {results / 'conditions'}", markup=False)
+    _out.print(f"{len(work(results))} cells in {results / 'conditions'}")
     return 0
 
 
@@ -252,7 +254,7 @@ def plot(results: Path, /) -> int:
     from bridge.steps import plot as work
 
     for path in work(results):
-        _out.print(str(path), markup=False)
+        _out.print(str(path))
     return 0
 
 
@@ -267,9 +269,9 @@ def doctor(
     facts = checkup(fiji, java)
     width = max(len(fact.what) for fact in facts)
     for fact in facts:
-        _out.print(f"{'  ' if not fact.advice else '! '}{fact.what:<{width}}  {fact.found}", markup=False)
+        _out.print(f"{'  ' if not fact.advice else '! '}{fact.what:<{width}}  {fact.found}")
         if fact.advice:
-            _out.print(f"  {'':<{width}}  -> {fact.advice}", markup=False)
+            _out.print(f"  {'':<{width}}  -> {fact.advice}")
     bad = [fact for fact in facts if fact.advice]
     _out.print(
         "Everything is there." if not bad else f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend.", markup=False
@@ -284,7 +286,7 @@ def _each(paths: Sequence[Path], work: Callable[[Path], Path]) -> int:
     worst = 0
     for path in paths:
         try:
-            _out.print(str(work(path)), markup=False)
+            _out.print(str(work(path)))
         except BridgeError as error:
             if len(paths) == 1 or error.exit_code == 3:
                 raise
@@ -317,27 +319,27 @@ def _show_plan(found: Plan) -> None:
             item.dtype or "?",
             scale,
         )
-    console = _out if _out.is_terminal else Console(width=200, highlight=False)
+    console = _out if _out.is_terminal else Console(width=200, **_AS_IT_IS)
     console.print(table)
     roles = [f"cells in {found.segment_channel}" if found.segment_channel else "cells from label images"]
     roles.append(f"measured: {', '.join(found.measure_channels)}" if found.measure_channels else "nothing is measured")
     roles.append(f"nuclei counted in {found.count_channel}" if found.count_channel else "no nuclei counted")
-    _out.print("; ".join(roles), markup=False)
+    _out.print("; ".join(roles))
     if found.ignored:
-        _out.print(f"{len(found.ignored)} files ignored:", markup=False)
+        _out.print(f"{len(found.ignored)} files ignored:")
         for path, why in found.ignored[:20]:
             name = path.relative_to(found.images) if path.is_relative_to(found.images) else path
-            _out.print(f"  {name}: {why}", markup=False)
+            _out.print(f"  {name}: {why}")
         if len(found.ignored) > 20:
-            _out.print(f"  and {len(found.ignored) - 20} more", markup=False)
+            _out.print(f"  and {len(found.ignored) - 20} more")
     for warning in found.warnings:
-        _out.print(f"Note: {warning}", markup=False)
+        _out.print(f"Note: {warning}")
     if found.problems:
-        _out.print(f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}:", markup=False)
+        _out.print(f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}:")
         for _, problem in found.problems:
-            _out.print(f"  {problem}", markup=False)
+            _out.print(f"  {problem}")
     else:
-        _out.print("No problem found.", markup=False)
+        _out.print("No problem found.")
 
 
 def _report(report: Report) -> None:
@@ -351,7 +353,7 @@ def _report(report: Report) -> None:
         markup=False,
     )
     if report.failures:
-        _out.print(f"What failed is listed in {report.out / 'failures.csv'}", markup=False)
+        _out.print(f"What failed is listed in {report.out / 'failures.csv'}")
     figures = sorted(
         (report.out / "figures").glob("*.png"), key=lambda path: (not path.stem.endswith("_Mean"), path.stem)
     )
@@ -372,7 +374,7 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]}"),

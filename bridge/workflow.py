@@ -641,7 +641,7 @@ class _Run:
                 low, high = ranges[key]
                 picture = overlay(self._plane(file, measured=key != "segment").pixels, labels, (low, high))
                 write_picture(
-                    paths[key], picture, f"{item.field_id} · {name}, grey levels {low:g} to {high:g} · {n} cells"
+                    paths[key], picture, f"{item.field_id} · {name}, grey levels {low:.4g} to {high:.4g} · {n} cells"
                 )
             self.records.finish(item.field_id, "pictures", made_from, outputs, {})
         return outputs

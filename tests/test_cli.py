@@ -159,6 +159,16 @@ def test_doctor_knows_a_processor_only_torch_beside_an_nvidia_card(monkeypatch: 
     assert fact.advice == "pip install --force-reinstall torch"
 
 
+def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "images" / "[red]A[/red] :fiji:"
+    folder.mkdir(parents=True)
+    tifffile.imwrite(folder / "f1.tif", np.ones((2, 9, 9), np.uint16), imagej=True, metadata={"axes": "CYX"})
+    assert call("plan", tmp_path / "images", "--segment", 1, "--measure", 2) == 0
+    out, _ = said(capsys)
+    assert "[red]A[/red] :fiji:" in out
+    assert "f1.tif [2]" in out
+
+
 def test_python_m_bridge_is_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bridge", "plan", "/nowhere"], capture_output=True, text=True, check=False

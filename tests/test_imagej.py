@@ -266,6 +266,13 @@ def test_old_and_new_layout_of_fiji(tmp_path: Path, layout: str) -> None:
     root = tmp_path / layout
     (root / "jars").mkdir(parents=True)
     (root / "jars" / "ij-1.54p.jar").touch()
+    with pytest.raises(MissingDependencyError) as refused:
+        fiji_root(tmp_path)
+    assert str(refused.value) == (
+        f"{root}: ImageJ alone, no Fiji (expected jars/imagej-legacy-*.jar in it). "
+        "Give the folder that Fiji was unpacked to, or leave out --fiji."
+    )
+    (root / "jars" / "imagej-legacy-2.0.3.jar").touch()
     java = root / "java" / "linux-amd64" / "zulu21" / "bin" / "java"
     java.parent.mkdir(parents=True)
     java.touch()

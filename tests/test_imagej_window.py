@@ -16,7 +16,9 @@ from bridge.labels import write_labels
 from bridge.rois import encode_roiset, labels_to_rois, write_roiset
 from bridge.synthetic import synthetic_field
 
-pytestmark = pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="no virtual display here (Debian's package xvfb)")
+pytestmark = pytest.mark.skipif(
+    shutil.which("xvfb-run") is None, reason="no virtual display here (Debian's package xvfb)"
+)
 
 # As a user would: open the image, subtract, drag the zip into the ROI Manager, Measure, save.
 BY_HAND = """

@@ -110,6 +110,11 @@ def fiji_root(path: Path) -> Path:
     """
     for candidate in (path, path / "Fiji.app", path / "Fiji", *path.parents[:3]):
         if list(candidate.glob("jars/ij-1.*.jar")):
+            if not list(candidate.glob("jars/imagej-legacy-*.jar")):
+                raise MissingDependencyError(
+                    f"{candidate}: ImageJ alone, no Fiji (expected jars/imagej-legacy-*.jar in it). "
+                    "Give the folder that Fiji was unpacked to, or leave out --fiji."
+                )
             return candidate
     raise MissingDependencyError(
         f"{path}: no Fiji (expected jars/ij-1.*.jar in it). Give the folder that Fiji was unpacked to."
