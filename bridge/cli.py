@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 from cyclopts import App, Group, Parameter
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bridge.workflow import Progress, Report
 
 # Names are shown as they are: rich would read [EdU] as a style and :fiji: as a flag.
-_AS_IT_IS = {"highlight": False, "markup": False, "emoji": False}
+_AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 _out = Console(soft_wrap=True, **_AS_IT_IS)
 _err = Console(stderr=True, soft_wrap=True, **_AS_IT_IS)
 _GENERAL = Group("General", sort_key=0)
@@ -299,7 +299,10 @@ def _show_plan(found: Plan) -> None:
     from rich.table import Table
 
     channels = [c for c in (found.segment_channel, *found.measure_channels, found.count_channel) if c]
-    table = Table(title=f"{len(found.fields)} fields in {len(found.conditions)} conditions", title_style="bold")
+    table = Table(
+        title=f"{_number(len(found.fields), 'field')} in {_number(len(found.conditions), 'condition')}",
+        title_style="bold",
+    )
     for heading in ("field", "condition", "replicate", "sample", *channels, "size (px)", "type", "um/px"):
         table.add_column(heading, overflow="fold")
     for item in found.fields:
@@ -326,7 +329,7 @@ def _show_plan(found: Plan) -> None:
     roles.append(f"nuclei counted in {found.count_channel}" if found.count_channel else "no nuclei counted")
     _out.print("; ".join(roles))
     if found.ignored:
-        _out.print(f"{len(found.ignored)} files ignored:")
+        _out.print(f"{_number(len(found.ignored), 'file')} ignored:")
         for path, why in found.ignored[:20]:
             name = path.relative_to(found.images) if path.is_relative_to(found.images) else path
             _out.print(f"  {name}: {why}")
@@ -335,11 +338,15 @@ def _show_plan(found: Plan) -> None:
     for warning in found.warnings:
         _out.print(f"Note: {warning}")
     if found.problems:
-        _out.print(f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}:")
+        _out.print(f"{_number(len(found.problems), 'problem')}:")
         for _, problem in found.problems:
             _out.print(f"  {problem}")
     else:
         _out.print("No problem found.")
+
+
+def _number(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"
 
 
 def _report(report: Report) -> None:
@@ -347,9 +354,8 @@ def _report(report: Report) -> None:
         _say(f"Note: {warning}")
     for failure in report.failures:
         _complain(f"[{failure.step}] {failure.message}")
-    total = len(report.plan.fields)
     _out.print(
-        f"{report.done} of {total} field{'s' if total != 1 else ''} done, {report.n_cells} cells. Results in {report.out}",
+        f"{report.done} of {_number(len(report.plan.fields), 'field')} done, {_number(report.n_cells, 'cell')}. Results in {report.out}",
         markup=False,
     )
     if report.failures:
