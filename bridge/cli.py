@@ -325,7 +325,11 @@ def _show_plan(found: Plan) -> None:
     console = _out if _out.is_terminal else Console(width=200, **_AS_IT_IS)
     console.print(table)
     roles = [f"cells in {found.segment_channel}" if found.segment_channel else "cells from label images"]
-    roles.append(f"measured: {', '.join(found.measure_channels)}" if found.measure_channels else "nothing is measured")
+    roles.append(
+        f"measured: {', '.join(found.measure_channels)}"
+        if found.measure_channels
+        else "nothing is measured (name a channel with --measure)"
+    )
     roles.append(f"nuclei counted in {found.count_channel}" if found.count_channel else "no nuclei counted")
     _out.print("; ".join(roles))
     if found.ignored:

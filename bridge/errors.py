@@ -43,6 +43,10 @@ class OutputError(InputError):
     """A results folder or file that cannot be written, or that must not be overwritten."""
 
 
+class StaleError(OutputError):
+    """Results that were made from something else than what is there now."""
+
+
 class MissingDependencyError(BridgeError):
     """Something this machine lacks: Java, ImageJ, weights, a network for the first download."""
 

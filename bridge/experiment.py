@@ -13,10 +13,11 @@ from pathlib import Path
 
 from natsort import natsorted, ns
 
-from bridge.errors import InputError
-from bridge.images import LOSSY_SUFFIXES, SUFFIXES, ImageInfo, channel_index, inspect
+from bridge.errors import InputError, LabelError
+from bridge.images import SUFFIXES, ImageInfo, channel_index, inspect, require_lossless
 from bridge.labels import MASK_SUFFIXES, find_mask
 from bridge.settings import Settings
+from bridge.tables import cell_columns
 
 ROLES = ("segment", "measure", "count")
 NONE = "none"
@@ -183,18 +184,27 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     """
     settings = settings or Settings()
     files = _image_files(images)
+    beside = [path for path in files if path.stem.lower().endswith(MASK_SUFFIXES)]
+    files = [path for path in files if path not in set(beside)]
+    if not files:
+        raise InputError(
+            f"{images}: no image found (got {len(beside)} label images, expected images beside them). Check the path."
+        )
     sheet = _read_sheet(settings.samples) if settings.samples else None
+    unfitted: list[str] = []
     if settings.pattern:
         found, ignored = _by_pattern(images, files, settings)
     elif sheet:
-        found, ignored = _by_sheet(images, files, settings, sheet)
+        found, ignored = _by_sheet(images, files, settings, sheet, unfitted)
     else:
         found, ignored = _by_folder(images, files, settings)
     if settings.pattern and sheet:
-        found, more = _join_sheet(images, found, sheet)
+        found, more = _join_sheet(images, found, sheet, unfitted)
         ignored += more
+    ignored += [(path, "a label image") for path in beside]
     plan = _assign_channels(images, found, ignored, settings)
     plan = _order_conditions(plan, sheet)
+    plan = replace(plan, warnings=(*plan.warnings, *unfitted))
     return _check(plan, settings)
 
 
@@ -206,7 +216,11 @@ def _image_files(images: Path) -> list[Path]:
         what = "is a file" if images.is_file() else "no such folder"
         raise InputError(f"{images}: {what} (expected a folder with images). Check the path.")
     # Results of a run may lie among the images.
-    results = {file.parent for file in images.rglob("run.json")}
+    results = {
+        file.parent
+        for file in images.rglob("run.json")
+        if '"cellpose-fiji-bridge"' in file.read_text("utf-8", errors="replace")
+    }
     files = [
         path
         for path in images.rglob("*")
@@ -232,29 +246,42 @@ def _named_channels(settings: Settings) -> list[str]:
 
 
 def _split_channel(text: str, settings: Settings) -> tuple[str, str | None]:
-    """Take the channel word out of a name: ('r1_f1_phase', ...) -> ('r1_f1', 'phase'). The last one counts."""
+    """Take the channel word out of a name: ('r1_f1_phase', ...) -> ('r1_f1', 'phase'). The last and longest one counts."""
     known = [word for words in _KNOWN_WORDS.values() for word in words]
     for words in ([*_named_channels(settings), *known], _VAGUE_WORDS):
-        matches = list(_channel_regex(words).finditer(text)) if words else []
+        matches = [match for word in words for match in _channel_regex([word]).finditer(text)]
         if matches:
-            last = matches[-1]
-            return _tidy(text[: last.start()] + text[last.end() :]), last.group()
+            last = max(matches, key=lambda match: (match.end(), match.end() - match.start()))
+            rest = text[: last.start()] + text[last.end() :]
+            if words is not _VAGUE_WORDS:
+                rest = _channel_regex([r"ch\d{1,2}"]).sub("", rest)  # Leica numbers the channels beside their names
+            return _tidy(rest), last.group()
     return text, None
 
 
+def _is_known(channel: str | None, settings: Settings) -> bool:
+    words = [*_named_channels(settings), *(word for words in _KNOWN_WORDS.values() for word in words)]
+    return channel is not None and any(re.fullmatch(word, channel, re.IGNORECASE) for word in words)
+
+
 def _tidy(key: str) -> str:
-    parts = (re.sub(r"([ ._-])[ ._-]+", r"\1", part).strip(" ._-") for part in key.split("/"))
+    parts = (re.sub(r"([ ._-])[ ._-]+", r"\1", part).lstrip(" ._").rstrip(" ._-") for part in key.split("/"))
     return "/".join(part for part in parts if part)
 
 
 def _relative(images: Path, path: Path) -> str:
-    return unicodedata.normalize("NFC", path.relative_to(images).with_suffix("").as_posix())
+    return _normal(path.relative_to(images).with_suffix("").as_posix())
+
+
+def _normal(text: str) -> str:
+    """One spelling of each letter; the Greek mu and the micro sign are one."""
+    return unicodedata.normalize("NFC", text).replace("\u03bc", "\u00b5")
 
 
 def _found_by_name(images: Path, path: Path, settings: Settings) -> _Found:
+    if _is_multi_channel(path):
+        return _Found(path, _relative(images, path), {}, None)
     key, channel = _split_channel(_relative(images, path), settings)
-    if channel is None and _is_multi_channel(path):
-        return _Found(path, key, {}, None)
     return _Found(path, key, {}, channel or "")
 
 
@@ -269,7 +296,7 @@ def _by_folder(images: Path, files: list[Path], settings: Settings) -> tuple[lis
     found: list[_Found] = []
     ignored: list[tuple[Path, str]] = []
     for path in files:
-        folders = [unicodedata.normalize("NFC", part) for part in path.relative_to(images).parts[:-1]]
+        folders = [_normal(part) for part in path.relative_to(images).parts[:-1]]
         if not folders:
             ignored.append((path, "not in a folder of a condition"))
             continue
@@ -278,7 +305,10 @@ def _by_folder(images: Path, files: list[Path], settings: Settings) -> tuple[lis
         if item.channel == "":
             ignored.append((path, "no channel word in its name"))
             continue
-        deeper = [part for part in folders[1:] if _split_channel(part, settings)[1] is None]
+        # A folder is the channel's only where the file's own name says none.
+        named = item.channel is None or _split_channel(_normal(path.stem), settings)[1] is not None
+        deeper = [part if named else _split_channel(part, settings)[0] for part in folders[1:]]
+        deeper = [part for part in deeper if part and (named or _same(part) != _same(item.channel or ""))]
         item.factors = {"condition": folders[0], "replicate": "/".join(deeper)}
         found.append(item)
     if not found:
@@ -286,10 +316,10 @@ def _by_folder(images: Path, files: list[Path], settings: Settings) -> tuple[lis
     return found, ignored
 
 
-def _no_channel(images: Path, files: list[Path]) -> InputError:
+def _no_channel(images: Path, files: list[Path], sheet: bool = False) -> InputError:
     flat = all(len(path.relative_to(images).parts) == 1 for path in files)
     names = ", ".join(path.name for path in files[:3])
-    if flat:
+    if flat and not sheet:
         return InputError(
             f"{images}: a flat folder (got {names}{', ...' if len(files) > 3 else ''}; expected a folder for each condition). "
             "Say how the names are built with --pattern, e.g. '{condition}_{field}_{channel}.tif', or give a sample sheet with --samples."
@@ -302,16 +332,31 @@ def _no_channel(images: Path, files: list[Path]) -> InputError:
 
 def _by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[list[_Found], list[tuple[Path, str]]]:
     pattern = settings.pattern or ""
-    regex = _pattern_regex(pattern, settings)
+    regex, greedy = _pattern_regex(pattern, settings), _pattern_regex(pattern, settings, greedy=True)
     found: list[_Found] = []
     ignored: list[tuple[Path, str]] = []
     for path in files:
-        text = unicodedata.normalize("NFC", path.relative_to(images).as_posix())
+        text = _normal(path.relative_to(images).as_posix())
         match = regex.fullmatch(text)
         if match is None:
             ignored.append((path, "does not match the pattern"))
             continue
         groups = match.groupdict()
+        other = greedy.fullmatch(text)
+        # A channel that is known or was named beats a reading in which another word is the channel.
+        decided = (
+            other is not None
+            and _is_known(groups.get("channel"), settings)
+            and not _is_known(other["channel"], settings)
+        )
+        if other is not None and other.groupdict() != groups and not decided:
+            a, b = (
+                ", ".join(f"{k} {v}" for k, v in g.items() if v != h[k])
+                for g, h in ((groups, other.groupdict()), (other.groupdict(), groups))
+            )
+            raise InputError(
+                f"{path}: fits the pattern in two ways (got {a}; or {b}). Put literal text into --pattern, or give a sample sheet with --samples."
+            )
         channel = groups.pop("channel", None)
         key = text
         if channel is not None:
@@ -331,12 +376,12 @@ def _by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[li
     return found, ignored
 
 
-def _pattern_regex(pattern: str, settings: Settings) -> re.Pattern[str]:
+def _pattern_regex(pattern: str, settings: Settings, greedy: bool = False) -> re.Pattern[str]:
     known = [word for words in _KNOWN_WORDS.values() for word in words]
     parts: list[str] = []
     seen: set[str] = set()
     for literal, name in re.findall(r"([^{}]*)(?:\{([^{}]*)\})?", pattern):
-        parts.append(re.escape(unicodedata.normalize("NFC", literal)))
+        parts.append(re.escape(_normal(literal)))
         if not name:
             continue
         if not name.isidentifier() or name in seen:
@@ -347,7 +392,7 @@ def _pattern_regex(pattern: str, settings: Settings) -> re.Pattern[str]:
         if name == "channel":
             parts.append(f"(?P<channel>(?i:{'|'.join([*_named_channels(settings), *known])})|[^/_]+)")
         else:
-            parts.append(f"(?P<{name}>[^/]+?)")
+            parts.append(f"(?P<{name}>[^/]+{'' if greedy else '?'})")
     if not seen:
         raise InputError(
             f"--pattern: no placeholder in it (got {pattern}, expected e.g. {{condition}}_{{channel}}.tif). Correct it."
@@ -368,11 +413,16 @@ class _Sheet:
 
 def _read_sheet(path: Path) -> _Sheet:
     try:
-        text = path.read_text("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such sample sheet. Check the path given with --samples.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Give a CSV file with --samples.") from None
     except UnicodeDecodeError:
-        text = path.read_text("cp1252")  # what Excel on Windows saves as plain CSV
+        if content[:2] == b"PK":
+            raise InputError(f"{path}: a workbook (expected CSV). Save the sheet as CSV.") from None
+        text = content.decode("cp1252", errors="replace")  # what Excel on Windows saves as plain CSV
     first = text.splitlines()[0] if text.strip() else ""
     separator = max(",;\t", key=first.count)
     rows = [
@@ -393,7 +443,13 @@ def _read_sheet(path: Path) -> _Sheet:
             raise InputError(
                 f"{path}: line {number} lacks {keys[0] if not row[keys[0]] else 'condition'} (got an empty cell). Fill it in."
             )
-    doubles = [key for key, n in Counter(row[keys[0]].lower() for row in rows).items() if n > 1]
+    doubles = [
+        key
+        for key, n in Counter(
+            _well(row[keys[0]]) if keys[0] == "well" else row[keys[0]].lower() for row in rows
+        ).items()
+        if n > 1
+    ]
     if doubles:
         raise InputError(f"{path}: the same {keys[0]} twice (got {doubles[0]}, expected each once). Remove one line.")
     if "order" in columns:
@@ -402,7 +458,7 @@ def _read_sheet(path: Path) -> _Sheet:
 
 
 def _by_sheet(
-    images: Path, files: list[Path], settings: Settings, sheet: _Sheet
+    images: Path, files: list[Path], settings: Settings, sheet: _Sheet, unfitted: list[str]
 ) -> tuple[list[_Found], list[tuple[Path, str]]]:
     found: list[_Found] = []
     ignored: list[tuple[Path, str]] = []
@@ -413,12 +469,14 @@ def _by_sheet(
         else:
             found.append(item)
     if not found:
-        raise _no_channel(images, files)
-    found, more = _join_sheet(images, found, sheet)
+        raise _no_channel(images, files, sheet=True)
+    found, more = _join_sheet(images, found, sheet, unfitted)
     return found, ignored + more
 
 
-def _join_sheet(images: Path, found: list[_Found], sheet: _Sheet) -> tuple[list[_Found], list[tuple[Path, str]]]:
+def _join_sheet(
+    images: Path, found: list[_Found], sheet: _Sheet, unfitted: list[str]
+) -> tuple[list[_Found], list[tuple[Path, str]]]:
     fields: dict[str, list[_Found]] = defaultdict(list)
     for item in found:
         fields[item.key].append(item)
@@ -426,7 +484,13 @@ def _join_sheet(images: Path, found: list[_Found], sheet: _Sheet) -> tuple[list[
     ignored: list[tuple[Path, str]] = []
     fitted: dict[str, str] = {}
     for key, items in fields.items():
-        row = next((row for row in sheet.rows if _row_fits(images, row[sheet.key], sheet.key, key, items)), None)
+        rows = [row for row in sheet.rows if _row_fits(images, row[sheet.key], sheet.key, key, items)]
+        if sheet.key == "well" and len(rows) > 1:
+            raise InputError(
+                f"{sheet.path}: a file that could be two wells (got {key}, which fits {rows[0]['well']} and {rows[1]['well']}). Say where the well stands with --pattern, e.g. '{{well}}_{{field}}_{{channel}}.tif'."
+            )
+        # Of two folders, one in the other, the inner one decides.
+        row = max(rows, key=lambda row: len(row[sheet.key]), default=None)
         if row is None:
             ignored += [(item.path, "not in the sample sheet") for item in items]
             continue
@@ -440,6 +504,9 @@ def _join_sheet(images: Path, found: list[_Found], sheet: _Sheet) -> tuple[list[
             if sheet.key == "well":
                 item.factors.setdefault("sample", row["well"])
         kept += items
+    for row in sheet.rows:
+        if kept and row[sheet.key] not in fitted:
+            unfitted.append(f"{sheet.path.name}: no image fits {sheet.key} {row[sheet.key]} ({row['condition']})")
     if not kept:
         raise InputError(
             f"{sheet.path}: no image fits any line (got {sheet.key} {sheet.rows[0][sheet.key]}, expected names such as "
@@ -480,7 +547,7 @@ def _well(text: str) -> str:
 
 def _same(channel: str) -> str:
     """TO-PRO-3, ToPro3 and topro_3 are one channel."""
-    return re.sub(r"[^a-z0-9]", "", channel.lower())
+    return re.sub(r"[\W_]", "", channel.casefold()) or channel
 
 
 def _role_of_word(channel: str) -> str | None:
@@ -496,6 +563,7 @@ def _assign_channels(images: Path, found: list[_Found], ignored: list[tuple[Path
     files: dict[str, dict[str, list[ChannelFile]]] = defaultdict(lambda: defaultdict(list))
     spelling: dict[str, str] = {}
     broken: dict[str, str] = {}
+    numbers = {name for name in (settings.segment, *settings.measure, settings.count) if name and name.isdecimal()}
     for item in found:
         entry = files[ids[item.key]]
         if item.channel is None:
@@ -504,9 +572,11 @@ def _assign_channels(images: Path, found: list[_Found], ignored: list[tuple[Path
             except InputError as error:
                 broken[ids[item.key]] = str(error)
                 continue
-            for name in info.channels:
-                spelling.setdefault(_same(name), name)
-                entry[_same(name)].append(ChannelFile(item.path, name if len(info.channels) > 1 else None))
+            for number, name in enumerate(info.channels, 1):
+                # A number means that channel of each file, whatever the file calls it.
+                for word in dict.fromkeys((name, str(number)) if str(number) in numbers else (name,)):
+                    spelling.setdefault(_same(word), word)
+                    entry[_same(word)].append(ChannelFile(item.path, word if len(info.channels) > 1 else None))
         else:
             spelling.setdefault(_same(item.channel), item.channel)
             entry[_same(item.channel)].append(ChannelFile(item.path))
@@ -565,8 +635,6 @@ def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[
     def named(wanted: str, flag: str) -> str:
         if _same(wanted) in spelling:
             return _same(wanted)
-        if wanted.isdecimal() and 1 <= int(wanted) <= len(spelling):
-            return list(spelling)[int(wanted) - 1]
         raise InputError(
             f"{images}: no channel {wanted} (got {', '.join(spelling.values()) or 'none'}). Correct --{flag}."
         )
@@ -610,9 +678,13 @@ def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[
         count = candidates[0] if candidates else None
     measure = list(dict.fromkeys(measure))
     files = Counter(safe_name(spelling[name]).lower() for name in measure)
-    if max(files.values(), default=0) > 1:
+    columns = Counter(
+        c.name
+        for c in cell_columns([spelling[m] for m in measure], ["Mean", "StdDev", "Min", "Max", "IntDen", "RawIntDen"])
+    )
+    if max(files.values(), default=0) > 1 or max(columns.values()) > 1:
         raise InputError(
-            f"{images}: channels that would share their files (got {', '.join(spelling[m] for m in measure)}, expected names that differ by more than punctuation). Rename one."
+            f"{images}: channels that would share files or columns (got {', '.join(spelling[m] for m in measure)}, expected names that differ by more). Rename one."
         )
     return segment, measure, count
 
@@ -671,6 +743,10 @@ def _order_conditions(plan: Plan, sheet: _Sheet | None) -> Plan:
         raise InputError(
             f"{plan.images}: conditions that differ only by case or punctuation (got {twins[0]} and {twins[1]}). Give them one name, or two that differ."
         )
+    if "all_conditions" in folders:
+        raise InputError(
+            f"{plan.images}: a condition called all_conditions (expected another name: the summary's workbook is called so). Rename it."
+        )
     fields = natsorted(plan.fields, key=lambda f: (conditions.index(f.condition), f.replicate, f.sample, f.field_id))
     warnings = [f"condition {name} has no field" for name in conditions if name not in present]
     return replace(plan, fields=tuple(fields), conditions=tuple(conditions), warnings=tuple(warnings))
@@ -684,7 +760,26 @@ def _check(plan: Plan, settings: Settings) -> Plan:
     if settings.masks is not None and not settings.masks.is_dir():
         raise InputError(f"{settings.masks}: no such folder of label images. Check the path given with --masks.")
     fields = tuple(_check_field(plan, f, settings) for f in plan.fields)
+    shared = Counter(f.mask for f in fields if f.mask)
+    fields = tuple(
+        replace(
+            f,
+            problems=(
+                *f.problems,
+                f"{f.field_id}: another field would use {f.mask}, too (expected a label image of its own). Name it {f.field_id}_mask.tif.",
+            ),
+        )
+        if f.mask and shared[f.mask] > 1
+        else f
+        for f in fields
+    )
     warnings = [*plan.warnings, *_mixtures(fields, plan)]
+    if settings.masks is not None:
+        plain = Settings()
+        names = ("model", "diameter", "min_size", "border", "flow_threshold", "cellprob_threshold")
+        unused = [f"--{n.replace('_', '-')}" for n in names if getattr(settings, n) != getattr(plain, n)]
+        if unused and (not plan.count_channel or {"--model", "--diameter"} & set(unused)):
+            warnings.append(f"label images are taken as they are: {', '.join(unused)} change nothing in them")
     return replace(plan, fields=fields, warnings=tuple(warnings))
 
 
@@ -692,12 +787,17 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
     problems = list(item.problems)
     mask = None
     if settings.masks is not None:
-        names = [item.field_id, *(f.path.stem for f in (item.segment, *item.measure.values(), item.count) if f)]
-        mask = find_mask(settings.masks, names)
-        if mask is None:
-            problems.append(
-                f"{item.field_id}: no label image in {settings.masks} (expected {item.field_id}{MASK_SUFFIXES[0]}.tif). Add it, or leave out --masks."
-            )
+        files = [f.path for f in (item.segment, *item.measure.values(), item.count) if f]
+        inside = [path.relative_to(plan.images).with_suffix("").as_posix() for path in files]
+        try:
+            mask = find_mask(settings.masks, [item.field_id, *inside, *(path.stem for path in files)])
+        except LabelError as error:
+            problems.append(str(error))
+        else:
+            if mask is None:
+                problems.append(
+                    f"{item.field_id}: no label image in {settings.masks} (expected {item.field_id}{MASK_SUFFIXES[0]}.tif). Add it, or leave out --masks."
+                )
     elif item.segment is None and plan.segment_channel and not problems:
         problems.append(
             f"{item.field_id}: no {plan.segment_channel} image (expected one beside the others). Add it, or take the field out."
@@ -723,16 +823,20 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
         try:
             info = inspect(file.path)
             channel_index(info, file.channel)
-            if measured and file.path.suffix.lower() in LOSSY_SUFFIXES:
-                raise InputError(
-                    f"{file.path}: JPEG changes grey values (got {file.path.suffix}, expected TIFF or PNG). Export the original as TIFF."
-                )
+            if measured:
+                require_lossless(info)
             infos[name] = info
         except InputError as error:
             problems.append(str(error))
     problems += _unlike_sizes(item.field_id, infos)
     sized = next(iter(infos.values()), None)
     typed = next((infos[c] for c in item.measure if c in infos), sized)
+    sizes = {name: size for name, i in infos.items() if (size := i.calibration.pixel_size_um)}
+    if len({round(size, 6) for size in sizes.values()}) > 1 and settings.pixel_size is None:
+        listed = ", ".join(f"{size:g} um in {name}" for name, size in sizes.items())
+        problems.append(
+            f"{item.field_id}: its images have different pixel sizes (got {listed}, expected one). Give the right one with --pixel-size."
+        )
     size_um = settings.pixel_size or next((s for i in infos.values() if (s := i.calibration.pixel_size_um)), None)
     return replace(
         item,

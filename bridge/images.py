@@ -19,14 +19,26 @@ import numpy.typing as npt
 from bridge.errors import InputError
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-LOSSY_SUFFIXES = (".jpg", ".jpeg")
+_LOSSY_COMPRESSIONS = {
+    "OJPEG",
+    "JPEG",
+    "JPEG_LOSSY",
+    "ALT_JPEG",
+    "LERC",
+    "APERIO_JP2000_YCBC",
+    "APERIO_JP2000_RGB",
+    "JPEG2000",
+    "JPEGXR",
+    "JPEGXL",
+    "WEBP",
+}
 COLOURS = ("red", "green", "blue")
 MAX_PIXELS = 2**30
 
 # What ImageJ writes into a file's description for a micrometre, and ImageJ's other metric units.
 _MICROMETRE = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer", "micrometre"}
 _UNIT_IN_UM = {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, **dict.fromkeys(_MICROMETRE, 1.0)}
-_OME_UNIT_IN_UM = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4}
+_OME_UNIT_IN_UM = {**dict.fromkeys(_MICROMETRE, 1.0), "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,8 @@ class ImageInfo:
     calibration : Calibration
     notices : tuple of str
         What the user should be told about the file.
+    lossy : str
+        The compression, where it changes grey values; else empty.
     """
 
     path: Path
@@ -89,6 +103,7 @@ class ImageInfo:
     colour: bool = False
     calibration: Calibration = PIXELS
     notices: tuple[str, ...] = ()
+    lossy: str = ""
     page_of_channel: tuple[int, ...] = field(default=(0,), repr=False)
 
 
@@ -178,16 +193,28 @@ def read_plane(path: Path, channel: str | None = None, rgb_channel: str | None =
     (4, 5)
     """
     info = inspect(path)
-    if measured and path.suffix.lower() in LOSSY_SUFFIXES:
-        raise InputError(
-            f"{path}: JPEG changes grey values (got {path.suffix}, expected TIFF or PNG). Export the original as TIFF."
-        )
+    if measured:
+        require_lossless(info)
     pixels = decode(info, channel_index(info, channel))
     notices = list(info.notices)
     if pixels.ndim == 3:
         pixels, notice = _one_of_rgb(path, pixels, rgb_channel)
         notices.append(notice)
     return Plane(_measurable(path, pixels), info.calibration, path.name, tuple(notices))
+
+
+def require_lossless(info: ImageInfo) -> None:
+    """Refuse an image whose compression changes grey values.
+
+    Raises
+    ------
+    InputError
+        JPEG or the like.
+    """
+    if info.lossy:
+        raise InputError(
+            f"{info.path}: JPEG changes grey values (got {info.lossy}, expected TIFF or PNG). Export the original as TIFF."
+        )
 
 
 def decode(info: ImageInfo, index: int = 0) -> npt.NDArray[Any]:
@@ -227,8 +254,8 @@ def channel_index(info: ImageInfo, channel: str | None) -> int:
 def saturation_level(pixels: npt.NDArray[Any]) -> float | None:
     """Return the grey level at which the camera was full, or None where nothing is saturated.
 
-    The level is the image's maximum if it is 2**k - 1 for k >= 8 (a full 8-, 10-, 12-, 14- or 16-bit camera), or if at
-    least 0.01 % of the pixels have it (some cameras stop below a power of two).
+    The level is the image's maximum if it is that of a full 8-, 10-, 12-, 14- or 16-bit camera, or if at least 0.01 % of
+    the pixels pile up at it (some cameras stop below a power of two).
 
     Parameters
     ----------
@@ -243,12 +270,18 @@ def saturation_level(pixels: npt.NDArray[Any]) -> float | None:
     >>> saturation_level(np.array([[0, 4095]], np.uint16))
     4095.0
     """
-    top = pixels.max()
-    share = np.count_nonzero(pixels == top) / pixels.size
-    full = float(top) in {float(2**k - 1) for k in (8, 10, 12, 14, 16)}
-    if top > pixels.min() and (full or share >= 1e-4):
-        return float(top)
-    return None
+    top = float(pixels.max())
+    if top == float(pixels.min()):
+        return None
+    depths = {"uint8": (8,), "uint16": (10, 12, 14, 16)}.get(pixels.dtype.name, ())
+    if top in {float(2**k - 1) for k in depths}:
+        return top
+    count = int(np.count_nonzero(pixels == top))
+    if pixels.dtype == np.float32 or count < max(20, 1e-4 * pixels.size):
+        return None
+    # A camera that is full piles its pixels up at one level; the tail of a histogram does not.
+    below = max(int(np.count_nonzero(pixels == level)) for level in (top - 1, top - 2, top - 3))
+    return top if count > 4 * max(below, 1) else None
 
 
 # ---------------------------------------------------------------- TIFF
@@ -315,7 +348,16 @@ def _inspect_tiff(path: Path) -> ImageInfo:
             raise InputError(
                 f"{path}: indexed colour (a palette; expected grey levels). Save it as an 8- or 16-bit grey TIFF."
             )
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            raise InputError(
+                f"{path}: an inverted grey scale (white is 0; expected black). Save it from Fiji after Image > Lookup Tables > Invert LUT."
+            )
         dtype = str(page.dtype)
+        lossy = (
+            getattr(page.compression, "name", "")
+            if getattr(page.compression, "name", "") in _LOSSY_COMPRESSIONS
+            else ""
+        )
         notices: list[str] = []
         if description.lstrip().startswith("<?xml") or "<OME" in description[:2000]:
             channels, pages, calibration = _read_ome(path, description, count)
@@ -328,9 +370,15 @@ def _inspect_tiff(path: Path) -> ImageInfo:
                     f"{path}: a stack of {count} pages that does not say what they are (got {count} pages, expected 1). "
                     "Save it from Fiji as a hyperstack with channels, or one plane for each file."
                 )
+            shape = re.search(r'"shape": \[([\d, ]+)\]', description)
+            said_planes = (
+                int(np.prod([int(n) for n in shape.group(1).split(",")[:-2]] or [1])) if shape and not colour else 1
+            )
+            if tif.is_stk or page.imagedepth > 1 or said_planes > 1:
+                raise _stack(path, max(said_planes, page.imagedepth, 2), 1)
             channels, pages = ("1",), (0,)
             calibration = _tiff_calibration(page, description, notices)
-    return ImageInfo(path, height, width, dtype, channels, colour, calibration, tuple(notices), pages)
+    return ImageInfo(path, height, width, dtype, channels, colour, calibration, tuple(notices), lossy, pages)
 
 
 def _require_size(path: Path, height: int, width: int) -> None:
@@ -424,8 +472,11 @@ def _read_ome(path: Path, description: str, count: int) -> tuple[tuple[str, ...]
         names = [str(i + 1) for i in range(planes)]
     page_of = list(range(planes))
     for data in (child for child in node if _tag(child) == "TiffData"):
-        if data.get("IFD") and int(data.get("PlaneCount", "1")) == 1 and int(data.get("FirstC", "0")) < planes:
-            page_of[int(data.get("FirstC", "0"))] = int(data.get("IFD", "0"))
+        # The OME default: IFD 0, and all planes that follow unless one IFD is named.
+        first_page, first_channel = int(data.get("IFD", "0")), int(data.get("FirstC", "0"))
+        n = int(data.get("PlaneCount", "1" if data.get("IFD") else str(planes)))
+        for k in range(min(n, planes - first_channel)):
+            page_of[first_channel + k] = first_page + k
     if max(page_of) >= count:
         raise _damaged(path, f"its OME header names page {max(page_of) + 1} of {count}")
     width, height = node.get("PhysicalSizeX"), node.get("PhysicalSizeY")
@@ -507,6 +558,12 @@ def _inspect_with_pillow(path: Path) -> ImageInfo:
         width, height = image.size
         _require_size(path, height, width)
         mode = image.mode
+    with path.open("rb") as file:
+        head = file.read(25)
+    if head.startswith(b"\x89PNG") and head[24] == 16 and not mode.startswith("I"):
+        raise InputError(
+            f"{path}: a 16-bit PNG with colour or transparency (its reader keeps 8 bit only). Save it as a 16-bit grey TIFF."
+        )
     dtypes = {
         "L": "uint8",
         "LA": "uint8",
@@ -521,7 +578,14 @@ def _inspect_with_pillow(path: Path) -> ImageInfo:
         raise InputError(
             f"{path}: pixels of a kind that is not measured (got mode {mode}, expected 8- or 16-bit grey). Save it as TIFF."
         )
-    return ImageInfo(path, height, width, dtypes[mode], colour=mode in ("RGB", "RGBA"))
+    return ImageInfo(
+        path,
+        height,
+        width,
+        dtypes[mode],
+        colour=mode in ("RGB", "RGBA"),
+        lossy=path.suffix if path.suffix.lower() in (".jpg", ".jpeg") else "",
+    )
 
 
 def _decode_with_pillow(path: Path) -> npt.NDArray[Any]:

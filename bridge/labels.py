@@ -158,12 +158,14 @@ def find_mask(folder: Path, names: list[str]) -> Path | None:
     LabelError
         More than one file fits.
     """
-    by_stem: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in (".tif", ".tiff", ".png"):
-            by_stem.setdefault(path.stem.lower(), []).append(path)
+            # By its path in a folder built like the images', and by its name alone.
+            for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
+                by_name.setdefault(name, []).append(path)
     for name in names:
-        found = [path for suffix in MASK_SUFFIXES for path in by_stem.get(f"{name}{suffix}".lower(), [])]
+        found = [path for suffix in MASK_SUFFIXES for path in by_name.get(f"{name}{suffix}".lower(), [])]
         if len(found) > 1:
             raise LabelError(
                 f"{name}: several label images fit (got {found[0]} and {found[1]}, expected one). Remove one."

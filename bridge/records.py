@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import OutputError
+from bridge.errors import OutputError, StaleError
 from bridge.files import PART_SUFFIX, sha256, write_text
 
 
@@ -79,13 +79,13 @@ class Records:
             elif sha256(path) != digest:
                 raise OutputError(
                     f"{path}: was changed since it was written (its SHA-256 differs). It is not overwritten: "
-                    "move it elsewhere (corrected ROI sets belong into corrections/), and give the same command again."
+                    "move it elsewhere and give the same command again."
                 )
         before = {**record["made_from"], "files": sorted(record["outputs"])}
         now = {**made_from, "files": sorted(self._name(path) for path in outputs)}
         if before != now:
             if not (self.update or derived):
-                raise OutputError(
+                raise StaleError(
                     f"{field_id}: its {step} step was made from something else ({differences(before, now)}). Give --update to make it again."
                 )
             return None
@@ -195,8 +195,9 @@ def locked(out: Path) -> Iterator[None]:
                 ) from None
             path.unlink(missing_ok=True)  # its owner was killed
     try:
-        for part in out.rglob(f".*{PART_SUFFIX}"):
-            part.unlink(missing_ok=True)  # left by a killed run
+        if (out / "run.json").exists():
+            for part in out.rglob(f".*.????????{PART_SUFFIX}"):
+                part.unlink(missing_ok=True)  # left by a killed run
         yield
     finally:
         path.unlink(missing_ok=True)

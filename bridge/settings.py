@@ -52,8 +52,8 @@ class Settings:
 
     Examples
     --------
-    >>> Settings(rolling_ball="none").rolling_ball is None
-    True
+    >>> Settings(rolling_ball=25).rolling_ball
+    25.0
     >>> Settings(measurements=["area,mean"]).measurements
     ('area', 'mean')
     """
@@ -127,7 +127,7 @@ class Settings:
     ] = None
 
     rolling_ball: Annotated[
-        float | Literal["none"] | None,
+        float | Literal["none"],
         _option(MEASURE, "Radius in px of ImageJ's Subtract Background; 'none' leaves the image as it is."),
     ] = 50.0
     light_background: Annotated[bool, _option(MEASURE, "The background is brighter than the cells.")] = False
@@ -196,12 +196,10 @@ class Settings:
 
     @field_validator("rolling_ball", mode="after")
     @classmethod
-    def _positive_radius(cls, value: float | str | None) -> float | None:
-        if value is None or value == "none":
-            return None
-        if not float(value) > 0:
+    def _positive_radius(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and not value > 0:
             raise ValueError(f"the radius must be positive (got {value})")
-        return float(value)
+        return value
 
     @field_validator("diameter", "count_diameter", mode="after")
     @classmethod
@@ -293,7 +291,12 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run."
         ) from None
-    return {name.replace("-", "_"): value for name, value in values.items()}
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    for name in ("images", "samples", "masks", "java"):
+        if values.get(name):
+            # Relative to the settings file, so that it works from any folder.
+            values[name] = str(path.parent / values[name])
+    return values
 
 
 def _groups() -> dict[str, Group]:

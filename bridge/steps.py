@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import InputError
+from bridge.errors import InputError, OutputError
 from bridge.experiment import Plan, make_plan
 from bridge.files import write_bytes
 from bridge.images import read_plane
@@ -59,7 +59,7 @@ def segment(
 
     Raises
     ------
-    InputError, SegmentationError, MissingDependencyError
+    InputError, OutputError, SegmentationError, MissingDependencyError
     """
     from bridge.segmentation import Segmenter
 
@@ -69,7 +69,7 @@ def segment(
     found = Segmenter(s.model, s.device).segment(
         plane.pixels, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
     )  # fmt: skip
-    path = Path(out) / f"{image.stem}_mask.tif"
+    path = _new(Path(out) / f"{image.stem}_mask.tif")
     write_labels(path, found.labels, plane.calibration)
     return path
 
@@ -91,13 +91,13 @@ def trace(mask: Path | str, out: Path | str) -> Path:
 
     Raises
     ------
-    InputError, LabelError, RoiError
+    InputError, LabelError, OutputError, RoiError
     """
     from bridge.rois import labels_to_rois, verify_roiset, write_roiset
 
     mask = Path(mask)
     labels = read_labels(mask)
-    path = Path(out) / f"{_without_mask_suffix(mask.stem)}_RoiSet.zip"
+    path = _new(Path(out) / f"{_without_mask_suffix(mask.stem)}_RoiSet.zip")
     write_roiset(path, labels_to_rois(labels))
     verify_roiset(path, labels)
     return path
@@ -132,7 +132,7 @@ def measure(
 
     Raises
     ------
-    InputError, RoiError, ImageJError, MissingDependencyError
+    InputError, OutputError, RoiError, ImageJError, MissingDependencyError
     """
     from bridge.imagej import FijiEngine
     from bridge.rois import encode_roiset, labels_to_rois
@@ -163,7 +163,7 @@ def measure(
             s.measurements,
             s.decimals,
         )
-    path = Path(out) / f"{image.stem}_Results.csv"
+    path = _new(Path(out) / f"{image.stem}_Results.csv")
     write_bytes(path, measured.results_csv)
     return path
 
@@ -214,6 +214,14 @@ def plot(results: Path | str) -> list[Path]:
     from bridge.workflow import reopen
 
     return reopen(Path(results)).make_figures()
+
+
+def _new(path: Path) -> Path:
+    if path.exists():
+        raise OutputError(
+            f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out."
+        )
+    return path
 
 
 def _without_mask_suffix(stem: str) -> str:

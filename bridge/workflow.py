@@ -9,7 +9,7 @@ import json
 import logging
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,20 @@ from bridge.analysis import (
     write_workbook,
 )
 from bridge.analysis.pictures import write_picture
-from bridge.errors import BridgeError, ImageJError, InputError, LabelError, MissingDependencyError, OutputError
+from bridge.errors import (
+    BridgeError,
+    ImageJError,
+    InputError,
+    LabelError,
+    MissingDependencyError,
+    OutputError,
+    StaleError,
+)
 from bridge.experiment import ChannelFile, Field, Plan, make_plan, safe_name
 from bridge.files import require_writable, sha256, write_bytes, write_text
 from bridge.imagej import Background, FijiEngine, Measured
 from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
-from bridge.images import PIXELS, Calibration, Plane, read_plane, saturation_level
+from bridge.images import PIXELS, Calibration, Plane, inspect, read_plane, saturation_level
 from bridge.labels import Labels, label_areas, label_ids, read_labels, touches_border, write_labels
 from bridge.records import Records, differences, locked
 from bridge.rois import labels_to_rois, verify_roiset, write_roiset
@@ -169,6 +177,10 @@ def run(
     """
     settings = settings or settings_from(options, "run")
     images, out = Path(images), Path(out)
+    if out.resolve() == images.resolve():
+        raise OutputError(
+            f"{out}: is the folder of the images (expected another one). Name a folder of its own with --out, e.g. {out / 'results'}."
+        )
     plan = make_plan(images, settings)
     require_writable(out)
     with locked(out):
@@ -216,10 +228,11 @@ class _Run:
     def go(self) -> Report:
         self._refuse_other_settings()
         self._require_enough()
-        self.warnings += self.plan.warnings
-        self._write_plan()
-        self._write_run("running")
         self._resolve_models()
+        self.warnings += self.plan.warnings
+        self._refuse_foreign_files()
+        self._write_run("running")  # first: it marks the folder as ours
+        self._write_plan()
         pool = concurrent.futures.ThreadPoolExecutor(1)
         try:
             if self.plan.measure_channels:
@@ -231,6 +244,7 @@ class _Run:
                     self.starting = pool.submit(self.engine.start)
             for item in self.plan.fields:
                 self._one_field(item)
+            self._refuse_stale()
             self._pictures()
         finally:
             pool.shutdown()
@@ -317,6 +331,23 @@ class _Run:
                 "Give --update to run again what depends on them, or name another folder with --out."
             )
 
+    def _refuse_foreign_files(self) -> None:
+        if (self.out / "run.json").exists():
+            return
+        for name in ("fields.csv", "failures.csv"):
+            if (self.out / name).exists():
+                raise OutputError(
+                    f"{self.out / name}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out."
+                )
+
+    def _refuse_stale(self) -> None:
+        """Stop before tables are made without the fields whose inputs changed: the old ones stay as they are."""
+        stale = [failure for failure in self.failures if failure.error == StaleError.__name__]
+        if stale:
+            self._write_run("stopped")
+            more = f" So were {len(stale) - 1} more." if len(stale) > 1 else ""
+            raise StaleError(f"{stale[0].message}{more}")
+
     def _recorded_settings(self) -> dict[str, Any]:
         """Return the settings with paths that mean the same from any folder."""
         plain = self.settings.as_json()
@@ -389,7 +420,7 @@ class _Run:
 
     def _segment(self, item: Field) -> tuple[Labels, Path]:
         path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
-        made_from: dict[str, Any] = {"revision": _REVISION["segment"], **self.settings.of_step("segment")}
+        made_from = self._settings_of("segment")
         if item.mask is not None:
             # The given label image decides; the settings of Cellpose do not.
             made_from = {"revision": _REVISION["segment"], "mask": self._hash(item.mask)}
@@ -424,8 +455,7 @@ class _Run:
         assert item.count is not None
         path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_nuclei_mask.tif"
         made_from = {
-            "revision": _REVISION["count"],
-            **self.settings.of_step("count"),
+            **self._settings_of("count"),
             **self._source(item.count),
             **self._model_identity("count"),
         }
@@ -458,12 +488,13 @@ class _Run:
             s.tile,
             name,
         )
+        notices = list(plane.notices)
         if found.cut:
-            self.warnings.append(
-                f"{name}: {len(found.cut)} cells are cut where two tiles meet (labels {', '.join(map(str, found.cut[:5]))}); a larger --tile would hold them whole"
+            listed = ", ".join(map(str, found.cut[:5]))
+            notices.append(
+                f"{len(found.cut)} cells are cut where two tiles meet (labels {listed}); a larger --tile would hold them whole"
             )
-        self.warnings += [f"{name}: {notice}" for notice in plane.notices]
-        return found.labels, {"diameter_px": found.diameter_px, **segmenter.info}
+        return found.labels, {"diameter_px": found.diameter_px, "notices": notices, **segmenter.info}
 
     def _rois(self, item: Field, labels: Labels, mask: Path) -> Path:
         path = self.out / "rois" / safe_name(item.condition) / f"{item.field_id}_RoiSet.zip"
@@ -496,8 +527,8 @@ class _Run:
         )
         cells_path = self.records.folder(item.field_id) / "cells.csv"
         made_from = {
-            "revision": _REVISION["measure"],
-            **self.settings.of_step("measure"),
+            **self._settings_of("measure"),
+            "scale": asdict(self._scale(item)),
             "engine_identity": self._engine_identity(),
             "mask": self._hash(mask),
             "roiset": self._hash(roiset),
@@ -516,10 +547,7 @@ class _Run:
                 found = self._imagej(plane, roiset.read_bytes())
                 _require_same_pixels(item.field_id, channel, found, labels)
                 measured[channel] = (plane, found)
-            calibration = next((p.calibration for p, _ in measured.values() if p.calibration.pixel_size_um), PIXELS)
-            if calibration is PIXELS and item.segment is not None:
-                calibration = self._plane(item.segment, measured=False).calibration
-            cells = _cell_table(item, labels, measured, calibration_of(self.settings, calibration), self.columns)
+            cells = _cell_table(item, labels, measured, self._scale(item), self.columns)
             facts = self._measure_facts(labels, measured)
             self.records.begin(item.field_id, "measure", made_from, outputs)
             for channel, (plane, found) in measured.items():
@@ -564,7 +592,7 @@ class _Run:
         """Say once for all fields what the user should know about the numbers."""
         facts = {d.field.field_id: self.records.facts(d.field.field_id, "measure") or {} for d in self.done}
         radius = self.settings.rolling_ball
-        if radius is not None and self.plan.measure_channels:
+        if radius != "none" and self.plan.measure_channels:
             large = {name: f["extent_95_px"] for name, f in facts.items() if f["extent_95_px"] > float(radius)}
             if large:
                 name = max(large, key=lambda key: large[key])
@@ -584,7 +612,20 @@ class _Run:
                     f"{len(full)} of {len(facts)} fields: {channel} is saturated in the cells ({full[name][1]:.1%} of their pixels at grey level "
                     f"{full[name][0]:g} in {name}); their means are too low"
                 )
-        self.warnings += [f"{name}: {notice}" for name, f in facts.items() for notice in f["notices"]]
+        for step in ("segment", "count", "measure"):
+            for done in self.done:
+                noted = (self.records.facts(done.field.field_id, step) or {}).get("notices", [])
+                self.warnings += [f"{done.field.field_id}: {notice}" for notice in noted]
+        known = {item.field_id for item in self.plan.fields} | {_EXPERIMENT}
+        gone = (
+            sorted(p.name for p in (self.out / "records").iterdir() if p.name not in known)
+            if (self.out / "records").is_dir()
+            else []
+        )
+        if gone:
+            self.warnings.append(
+                f"files of {len(gone)} fields that are no longer in the plan are still there (e.g. {gone[0]}); they are in no table"
+            )
 
     # ------------------------------------------------------------ after the fields
 
@@ -621,7 +662,7 @@ class _Run:
         folder = self.out / "overlays" / safe_name(item.condition)
         mask = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
         sources: dict[str, tuple[ChannelFile, str]] = {}
-        if item.segment is not None and "segment" in ranges:
+        if item.segment is not None and "segment" in ranges and self.plan.segment_channel not in item.measure:
             sources["segment"] = (item.segment, self.plan.segment_channel or "segment")
         sources |= {c: (f, c) for c, f in item.measure.items()}
         paths = {key: folder / f"{item.field_id}_{safe_name(name)}.png" for key, (_, name) in sources.items()}
@@ -753,11 +794,11 @@ class _Run:
         folder = self.out / "figures"
         drawn: list[tuple[Path, str, str, str]] = []
         radius = self.settings.rolling_ball
-        how = "no background subtraction" if radius is None else f"rolling ball {float(radius):g} px"
+        how = "no background subtraction" if radius == "none" else f"rolling ball {float(radius):g} px"
         for channel in self.plan.measure_channels:
             for measure, words, unit in (
                 ("Mean", "mean", "grey level"),
-                ("IntDen", "integrated density", "grey level × area"),
+                ("IntDen", "integrated density", "grey level × the image's unit of area"),
             ):
                 if any(c.name == measure_column(channel, measure) for c in self.columns):
                     drawn.append(
@@ -807,10 +848,11 @@ class _Run:
                 "done": len(self.done),
                 "failed": len({f.field_id for f in self.failures} - {_EXPERIMENT}),
             },
+            "finished": [d.field.field_id for d in self.done],
             "cells": sum(len(d.cells) for d in self.done),
             "rois": {name: sum(facts[name] for facts in rois.values()) for name in ("rois", "labels", "different_px")},
             "models": {role: {"name": m.name, "sha256": m.sha256} for role, m in self.models.items()},
-            "segmentation": {role: segmenter.info for role, segmenter in self.segmenters.items()},
+            "segmentation": {role: facts for role in ("segment", "count") if (facts := self._segmentation_facts(role))},
             "imagej": self.engine_info,
             "python": platform.python_version(),
             "system": platform.platform(),
@@ -833,7 +875,27 @@ class _Run:
         }
         write_text(self.out / "run.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
+    def _segmentation_facts(self, role: str) -> dict[str, Any]:
+        """What segmented the fields, from their records: also of an earlier start of this run."""
+        facts = {d.field.field_id: self.records.facts(d.field.field_id, role) or {} for d in self.done}
+        shared = next((f for f in facts.values() if "model" in f), {})
+        keys = ("cellpose", "torch", "model", "model_sha256", "device")
+        diameters = {name: f["diameter_px"] for name, f in facts.items() if "diameter_px" in f}
+        return {**{k: shared[k] for k in keys}, "diameter_px": diameters} if shared else {}
+
     # ------------------------------------------------------------ small things
+
+    def _settings_of(self, step: str) -> dict[str, Any]:
+        """The step's settings; of files not the path but, elsewhere, the hash counts."""
+        paths = ("model", "count_model", "masks", "fiji")
+        return {"revision": _REVISION[step], **{k: v for k, v in self.settings.of_step(step).items() if k not in paths}}
+
+    def _scale(self, item: Field) -> Calibration:
+        """Calibration for areas: the first measured image's that has one, else the segment image's."""
+        for file in (*item.measure.values(), item.segment):
+            if file is not None and (found := inspect(file.path).calibration).pixel_size_um:
+                return calibration_of(self.settings, found)
+        return calibration_of(self.settings, PIXELS)
 
     def _hash(self, path: Path) -> str:
         if path.is_relative_to(self.out):
@@ -872,7 +934,7 @@ class _Run:
 
 def background_of(settings: Settings) -> Background | None:
     """Return the background subtraction that the settings ask for."""
-    if settings.rolling_ball is None:
+    if settings.rolling_ball == "none":
         return None
     return Background(
         float(settings.rolling_ball), settings.light_background, settings.sliding_paraboloid, settings.disable_smoothing,
@@ -898,18 +960,23 @@ def reopen(results: Path) -> _Run:
         values = dict(content["settings"])
         images = Path(values.pop("images"))
         channels, conditions = content["channels"], tuple(content["conditions"])
+        state, finished = content["state"], set(content["finished"])
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise InputError(
             f"{results}: not the folder of a run (no run.json that can be read). Name the folder given with --out."
         ) from error
+    if state not in ("done", "failed"):
+        raise InputError(
+            f"{results}: the run was stopped (state {state}, expected done). Give its command again first; it goes on where it was."
+        )
     keys = ("field_id", "condition", "replicate", "sample")
     rows = read_table(results / "fields.csv", [c for c in FIELDS if c.name in keys])
     fields = tuple(Field(*values) for values in rows[list(keys)].itertuples(index=False, name=None))
     plan = Plan(images, fields, conditions, channels["segment"], tuple(channels["measure"]), channels["count"])
     opened = _Run(plan, results, settings_from(values, str(results / "run.json")), False, None, None)
     for item in fields:
-        if opened.records.facts(item.field_id, "measure") is not None:
-            nuclei = opened.records.facts(item.field_id, "count")
+        if item.field_id in finished:
+            nuclei = opened.records.facts(item.field_id, "count") if plan.count_channel else None
             cells = read_table(opened.records.folder(item.field_id) / "cells.csv", opened.columns)
             opened.done.append(_Done(item, cells, nuclei["n_nuclei"] if nuclei else None))
     return opened

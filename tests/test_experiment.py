@@ -66,10 +66,18 @@ def test_folders_of_replicates_and_of_channels(lay: Callable[..., Path]) -> None
 
 
 def test_flat_folder_with_a_pattern(lay: Callable[..., Path]) -> None:
-    images = lay("Hep_DMSO_PC.tif", "Hep_DMSO_BrdU.tif", "Hep_b_AZT_PC.tif", "Hep_b_AZT_BrdU.tif", "notes_PC.tif")
+    images = lay("Hep_DMSO_PC.tif", "Hep_DMSO_BrdU.tif", "Hep_b-AZT_PC.tif", "Hep_b-AZT_BrdU.tif", "notes_PC.tif")
     plan = make_plan(images, settings_from({"pattern": "{cell_line}_{condition}_{channel}.tif"}))
-    assert of(plan) == {"Hep_b_AZT": ("Hep b_AZT", "", ""), "Hep_DMSO": ("Hep DMSO", "", "")}
+    assert of(plan) == {"Hep_b-AZT": ("Hep b-AZT", "", ""), "Hep_DMSO": ("Hep DMSO", "", "")}
     assert [(path.name, why) for path, why in plan.ignored] == [("notes_PC.tif", "does not match the pattern")]
+
+
+def test_a_pattern_that_fits_in_two_ways_is_refused(lay: Callable[..., Path]) -> None:
+    images = lay("drug_A_1_PC.tif", "drug_A_1_EdU.tif")
+    assert refusal(images, pattern="{condition}_{field}_{channel}.tif") == (
+        f"{images / 'drug_A_1_EdU.tif'}: fits the pattern in two ways (got condition drug, field A_1; or condition drug_A, field 1). "
+        "Put literal text into --pattern, or give a sample sheet with --samples."
+    )
 
 
 def test_literal_text_in_a_pattern_selects(lay: Callable[..., Path]) -> None:
@@ -113,7 +121,7 @@ def test_condition_without_a_field_is_said(lay: Callable[..., Path], tmp_path: P
     sheet.write_text("folder,condition\nd,DMSO\ne,Drug\n")
     plan = make_plan(images, settings_from({"samples": sheet}))
     assert plan.conditions == ("DMSO", "Drug")
-    assert plan.warnings == ("condition Drug has no field",)
+    assert plan.warnings == ("condition Drug has no field", "samples.csv: no image fits folder e (Drug)")
 
 
 def test_one_file_with_all_channels(tmp_path: Path) -> None:
@@ -149,7 +157,8 @@ def test_nothing_measured_when_told_so(lay: Callable[..., Path]) -> None:
 
 def test_results_among_the_images_are_no_images(lay: Callable[..., Path]) -> None:
     images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "results/overlays/A/f1_phase.tif")
-    (images / "results" / "run.json").write_text("{}")
+    (images / "results" / "run.json").write_text('{"program": {"name": "cellpose-fiji-bridge"}}')
+    (images / "A" / "run.json").write_text("{}")  # somebody else's
     assert list(of(make_plan(images))) == ["A_f1"]
 
 
@@ -353,3 +362,145 @@ def test_a_sheet_row_that_could_be_two_files(lay: Callable[..., Path], tmp_path:
 def test_channels_that_would_share_their_files(lay: Callable[..., Path]) -> None:
     images = lay("A/f1_phase.tif", "A/f1_p+H3.tif", "A/f1_p H3 x.tif")
     assert make_plan(images, settings_from({"measure": "p+H3"})).measure_channels == ("p+H3",)
+
+
+def test_label_images_beside_the_images_are_no_images(lay: Callable[..., Path]) -> None:
+    plan = make_plan(lay("A/f1_phase.tif", "A/f1_EdU.tif", "A/f1_phase_cp_masks.tif"))
+    assert list(of(plan)) == ["A_f1"]
+    assert [(path.name, why) for path, why in plan.ignored] == [("f1_phase_cp_masks.tif", "a label image")]
+
+
+def test_a_mask_belongs_to_one_field(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "B/f1_phase.tif", "B/f1_EdU.tif")
+    masks = tmp_path / "masks"
+    (masks / "A").mkdir(parents=True)
+    tifffile.imwrite(masks / "A" / "f1_phase_cp_masks.tif", np.ones((12, 16), np.uint16))
+    plan = make_plan(images, settings_from({"masks": masks}))
+    mask = masks / "A" / "f1_phase_cp_masks.tif"
+    assert [problem for _, problem in plan.problems] == [
+        f"{name}: another field would use {mask}, too (expected a label image of its own). Name it {name}_mask.tif."
+        for name in ("A_f1", "B_f1")
+    ]
+    (masks / "B").mkdir()
+    tifffile.imwrite(masks / "B" / "f1_phase_cp_masks.tif", np.ones((12, 16), np.uint16))
+    plan = make_plan(images, settings_from({"masks": masks}))
+    assert {f.field_id: f.mask.parent.name for f in plan.fields if f.mask} == {"A_f1": "A", "B_f1": "B"}
+    assert plan.problems == ()
+
+
+def test_settings_that_change_nothing_in_given_masks_are_pointed_out(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif")
+    (tmp_path / "masks").mkdir()
+    tifffile.imwrite(tmp_path / "masks" / "A_f1_mask.tif", np.ones((12, 16), np.uint16))
+    plan = make_plan(images, settings_from({"masks": tmp_path / "masks", "border": "drop", "diameter": 50}))
+    assert plan.warnings == ("label images are taken as they are: --diameter, --border change nothing in them",)
+
+
+def test_a_name_with_two_wells_must_be_decided(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("G05_f2_phase.tif", "G05_f2_EdU.tif")
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("well,condition\nF2,Drug\nG5,DMSO\n")
+    assert refusal(images, samples=sheet) == (
+        f"{sheet}: a file that could be two wells (got G05_f2, which fits F2 and G5). "
+        "Say where the well stands with --pattern, e.g. '{well}_{field}_{channel}.tif'."
+    )
+    plan = make_plan(images, settings_from({"samples": sheet, "pattern": "{well}_f{field}_{channel}.tif"}))
+    assert of(plan) == {"G05_f2": ("DMSO", "", "G5")}
+
+
+def test_the_inner_of_two_folders_decides(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("d/f1_phase.tif", "d/f1_EdU.tif", "d/r2/f1_phase.tif", "d/r2/f1_EdU.tif")
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("folder,condition\nd,DMSO\nd/r2,Drug\n")
+    assert of(make_plan(images, settings_from({"samples": sheet}))) == {
+        "d_f1": ("DMSO", "", ""),
+        "d_r2_f1": ("Drug", "", ""),
+    }
+
+
+def test_sheets_that_are_no_csv(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif")
+    sheet = tmp_path / "s.xlsx"
+    sheet.write_bytes(b"PK\x03\x04\x81\xff")
+    assert refusal(images, samples=sheet) == f"{sheet}: a workbook (expected CSV). Save the sheet as CSV."
+    assert (
+        refusal(images, samples=tmp_path)
+        == f"{tmp_path}: cannot be read (Is a directory). Give a CSV file with --samples."
+    )
+    text = tmp_path / "s.txt"
+    text.write_bytes("folder\tcondition\nA\tDMSO\n".encode("utf-16"))
+    assert make_plan(images, settings_from({"samples": text})).conditions == ("DMSO",)
+
+
+def test_a_number_means_that_channel_of_each_file(tmp_path: Path) -> None:
+    (tmp_path / "A").mkdir()
+    for i in (1, 2):
+        tifffile.imwrite(
+            tmp_path / "A" / f"f{i}.tif", np.ones((2, 9, 9), np.uint16), imagej=True,
+            metadata={"axes": "CYX", "Labels": [f"c:1/2 - img{i}", f"c:2/2 - img{i}"]},
+        )  # fmt: skip
+    tifffile.imwrite(
+        tmp_path / "A" / "EdU_f3.tif", np.ones((2, 9, 9), np.uint16), imagej=True, metadata={"axes": "CYX"}
+    )
+    plan = make_plan(tmp_path, settings_from({"segment": "1", "measure": "2"}))
+    assert [(f.field_id, f.segment and f.segment.channel, f.measure["2"].channel) for f in plan.fields] == [
+        ("A_EdU_f3", "1", "2"), ("A_f1", "1", "2"), ("A_f2", "1", "2"),
+    ]  # fmt: skip
+    assert plan.problems == ()
+
+
+def test_names_that_look_alike_stay_what_they_are(lay: Callable[..., Path]) -> None:
+    images = lay("A/d1/f1_phase.tif", "A/d1/f1_EdU.tif", "A/d2/f1_phase.tif", "A/d2/f1_EdU.tif")
+    assert [f.replicate for f in make_plan(images).fields] == ["d1", "d2"]
+    images = lay("x/-DOX_1_phase.tif", "x/-DOX_1_EdU.tif", "x/DOX_1_phase.tif", "x/DOX_1_EdU.tif")
+    plan = make_plan(images / "x", settings_from({"pattern": "{condition}_{field}_{channel}.tif"}))
+    assert plan.conditions == ("-DOX", "DOX")
+    assert plan.problems == ()
+    images = lay("y/f1_phase_ch00.tif", "y/f1_EdU_ch01.tif", "y/f2_phase-contrast.tif")
+    plan = make_plan(
+        images / "y", settings_from({"pattern": "{field}_EdU_ch01.tif", "measure": "none", "segment": "1"})
+    )
+    images = lay("z/\u00b5M/f1_phase.tif", "z/\u00b5M/f1_EdU.tif", "z/\u03bcM/f2_phase.tif", "z/\u03bcM/f2_EdU.tif")
+    assert make_plan(images / "z").conditions == ("\u00b5M",)
+    images = lay("k/f1_\u660e\u8996\u91ce.tif", "k/f1_\u86cd\u5149.tif")
+    plan = make_plan(
+        images,
+        settings_from(
+            {"segment": "\u660e\u8996\u91ce", "measure": "\u86cd\u5149", "pattern": "k/{field}_{channel}.tif"}
+        ),
+    )
+    assert (len(plan.fields), plan.problems) == (1, ())
+
+
+def test_leica_numbers_beside_the_names(lay: Callable[..., Path]) -> None:
+    plan = make_plan(lay("A/f1_phase_ch00.tif", "A/f1_EdU_ch01.tif"))
+    assert list(of(plan)) == ["A_f1"]
+    assert plan.problems == ()
+
+
+def test_columns_and_workbooks_that_would_clash(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_phase.tif", "A/f1_EdU.tif", "A/f1_EdU_raw.tif")
+    assert refusal(images, pattern="A/{field}_{channel}.tif", measure=["EdU", "EdU_raw"]) == (
+        f"{images}: channels that would share files or columns (got EdU, EdU_raw, expected names that differ by more). Rename one."
+    )
+    images = lay("all_conditions/f1_phase.tif", "all_conditions/f1_EdU.tif")
+    assert refusal(images) == (
+        f"{images}: a condition called all_conditions (expected another name: the summary's workbook is called so). Rename it."
+    )
+
+
+def test_pixel_sizes_that_differ_within_a_field(lay: Callable[..., Path]) -> None:
+    images = lay("A/f1_x.tif")
+    (images / "A" / "f1_x.tif").unlink()
+    for channel, per_um in (("phase", 1.0), ("EdU", 2.0)):
+        tifffile.imwrite(
+            images / "A" / f"f1_{channel}.tif",
+            np.ones((9, 9), np.uint16),
+            imagej=True,
+            resolution=(per_um,) * 2,
+            metadata={"unit": "um"},
+        )
+    assert dict(make_plan(images).problems) == {
+        "A_f1": "A_f1: its images have different pixel sizes (got 1 um in phase, 0.5 um in EdU, expected one). Give the right one with --pixel-size."
+    }
+    assert make_plan(images, settings_from({"pixel_size": 0.5})).problems == ()

@@ -278,7 +278,7 @@ def test_no_unit_means_pixels(image_file: ImageFile) -> None:
     assert inspect(image_file(pixels=NOISE)).calibration == PIXELS
 
 
-@pytest.mark.parametrize(("top", "level"), [(255, 255.0), (4095, 4095.0), (4080, 4080.0), (65535, 65535.0)])
+@pytest.mark.parametrize(("top", "level"), [(1023, 1023.0), (4095, 4095.0), (4080, 4080.0), (65535, 65535.0)])
 def test_saturation_level(top: int, level: float) -> None:
     pixels = np.minimum(NOISE, 240).astype(np.uint16)
     pixels[:3, :50] = top
@@ -289,3 +289,76 @@ def test_brightest_pixel_alone_is_not_saturated() -> None:
     pixels = NOISE.copy()
     pixels[0, 0] = 5000
     assert saturation_level(pixels) is None
+
+
+# ---------------------------------------------------------------- kinds of file that would become other numbers
+
+
+def test_16_bit_png_with_colour(tmp_path: Path) -> None:
+    import zlib
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+    rows = b"".join(b"\0" + np.tile(np.array([0, 1000, 0], ">u2"), 4).tobytes() for _ in range(4))
+    path = tmp_path / "rgb16.png"
+    header = (4).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+    assert refusal(path) == (
+        f"{path}: a 16-bit PNG with colour or transparency (its reader keeps 8 bit only). Save it as a 16-bit grey TIFF."
+    )
+
+
+def test_inverted_grey_scale(image_file: ImageFile) -> None:
+    path = image_file(pixels=NOISE, photometric="miniswhite")
+    assert refusal(path) == (
+        f"{path}: an inverted grey scale (white is 0; expected black). Save it from Fiji after Image > Lookup Tables > Invert LUT."
+    )
+
+
+def test_planes_hidden_behind_one_page(image_file: ImageFile) -> None:
+    path = image_file(pixels=np.stack([NOISE] * 5), photometric="minisblack", truncate=True)
+    assert refusal(path).startswith(f"{path}: a z or t stack (got 5 slices and 1 frames")
+
+
+def test_jpeg_inside_a_tiff(image_file: ImageFile) -> None:
+    path = image_file(pixels=(NOISE % 256).astype(np.uint8), compression="jpeg")
+    assert (
+        refusal(path)
+        == f"{path}: JPEG changes grey values (got JPEG, expected TIFF or PNG). Export the original as TIFF."
+    )
+    assert read_plane(path, measured=False).pixels.shape == NOISE.shape
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        ('<TiffData IFD="1" PlaneCount="2"/>', 3),
+        ('<TiffData FirstC="1"/><TiffData FirstC="0" IFD="2"/>', 1),
+        ("<TiffData/>", 2),
+        ("", 2),
+    ],
+)
+def test_pages_of_an_ome_tiff(image_file: ImageFile, data: str, value: int) -> None:
+    header = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYCZT" Type="uint8" SizeX="8" SizeY="8" SizeC="2" SizeZ="1" SizeT="1" PhysicalSizeX="0.5" PhysicalSizeXUnit="\u03bcm">'
+        f'<Channel ID="Channel:0:0" Name="Phase"/><Channel ID="Channel:0:1" Name="EdU"/>{data}</Pixels></Image></OME>'
+    )
+    pages = np.stack([np.full((8, 8), v, np.uint8) for v in (1, 2, 3)])
+    path = image_file("a.ome.tif", pages, description=header.encode(), metadata=None, photometric="minisblack")
+    assert read_plane(path, "EdU").pixels[0, 0] == value
+    assert inspect(path).calibration == Calibration(0.5, 0.5, "micron")
+
+
+def test_a_file_that_was_exchanged_is_read_anew(image_file: ImageFile) -> None:
+    assert inspect(image_file(pixels=NOISE)).dtype == "uint16"
+    assert inspect(image_file(pixels=NOISE.astype(np.float32))).dtype == "float32"
+
+
+def test_dim_images_are_not_saturated() -> None:
+    rng = np.random.default_rng(0)
+    assert saturation_level(rng.poisson(12, (300, 300)).astype(np.uint8)) is None
+    assert saturation_level(np.minimum(rng.poisson(12, (60, 60)), 30).astype(np.uint16)) is None

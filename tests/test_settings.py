@@ -78,3 +78,16 @@ def test_settings_file_that_is_none(tmp_path: Path) -> None:
         InputError, match=r"not a settings file \(.*\)\. Give TOML, or the run\.json of an earlier run\.$"
     ):
         read_settings_file(broken)
+
+
+def test_no_background_subtraction_stays_none_in_the_record(tmp_path: Path) -> None:
+    settings = settings_from({"rolling_ball": "none"})
+    assert settings.as_json()["rolling_ball"] == "none"
+
+
+def test_paths_in_a_settings_file_are_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('images = "plate"\nsamples = "plate.csv"\n')
+    assert read_settings_file(tmp_path / "s.toml") == {
+        "images": str(tmp_path / "plate"),
+        "samples": str(tmp_path / "plate.csv"),
+    }

@@ -382,9 +382,9 @@ def test_what_a_person_changed_is_not_overwritten(experiment: Path, tmp_path: Pa
     report = run(experiment, out, **given(experiment), update=True)
     assert {f.step: f.message for f in report.failures} == {
         "segment": f"{mask}: was changed since it was written (its SHA-256 differs). It is not overwritten: move it elsewhere "
-        "(corrected ROI sets belong into corrections/), and give the same command again.",
+        "and give the same command again.",
         "tables": f"{book}: was changed since it was written (its SHA-256 differs). It is not overwritten: move it elsewhere "
-        "(corrected ROI sets belong into corrections/), and give the same command again.",
+        "and give the same command again.",
     }
     assert (mask.read_bytes(), book.read_bytes()) == edited
 
@@ -404,19 +404,88 @@ def test_a_foreign_file_in_the_way_is_not_overwritten(experiment: Path, tmp_path
 def test_an_image_that_was_exchanged_needs_update(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(experiment, out, **given(experiment))
+    before = tree(out)
     path = experiment / "DMSO" / "day1" / "f1_EdU.tif"
-    tifffile.imwrite(
-        path,
-        tifffile.imread(path) + np.uint16(5),
-        imagej=True,
-        resolution=(2.0, 2.0),
-        metadata={"axes": "YX", "unit": "um"},
-    )
-    report = run(experiment, out, **given(experiment))
-    (failure,) = report.failures
-    assert failure.message.startswith("DMSO_day1_f1: its measure step was made from something else (image was ")
-    assert failure.message.endswith("). Give --update to make it again.")
+    pixels = tifffile.imread(path) + np.uint16(5)
+    tifffile.imwrite(path, pixels, imagej=True, resolution=(2.0, 2.0), metadata={"axes": "YX", "unit": "um"})
+    with pytest.raises(OutputError) as refused:
+        run(experiment, out, **given(experiment))
+    assert str(refused.value).startswith("DMSO_day1_f1: its measure step was made from something else (image was ")
+    assert str(refused.value).endswith("). Give --update to make it again.")
+    assert tree(out) == before  # also the tables
+    with pytest.raises(InputError, match=r"the run was stopped \(state stopped, expected done\)"):
+        summarize(out)
     assert run(experiment, out, **given(experiment), update=True).exit_code == 0
+
+
+def test_areas_follow_the_image_that_says_the_scale(experiment: Path, tmp_path: Path) -> None:
+    for path in experiment.rglob("f1_EdU.tif"):
+        tifffile.imwrite(path, tifffile.imread(path))
+    out = tmp_path / "out"
+    run(experiment, out, **given(experiment))
+    first = pd.read_csv(out / "cells.csv")
+    for path in experiment.rglob("f1_phase.tif"):
+        tifffile.imwrite(
+            path, tifffile.imread(path), imagej=True, resolution=(1.0, 1.0), metadata={"axes": "YX", "unit": "um"}
+        )
+    run(experiment, out, **given(experiment), update=True)
+    np.testing.assert_array_equal(pd.read_csv(out / "cells.csv")["cell_area_um2"], first["cell_area_um2"] * 4)
+
+
+def test_the_folder_of_the_images_is_no_results_folder(experiment: Path) -> None:
+    with pytest.raises(OutputError) as refused:
+        run(experiment, experiment, **given(experiment))
+    assert str(refused.value) == (
+        f"{experiment}: is the folder of the images (expected another one). Name a folder of its own with --out, e.g. {experiment / 'results'}."
+    )
+    assert run(experiment, experiment / "results", **given(experiment)).exit_code == 0
+    assert run(experiment, experiment / "results", **given(experiment)).exit_code == 0
+
+
+def test_a_foreign_plan_is_not_overwritten_and_foreign_parts_stay(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".backup.part").write_text("mine")
+    (out / "fields.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"fields\.csv: is there already and was not written by this run"):
+        run(experiment, out, **given(experiment))
+    assert (out / "fields.csv").read_text() == "mine"
+    (out / "fields.csv").unlink()
+    run(experiment, out, **given(experiment))
+    assert (out / ".backup.part").read_text() == "mine"
+
+
+def test_a_model_that_cannot_be_had_leaves_the_folder_free(experiment: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^cyto33: no such model"):
+        run(experiment, tmp_path / "out", model="cyto33")
+    assert tree(tmp_path / "out", skip=()) == {}
+
+
+def test_fields_that_left_the_plan_are_pointed_out(experiment: Path, tmp_path: Path) -> None:
+    run(experiment, tmp_path / "out", **given(experiment))
+    shutil.rmtree(experiment / "Drug" / "day2")
+    report = run(experiment, tmp_path / "out", **given(experiment))
+    assert (
+        report.warnings[-1]
+        == "files of 1 fields that are no longer in the plan are still there (e.g. Drug_day2_f1); they are in no table"
+    )
+
+
+def test_single_steps_overwrite_nothing(experiment: Path, tmp_path: Path) -> None:
+    mask = experiment.parent / "masks" / "DMSO_day1_f1_mask.tif"
+    path = trace(mask, tmp_path / "rois")
+    with pytest.raises(OutputError) as refused:
+        trace(mask, tmp_path / "rois")
+    assert (
+        str(refused.value)
+        == f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out."
+    )
+
+
+def test_the_segment_channel_may_be_measured_too(experiment: Path, tmp_path: Path) -> None:
+    report = run(experiment, tmp_path / "out", **given(experiment), segment="EdU", measure="EdU")
+    assert report.failures == ()
+    assert len(list((tmp_path / "out" / "overlays" / "DMSO").iterdir())) == 2
 
 
 def test_a_second_run_on_the_same_folder_is_refused(experiment: Path, tmp_path: Path) -> None:
@@ -620,9 +689,11 @@ def test_a_field_that_moves_to_another_condition_takes_its_files_along(experimen
     write(rows)
     run(experiment, out, **given(experiment), samples=sheet)
     write(rows | {"DMSO/day2": "Drug"})
-    report = run(experiment, out, **given(experiment), samples=sheet)
-    assert [f.step for f in report.failures] == ["segment"]
-    assert "Give --update to make it again." in report.failures[0].message
+    with pytest.raises(
+        OutputError,
+        match=r"^DMSO_day2_f1: its segment step was made from something else .* Give --update to make it again\.$",
+    ):
+        run(experiment, out, **given(experiment), samples=sheet)
     assert run(experiment, out, **given(experiment), samples=sheet, update=True).exit_code == 0
     run(experiment, tmp_path / "fresh", **given(experiment), samples=sheet)
     assert tree(out) == tree(tmp_path / "fresh")
