@@ -195,9 +195,11 @@ def locked(out: Path) -> Iterator[None]:
                 ) from None
             path.unlink(missing_ok=True)  # its owner was killed
     try:
-        if (out / "run.json").exists():
-            for part in out.rglob(f".*.????????{PART_SUFFIX}"):
-                part.unlink(missing_ok=True)  # left by a killed run
+        # Left by a killed run; before it wrote run.json there was nothing but that.
+        ours = out.rglob if (out / "run.json").exists() else out.glob
+        name = "*" if (out / "run.json").exists() else "run.json"
+        for part in ours(f".{name}.????????{PART_SUFFIX}"):
+            part.unlink(missing_ok=True)
         yield
     finally:
         path.unlink(missing_ok=True)
