@@ -271,9 +271,8 @@ class _Run:
         if item.problems:
             self.failures += [Failure(item.field_id, "plan", "InputError", problem) for problem in item.problems]
             return
-        step = "read"
+        step = "segment"
         try:
-            step = "segment"
             self._tell(f"{item.field_id}: cells")
             labels, mask = self._segment(item)
             n_nuclei = None

@@ -77,6 +77,25 @@ def load_backend(model: ModelFile, device: str = "auto") -> Backend:
     return Cellpose4(model, torch_device(device))
 
 
+def labels_of(
+    prediction: Prediction, flow_threshold: float, cellprob_threshold: float, device: Any
+) -> npt.NDArray[Any]:
+    """Make a label image (Y, X) from what the network said; the call is the same in both versions of Cellpose."""
+    from cellpose import dynamics
+
+    # min_size=-1: with a size, 3.1.1.3 removes by rank instead of label and so deletes good cells.
+    labels: npt.NDArray[Any] = dynamics.resize_and_compute_masks(
+        prediction.flows,
+        prediction.cellprob,
+        niter=prediction.niter,
+        cellprob_threshold=cellprob_threshold,
+        flow_threshold=flow_threshold,
+        min_size=-1,
+        device=device,
+    )
+    return labels
+
+
 def torch_device(name: str) -> Any:
     """Return the torch device that `auto`, `cpu`, `cuda` or `mps` means here.
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from cellpose import dynamics, models
+from cellpose import models
 from cellpose.resnet_torch import CPnet
 from torch import nn
 
 from bridge.errors import SegmentationError
-from bridge.segmentation.backend import NORMALIZE, Prediction
+from bridge.segmentation.backend import NORMALIZE, Prediction, labels_of
 from bridge.segmentation.models import ModelFile
 
 _STYLE_LENGTH = 256  # hard-coded in cellpose.core.run_net
@@ -80,17 +80,7 @@ class Cellpose3:
 
     def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
         """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
-        # min_size=-1: with a size, 3.1.1.3 removes by rank instead of label and so deletes good cells.
-        labels: npt.NDArray[Any] = dynamics.resize_and_compute_masks(
-            prediction.flows,
-            prediction.cellprob,
-            niter=prediction.niter,
-            cellprob_threshold=cellprob_threshold,
-            flow_threshold=flow_threshold,
-            min_size=-1,
-            device=self._model.device,
-        )
-        return labels
+        return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device)
 
 
 def _widths(model: ModelFile) -> list[int] | None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from cellpose import dynamics, models
+from cellpose import models
 
 from bridge.errors import SegmentationError
-from bridge.segmentation.backend import NORMALIZE, Prediction
+from bridge.segmentation.backend import NORMALIZE, Prediction, labels_of
 from bridge.segmentation.models import ModelFile
 
 _log = logging.getLogger(__name__)
@@ -62,13 +62,4 @@ class Cellpose4:
 
     def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
         """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
-        labels: npt.NDArray[Any] = dynamics.resize_and_compute_masks(
-            prediction.flows,
-            prediction.cellprob,
-            niter=prediction.niter,
-            cellprob_threshold=cellprob_threshold,
-            flow_threshold=flow_threshold,
-            min_size=-1,
-            device=self._model.device,
-        )
-        return labels
+        return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device)
