@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from bridge.evaluation import match_labels
 from bridge.files import whole_file
-from bridge.imagej import Background, FijiEngine
+from bridge.imagej import FijiEngine
 from bridge.images import Calibration
 from bridge.labels import label_areas, label_ids, read_labels, write_labels
-from bridge.rois import encode_roiset, labels_to_rois
+from bridge.rois import selections_of
 from bridge.settings import settings_from
 from bridge.synthetic import SyntheticField, synthetic_field
 from bridge.tables import measure_column
@@ -151,7 +151,7 @@ def _compare(results: Path, fields: dict[tuple[str, str], SyntheticField]) -> li
             for replicate in REPLICATES:
                 field = fields[condition, replicate]
                 large = label_areas(field.cells)[label_ids(field.cells)] >= LEAST_AREA_PX
-                measured = imagej.measure(field.edu, encode_roiset(labels_to_rois(field.cells)), "truth", Background())
+                measured = imagej.measure(field.edu, selections_of(field.cells), "truth")
                 true.append(measured.columns["Mean"][large])
                 light = np.bincount(field.cells.ravel(), field.signal.ravel())[1:] / label_areas(field.cells)[1:]
                 signal.append(light[large])

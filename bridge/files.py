@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bridge.errors import MissingDependencyError, OutputError, RoiError
+from bridge.errors import MissingDependencyError, OutputError
 
 PART_SUFFIX = ".part"
-MAX_ROI_BYTES = 2**31
 
 
 @contextmanager
@@ -84,43 +81,6 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def roi_entries(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
-    """Yield (entry name, bytes) of a ROI set; entry names are never used as paths.
-
-    Parameters
-    ----------
-    content : bytes
-        The zip.
-    name : str
-        Named in messages.
-
-    Raises
-    ------
-    RoiError
-        Not a zip, two entries of one name, or more bytes than a ROI set can hold.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".roi")]
-            seen: set[str] = set()
-            # Counted over all entries: overlapping ones make 10 GB of 60 kB.
-            budget = MAX_ROI_BYTES
-            for entry in entries:
-                if entry.filename in seen:
-                    raise RoiError(
-                        f"{name}: two ROIs of one name (got {entry.filename} twice, expected each once). Save the ROI set again."
-                    )
-                seen.add(entry.filename)
-                budget -= entry.file_size
-                if budget < 0:
-                    raise RoiError(
-                        f"{name}: too large when unpacked (got more than {MAX_ROI_BYTES} bytes). It is not a ROI set."
-                    )
-                yield entry.filename, archive.read(entry)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
-        raise RoiError(f"{name}: damaged, or not a ROI set ({error}). Save the ROI set again.") from error
 
 
 def require_writable(folder: Path) -> None:

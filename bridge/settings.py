@@ -7,10 +7,10 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from bridge.errors import InputError
@@ -150,7 +150,13 @@ class Settings:
     pixel_size: Annotated[
         float | None, Field(gt=0), _option(MEASURE, "Pixel size in um, instead of what the files say.")
     ] = None
-    engine: Annotated[Literal["fiji"], _option(MEASURE, "Who does the arithmetic.")] = "fiji"
+    engine: Annotated[
+        Literal["both", "fiji", "native"],
+        _option(
+            MEASURE,
+            "Who does the arithmetic: ImageJ (fiji), the same arithmetic without Java (native), or both, compared to the last bit.",
+        ),
+    ] = "both"
     fiji: Annotated[
         str,
         _option(
@@ -193,6 +199,14 @@ class Settings:
         if "area" not in value:
             raise ValueError("area cannot be left out: it is what proves that ImageJ's cell is the label's")
         return tuple(word for word in MEASUREMENTS if word in value)
+
+    @model_validator(mode="after")
+    def _paraboloid_needs_imagej(self) -> Self:
+        if self.sliding_paraboloid and self.engine != "fiji" and self.rolling_ball != "none":
+            raise ValueError(
+                f"the sliding paraboloid is computed by ImageJ only (got engine {self.engine}, expected fiji); give --engine fiji with it"
+            )
+        return self
 
     @field_validator("rolling_ball", mode="after")
     @classmethod
@@ -252,7 +266,7 @@ def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settin
 def refusal(error: ValidationError, source: str) -> InputError:
     """Put what pydantic found wrong into one sentence."""
     first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else "settings"
+    name = str(first["loc"][0]) if first["loc"] else "sliding_paraboloid"  # the one rule over several settings
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return InputError(
             f"{source}: unknown setting (got {name}, expected one of {', '.join(_groups())}). Correct the name."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from bridge.settings import Settings, settings_from
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger(__name__)
 
 
 def plan(images: Path | str, settings: Settings | None = None, **options: Any) -> Plan:
@@ -93,13 +96,13 @@ def trace(mask: Path | str, out: Path | str) -> Path:
     ------
     InputError, LabelError, OutputError, RoiError
     """
-    from bridge.rois import labels_to_rois, verify_roiset, write_roiset
+    from bridge.rois import encode_roiset, read_roiset, verify_roiset
 
     mask = Path(mask)
     labels = read_labels(mask)
     path = _new(Path(out) / f"{_without_mask_suffix(mask.stem)}_RoiSet.zip")
-    write_roiset(path, labels_to_rois(labels))
-    verify_roiset(path, labels)
+    write_bytes(path, encode_roiset(labels))
+    verify_roiset(read_roiset(path, (labels.shape[0], labels.shape[1])), labels, str(path))
     return path
 
 
@@ -111,7 +114,7 @@ def measure(
     channel: str | None = None,
     **options: Any,
 ) -> Path:
-    """Subtract the background of one image and measure every cell, in ImageJ.
+    """Subtract the background of one image and measure every cell, as ImageJ does.
 
     Parameters
     ----------
@@ -134,35 +137,37 @@ def measure(
     ------
     InputError, OutputError, RoiError, ImageJError, MissingDependencyError
     """
-    from bridge.imagej import FijiEngine
-    from bridge.rois import encode_roiset, labels_to_rois
-    from bridge.workflow import background_of, calibration_of
+    from bridge.rois import read_roiset, selections_of
+    from bridge.workflow import background_of, calibration_of, engine_of
 
     s = settings or settings_from(options, "measure")
     image, cells = Path(image), Path(cells)
     plane = read_plane(image, channel or (s.measure[0] if s.measure else None), s.rgb_channel)
+    height, width = plane.pixels.shape
     if cells.suffix.lower() == ".zip":
-        try:
-            roiset = cells.read_bytes()
-        except OSError as error:
-            raise InputError(f"{cells}: cannot be read ({error.strerror}). Check the path.") from error
+        selections = read_roiset(cells, (height, width))
     else:
         labels = read_labels(cells)
         if labels.shape != plane.pixels.shape:
             raise InputError(
-                f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {plane.pixels.shape[0]} x {plane.pixels.shape[1]} px). Use the label image of this field."
+                f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of this field."
             )
-        roiset = encode_roiset(labels_to_rois(labels))
-    with FijiEngine(s.fiji, s.java, s.java_memory, s.timeout) as engine:
+        selections = selections_of(labels)
+    engine = engine_of(s)
+    try:
         measured = engine.measure(
             plane.pixels,
-            roiset,
+            selections,
             plane.title,
             background_of(s),
             calibration_of(s, plane.calibration),
             s.measurements,
             s.decimals,
         )
+    finally:
+        engine.close()
+    for difference in measured.differences:
+        _log.warning("%s: this Fiji and the native engine differ: %s", image, difference)
     path = _new(Path(out) / f"{image.stem}_Results.csv")
     write_bytes(path, measured.results_csv)
     return path

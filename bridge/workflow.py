@@ -30,7 +30,6 @@ from bridge.analysis import (
 from bridge.analysis.pictures import write_picture
 from bridge.errors import (
     BridgeError,
-    ImageJError,
     InputError,
     LabelError,
     MissingDependencyError,
@@ -39,12 +38,13 @@ from bridge.errors import (
 )
 from bridge.experiment import ChannelFile, Field, Plan, make_plan, safe_name
 from bridge.files import require_writable, sha256, write_bytes, write_text
-from bridge.imagej import Background, FijiEngine, Measured
+from bridge.imagej import Background, DoubleEntry, Engine, FijiEngine, Measured, NativeEngine, statistics
 from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
 from bridge.images import PIXELS, Calibration, Plane, inspect, read_plane, saturation_level
-from bridge.labels import Labels, label_areas, label_ids, read_labels, touches_border, write_labels
+from bridge.labels import Labels, label_ids, read_labels, touches_border, write_labels
 from bridge.records import Records, differences, locked
-from bridge.rois import labels_to_rois, verify_roiset, write_roiset
+from bridge.rois import encode_roiset, read_roiset, verify_roiset
+from bridge.selections import Selections
 from bridge.settings import MACHINE, MEASUREMENTS, Settings, settings_from
 from bridge.tables import (
     COUNTS,
@@ -68,6 +68,9 @@ _log = logging.getLogger(__name__)
 # Raised when a step's outputs change for the same inputs and settings.
 _REVISION = {"segment": 1, "count": 1, "rois": 1, "measure": 1, "pictures": 1, "tables": 1, "figures": 1}
 _EXPERIMENT = "_experiment"
+# What happens behind the network, each in a thread of its own.
+_STAGES = {"rois": "_trace", "measure": "_compute", "write": "_write"}
+_MOST_ON_THE_WAY = 4  # fields in memory
 _SATURATED_SHARE = 0.001  # of a field's cell pixels, from which on it is said
 
 
@@ -197,6 +200,25 @@ class _Done:
 
 
 @dataclass
+class _Job:
+    """A field behind the network: what one step hands to the next."""
+
+    item: Field
+    labels: Labels
+    mask: Path
+    keep: list[Callable[[], None]]
+    n_nuclei: int | None
+    finished: concurrent.futures.Future[_Done | None] = field(default_factory=concurrent.futures.Future)
+    step: str = "segment"
+    made_from: dict[str, Any] = field(default_factory=dict)
+    outputs: list[Path] = field(default_factory=list)
+    facts: dict[str, Any] | None = None
+    selections: Selections | None = None
+    planes: dict[str, Plane] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+
+@dataclass
 class _Run:
     """State of one run: the loaded models, ImageJ, and what failed."""
 
@@ -211,8 +233,11 @@ class _Run:
     done: list[_Done] = field(default_factory=list)
     models: dict[str, ModelFile] = field(default_factory=dict)
     segmenters: dict[str, Segmenter] = field(default_factory=dict)
-    engine: FijiEngine | None = None
+    engine: Engine | None = None
     starting: concurrent.futures.Future[None] | None = None
+    n_done: int = 0
+    pools: dict[str, concurrent.futures.ThreadPoolExecutor] = field(default_factory=dict)
+    ahead: dict[ChannelFile, concurrent.futures.Future[Plane]] = field(default_factory=dict)
     inputs: dict[Path, str] = field(default_factory=dict)
     engine_info: dict[str, Any] = field(default_factory=dict)
 
@@ -233,23 +258,23 @@ class _Run:
         self._refuse_foreign_files()
         self._write_run("running")  # first: it marks the folder as ours
         self._write_plan()
-        pool = concurrent.futures.ThreadPoolExecutor(1)
+        # Nothing waits: while the network looks at one field, the next one is read, the one before is measured and the
+        # one before that is written. Each of these has a thread of its own, so the fields stay in their order.
+        self.pools = {name: concurrent.futures.ThreadPoolExecutor(1, name) for name in ("read", *_STAGES)}
         try:
             if self.plan.measure_channels:
-                self.engine = FijiEngine(
-                    self.settings.fiji, self.settings.java, self.settings.java_memory, self.settings.timeout
-                )
+                self.engine = engine_of(self.settings)
                 if self._measuring_ahead():
                     # ImageJ starts while the network is loaded.
-                    self.starting = pool.submit(self.engine.start)
-            for item in self.plan.fields:
-                self._one_field(item)
+                    self.starting = self.pools["measure"].submit(self.engine.start)
+            self._all_fields()
             self._refuse_stale()
             self._pictures()
         finally:
-            pool.shutdown()
             if self.engine is not None:
                 self.engine.close()
+            for pool in self.pools.values():
+                pool.shutdown(cancel_futures=True)
         self._warn()
         self._tell("tables and figures")
         self._attempt(_EXPERIMENT, "tables", self.make_tables)
@@ -267,29 +292,64 @@ class _Run:
             tuple(dict.fromkeys(self.warnings)),
         )
 
-    def _one_field(self, item: Field) -> None:
-        if item.problems:
-            self.failures += [Failure(item.field_id, "plan", "InputError", problem) for problem in item.problems]
-            return
+    def _all_fields(self) -> None:
+        jobs: list[_Job] = []
+        items = list(self.plan.fields)
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            if item.problems:
+                self.failures += [Failure(item.field_id, "plan", "InputError", problem) for problem in item.problems]
+                continue
+            if following is not None:
+                self._read_ahead(following)
+            job = self._look_at(item)
+            if job is not None:
+                jobs.append(job)
+                self._advance(job, 0)
+            # A bounded number of fields on the way; and what ends the run does so at once.
+            for behind in jobs[:-_MOST_ON_THE_WAY]:
+                behind.finished.result()
+        self.done = [done for job in jobs if (done := job.finished.result()) is not None]
+        order = {item.field_id: i for i, item in enumerate(items)}
+        self.failures.sort(key=lambda failure: order[failure.field_id])
+
+    def _look_at(self, item: Field) -> _Job | None:
+        """Let the networks find the cells and nuclei of one field, in this thread."""
         step = "segment"
+        keep: list[Callable[[], None]] = []
         try:
             self._tell(f"{item.field_id}: cells")
-            labels, mask = self._segment(item)
+            labels, mask = self._segment(item, keep)
             n_nuclei = None
             if item.count is not None:
                 step = "count"
                 self._tell(f"{item.field_id}: nuclei")
-                n_nuclei = self._count(item, labels)
-            step = "rois"
-            roiset = self._rois(item, labels, mask)
-            step = "measure"
-            self._tell(f"{item.field_id}: ImageJ")
-            cells = self._measure(item, labels, mask, roiset)
-            self.done.append(_Done(item, cells, n_nuclei))
+                n_nuclei = self._count(item, labels, keep)
+            return _Job(item, labels, mask, keep, n_nuclei)
         except MissingDependencyError:
             raise
         except Exception as error:
             self._fail(item.field_id, step, error)
+            for write in keep:
+                self._attempt(item.field_id, "segment", write)
+            return None
+
+    def _advance(self, job: _Job, stage: int) -> None:
+        """Hand a field to the thread of its next stage; the last one finishes it."""
+        names = list(_STAGES)
+
+        def work() -> None:
+            try:
+                getattr(self, _STAGES[names[stage]])(job)
+            except MissingDependencyError as error:
+                job.finished.set_exception(error)
+            except Exception as error:
+                self._fail(job.item.field_id, job.step, error)
+                job.finished.set_result(None)
+            else:
+                if stage + 1 < len(names):
+                    self._advance(job, stage + 1)
+
+        self.pools[names[stage]].submit(work)
 
     def _attempt(self, what: str, step: str, work: Callable[[], object]) -> None:
         try:
@@ -309,7 +369,7 @@ class _Run:
     def _tell(self, now: str) -> None:
         if self.progress:
             failed = len({failure.field_id for failure in self.failures})
-            self.progress(Progress(len(self.done), failed, len(self.plan.fields), now))
+            self.progress(Progress(self.n_done, failed, len(self.plan.fields), now))
 
     # ------------------------------------------------------------ before the work
 
@@ -417,7 +477,7 @@ class _Run:
 
     # ------------------------------------------------------------ the steps of one field
 
-    def _segment(self, item: Field) -> tuple[Labels, Path]:
+    def _segment(self, item: Field, keep: list[Callable[[], None]]) -> tuple[Labels, Path]:
         path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
         made_from = self._settings_of("segment")
         if item.mask is not None:
@@ -443,14 +503,18 @@ class _Run:
         else:
             assert plane is not None
             labels, facts = self._cellpose("segment", plane, self.settings.diameter, item.field_id)
-        if plane is not None:
-            facts["shown"] = list(display_range([plane.pixels]))
-        self.records.begin(item.field_id, "segment", made_from, [path])
-        write_labels(path, labels, plane.calibration if plane is not None else None)
-        self.records.finish(item.field_id, "segment", made_from, [path], facts)
+
+        def write() -> None:
+            if plane is not None:
+                facts["shown"] = list(display_range([plane.pixels]))
+            self.records.begin(item.field_id, "segment", made_from, [path])
+            write_labels(path, labels, plane.calibration if plane is not None else None)
+            self.records.finish(item.field_id, "segment", made_from, [path], facts)
+
+        keep.append(write)
         return labels, path
 
-    def _count(self, item: Field, labels: Labels) -> int:
+    def _count(self, item: Field, labels: Labels, keep: list[Callable[[], None]]) -> int:
         assert item.count is not None
         path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_nuclei_mask.tif"
         made_from = {
@@ -459,15 +523,29 @@ class _Run:
             **self._model_identity("count"),
         }
         facts = self.records.current(item.field_id, "count", made_from, [path])
-        if facts is None:
-            plane = self._plane(item.count)
-            _require_shape(item, plane, labels)
-            nuclei, facts = self._cellpose("count", plane, self.settings.count_diameter, item.field_id)
-            facts["n_nuclei"] = int(label_ids(nuclei).size)
+        if facts is not None:
+            return int(facts["n_nuclei"])
+        plane = self._plane(item.count)
+        _require_shape(item, plane, labels)
+        nuclei, found = self._cellpose("count", plane, self.settings.count_diameter, item.field_id)
+        n_nuclei = int(label_ids(nuclei).size)
+
+        def write() -> None:
             self.records.begin(item.field_id, "count", made_from, [path])
             write_labels(path, nuclei, plane.calibration)
-            self.records.finish(item.field_id, "count", made_from, [path], facts)
-        return int(facts["n_nuclei"])
+            self.records.finish(item.field_id, "count", made_from, [path], {**found, "n_nuclei": n_nuclei})
+
+        keep.append(write)
+        return n_nuclei
+
+    def _read_ahead(self, item: Field) -> None:
+        """Read what the networks will look at next, if they will."""
+        if item.problems:
+            return
+        for file, step, measured in ((item.segment, "segment", False), (item.count, "count", True)):
+            known = self.records.facts(item.field_id, step) is not None and not self.update
+            if file is not None and not known and not (step == "segment" and item.mask is not None):
+                self.ahead[file] = self.pools["read"].submit(self._read, file, measured)
 
     def _cellpose(self, role: str, plane: Plane, diameter: Any, name: str) -> tuple[Labels, dict[str, Any]]:
         from bridge.segmentation import Segmenter
@@ -495,96 +573,125 @@ class _Run:
             )
         return found.labels, {"diameter_px": found.diameter_px, "notices": notices, **segmenter.info}
 
-    def _rois(self, item: Field, labels: Labels, mask: Path) -> Path:
+    def _trace(self, job: _Job) -> None:
+        """Keep the label images, make the ROI set and prove it, read what will be measured."""
+        item = job.item
+        for write in job.keep:
+            write()
+        job.keep.clear()
+        job.step = "rois"
+        shape = (job.labels.shape[0], job.labels.shape[1])
         path = self.out / "rois" / safe_name(item.condition) / f"{item.field_id}_RoiSet.zip"
-        made_from = {"revision": _REVISION["rois"], "mask": self._hash(mask)}
+        made_from = {"revision": _REVISION["rois"], "mask": self._hash(job.mask)}
         if self.records.current(item.field_id, "rois", made_from, [path]) is None:
-            rois = labels_to_rois(labels)
+            content = encode_roiset(job.labels)
             self.records.begin(item.field_id, "rois", made_from, [path])
-            write_roiset(path, rois)
+            write_bytes(path, content)
             try:
-                n = verify_roiset(path, labels)
+                job.selections = read_roiset(path, shape)
+                n = verify_roiset(job.selections, job.labels, str(path))
             except BridgeError:
                 path.unlink()
                 raise
-            self.records.finish(
-                item.field_id,
-                "rois",
-                made_from,
-                [path],
-                {"rois": n, "labels": int(label_ids(labels).size), "different_px": 0},
-            )
-        return path
+            self.records.finish(item.field_id, "rois", made_from, [path], {"rois": n, "labels": n, "different_px": 0})
+        job.step = "measure"
+        job.made_from = self._measure_made_from(job, path)
+        job.outputs = [*self._results(item).values(), *self._subtracted(item).values(), self._cells_path(item)]
+        job.facts = self.records.current(item.field_id, "measure", job.made_from, job.outputs)
+        if job.facts is not None:
+            return
+        if job.selections is None:
+            job.selections = read_roiset(path, shape)
+        for channel, file in item.measure.items():
+            plane = self._plane(file)
+            _require_shape(item, plane, job.labels)
+            job.planes[channel] = plane
 
-    def _measure(self, item: Field, labels: Labels, mask: Path, roiset: Path) -> pd.DataFrame:
+    def _results(self, item: Field) -> dict[str, Path]:
         folder = self.out / "measurements" / safe_name(item.condition)
-        results = {c: folder / f"{item.field_id}_{safe_name(c)}_Results.csv" for c in item.measure}
-        subtracted = (
-            {c: folder / f"{item.field_id}_{safe_name(c)}_subtracted.tif" for c in item.measure}
-            if self.settings.save_subtracted
-            else {}
-        )
-        cells_path = self.records.folder(item.field_id) / "cells.csv"
-        made_from = {
+        return {c: folder / f"{item.field_id}_{safe_name(c)}_Results.csv" for c in item.measure}
+
+    def _subtracted(self, item: Field) -> dict[str, Path]:
+        folder = self.out / "measurements" / safe_name(item.condition)
+        channels = item.measure if self.settings.save_subtracted else ()
+        return {c: folder / f"{item.field_id}_{safe_name(c)}_subtracted.tif" for c in channels}
+
+    def _cells_path(self, item: Field) -> Path:
+        return self.records.folder(item.field_id) / "cells.csv"
+
+    def _measure_made_from(self, job: _Job, roiset: Path) -> dict[str, Any]:
+        item = job.item
+        images = {c: self._source(f) for c, f in item.measure.items()}
+        if not item.measure and item.segment is not None:
+            images = {"segment": self._source(item.segment)}
+        return {
             **self._settings_of("measure"),
             "scale": asdict(self._scale(item)),
             "engine_identity": self._engine_identity(),
-            "mask": self._hash(mask),
+            "mask": self._hash(job.mask),
             "roiset": self._hash(roiset),
-            "images": {c: self._source(f) for c, f in item.measure.items()},
+            "images": images,
             "fields": [item.field_id, item.condition, item.replicate, item.sample],
         }
-        if not item.measure and item.segment is not None:
-            made_from["images"] = {"segment": self._source(item.segment)}
-        outputs = [*results.values(), *subtracted.values(), cells_path]
-        facts = self.records.current(item.field_id, "measure", made_from, outputs)
-        if facts is None:
-            measured: dict[str, tuple[Plane, Measured]] = {}
-            for channel, file in item.measure.items():
-                plane = self._plane(file)
-                _require_shape(item, plane, labels)
-                found = self._imagej(plane, roiset.read_bytes())
-                _require_same_pixels(item.field_id, channel, found, labels)
-                measured[channel] = (plane, found)
-            cells = _cell_table(item, labels, measured, self._scale(item), self.columns)
-            facts = self._measure_facts(labels, measured)
-            self.records.begin(item.field_id, "measure", made_from, outputs)
-            for channel, (plane, found) in measured.items():
-                write_bytes(results[channel], found.results_csv)
-                if found.pixels is not None:
-                    _write_subtracted(
-                        subtracted[channel], found.pixels, calibration_of(self.settings, plane.calibration)
-                    )
-            write_table(cells_path, cells, self.columns)
-            self.records.finish(item.field_id, "measure", made_from, outputs, facts)
-        self.engine_info = facts.get("imagej") or self.engine_info
-        return read_table(cells_path, self.columns)
 
-    def _imagej(self, plane: Plane, roiset: bytes) -> Measured:
+    def _compute(self, job: _Job) -> None:
+        """Subtract the background and measure: the one step in which the engines work."""
+        if job.facts is not None or not job.planes:
+            return
         assert self.engine is not None
+        assert job.selections is not None
+        self._tell(f"{job.item.field_id}: measuring")
         if self.starting is not None:
             starting, self.starting = self.starting, None
             starting.result()
         s = self.settings
-        return self.engine.measure(
-            plane.pixels, roiset, plane.title, background_of(s), calibration_of(s, plane.calibration), s.measurements, s.decimals, s.save_subtracted
-        )  # fmt: skip
+        for channel, plane in job.planes.items():
+            job.measured[channel] = self.engine.measure(
+                plane.pixels, job.selections, plane.title, background_of(s), calibration_of(s, plane.calibration), s.measurements, s.decimals, s.save_subtracted
+            )  # fmt: skip
 
-    def _measure_facts(self, labels: Labels, measured: dict[str, tuple[Plane, Measured]]) -> dict[str, Any]:
+    def _write(self, job: _Job) -> None:
+        """Write what was measured, and hand the field to the tables."""
+        item = job.item
+        cells_path = self._cells_path(item)
+        if job.facts is None:
+            assert job.selections is not None
+            cells = _cell_table(job, self._scale(item), self.columns)
+            job.facts = self._measure_facts(job)
+            self.records.begin(item.field_id, "measure", job.made_from, job.outputs)
+            subtracted = self._subtracted(item)
+            for channel, path in self._results(item).items():
+                found = job.measured[channel]
+                write_bytes(path, found.results_csv)
+                if found.pixels is not None and channel in subtracted:
+                    calibration = calibration_of(self.settings, job.planes[channel].calibration)
+                    _write_subtracted(subtracted[channel], found.pixels, calibration)
+            write_table(cells_path, cells, self.columns)
+            self.records.finish(item.field_id, "measure", job.made_from, job.outputs, job.facts)
+        self.engine_info = job.facts.get("imagej") or self.engine_info
+        self.n_done += 1
+        job.finished.set_result(_Done(item, read_table(cells_path, self.columns), job.n_nuclei))
+        self._tell(f"{item.field_id}: done")
+
+    def _measure_facts(self, job: _Job) -> dict[str, Any]:
+        assert job.selections is not None
+        extent = job.selections.extent_px
         facts: dict[str, Any] = {
-            "extent_95_px": _extent_95(labels),
+            "extent_95_px": float(np.percentile(extent, 95)) if extent.size else 0.0,
             "shown": {},
             "saturated": {},
             "notices": [],
+            "compared": sum(found.compared for found in job.measured.values()),
+            "differences": {c: list(found.differences) for c, found in job.measured.items() if found.differences},
             "imagej": self.engine.info if self.engine else {},
         }
-        for channel, (plane, _) in measured.items():
+        for channel, plane in job.planes.items():
             facts["shown"][channel] = list(display_range([plane.pixels]))
             facts["notices"] += [f"{channel}: {notice}" for notice in plane.notices]
             level = saturation_level(plane.pixels)
             if level is not None:
-                full = np.count_nonzero((plane.pixels == level) & (labels > 0))
-                facts["saturated"][channel] = [level, full / max(1, np.count_nonzero(labels))]
+                full = np.count_nonzero((plane.pixels == level) & (job.labels > 0))
+                facts["saturated"][channel] = [level, full / max(1, int(job.selections.area_px.sum()))]
         return facts
 
     def _warn(self) -> None:
@@ -610,6 +717,12 @@ class _Run:
                 self.warnings.append(
                     f"{len(full)} of {len(facts)} fields: {channel} is saturated in the cells ({full[name][1]:.1%} of their pixels at grey level "
                     f"{full[name][0]:g} in {name}); their means are too low"
+                )
+        for name, f in facts.items():
+            for channel, found in f.get("differences", {}).items():
+                self.warnings.append(
+                    f"{name}: {channel}: this Fiji's ImageJ ({f['imagej'].get('imagej')}) and the native engine (ImageJ {IMAGEJ_VERSION}) "
+                    f"differ ({found[0]}); this Fiji's numbers are kept, the differences are in records/{name}/measure.json"
                 )
         for step in ("segment", "count", "measure"):
             for done in self.done:
@@ -853,6 +966,7 @@ class _Run:
             "models": {role: {"name": m.name, "sha256": m.sha256} for role, m in self.models.items()},
             "segmentation": {role: facts for role in ("segment", "count") if (facts := self._segmentation_facts(role))},
             "imagej": self.engine_info,
+            "double_entry": self._double_entry(),
             "python": platform.python_version(),
             "system": platform.platform(),
             "versions": {
@@ -873,6 +987,14 @@ class _Run:
             "inputs": {str(path): digest for path, digest in self.inputs.items() if not path.is_relative_to(self.out)},
         }
         write_text(self.out / "run.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def _double_entry(self) -> dict[str, int] | None:
+        """How many numbers both engines computed, over all fields and also in earlier starts of this run."""
+        if self.settings.engine != "both" or not self.plan.measure_channels:
+            return None
+        facts = [self.records.facts(d.field.field_id, "measure") or {} for d in self.done]
+        differ = sum(bool(f.get("differences")) for f in facts)
+        return {"numbers_compared": sum(f.get("compared", 0) for f in facts), "fields_that_differ": differ}
 
     def _segmentation_facts(self, role: str) -> dict[str, Any]:
         """What segmented the fields, from their records: also of an earlier start of this run."""
@@ -913,6 +1035,11 @@ class _Run:
 
     def _plane(self, file: ChannelFile | None, measured: bool = True) -> Plane:
         assert file is not None
+        ahead = self.ahead.pop(file, None)
+        return self._read(file, measured) if ahead is None else ahead.result()
+
+    def _read(self, file: ChannelFile, measured: bool) -> Plane:
+        self._hash(file.path)
         return read_plane(file.path, file.channel, self.settings.rgb_channel, measured)
 
     def _model_identity(self, role: str) -> dict[str, str]:
@@ -922,7 +1049,7 @@ class _Run:
         source = self.settings.fiji
         if not self.plan.measure_channels:
             return "none"
-        if source == "core":
+        if source == "core" or self.settings.engine == "native":
             return f"ImageJ {IMAGEJ_VERSION}"
         if source.count(":") >= 2 and not Path(source).exists():
             return source
@@ -939,6 +1066,14 @@ def background_of(settings: Settings) -> Background | None:
         float(settings.rolling_ball), settings.light_background, settings.sliding_paraboloid, settings.disable_smoothing,
         settings.create_background,
     )  # fmt: skip
+
+
+def engine_of(settings: Settings) -> Engine:
+    """Return the engine that the settings ask for, not started yet."""
+    if settings.engine == "native":
+        return NativeEngine()
+    fiji = FijiEngine(settings.fiji, settings.java, settings.java_memory, settings.timeout)
+    return fiji if settings.engine == "fiji" else DoubleEntry(fiji, strict=settings.fiji == "core")
 
 
 def calibration_of(settings: Settings, found: Calibration) -> Calibration:
@@ -989,72 +1124,35 @@ def _require_shape(item: Field, plane: Plane, labels: Labels) -> None:
         )
 
 
-def _require_same_pixels(field_id: str, channel: str, found: Measured, labels: Labels) -> None:
-    """ImageJ's own decoder must select exactly the label's pixels."""
-    ids = label_ids(labels)
-    areas = label_areas(labels)[ids]
-    names = tuple(f"{label:05d}" for label in ids)
-    if found.names != names or not np.array_equal(found.area_px, areas):
-        wrong = next((i for i, (a, b) in enumerate(zip(found.area_px, areas, strict=False)) if a != b), 0)
-        got = found.area_px[wrong] if wrong < found.area_px.size else "nothing"
-        expected = areas[wrong] if wrong < areas.size else "nothing"
-        raise ImageJError(
-            f"{field_id}: {channel}: ImageJ selects other pixels than the label image has (got {got}, expected {expected} px in label {names[wrong] if names else '-'}). Please report this with the ROI set."
-        )
-
-
-def _cell_table(
-    item: Field,
-    labels: Labels,
-    measured: dict[str, tuple[Plane, Measured]],
-    calibration: Calibration,
-    columns: Sequence[Column],
-) -> pd.DataFrame:
-    ids = label_ids(labels)
-    flat = labels.ravel()
-    areas = label_areas(labels)
-    rows, cols = (np.indices(labels.shape, np.int32) if ids.size else np.zeros((2, *labels.shape), np.int32)).reshape(
-        2, -1
-    )
+def _cell_table(job: _Job, calibration: Calibration, columns: Sequence[Column]) -> pd.DataFrame:
+    assert job.selections is not None
+    ids = np.array([int(name) for name in job.selections.names], np.int64)
+    if not ids.size:
+        return empty_table(columns)
+    area = job.selections.area_px
+    x, y = job.selections.centre_px
     size_um2 = calibration.pixel_area_um2
     table: dict[str, Any] = {
         **{
-            name: np.full(ids.size, getattr(item, name), object)
+            name: np.full(ids.size, getattr(job.item, name), object)
             for name in ("field_id", "condition", "replicate", "sample")
         },
         "label": ids,
-        "cell_area_px2": areas[ids],
-        "cell_area_um2": areas[ids] * size_um2 if size_um2 else np.full(ids.size, np.nan),
-        "cell_x_px": np.bincount(flat, cols)[ids] / areas[ids] + 0.5 if ids.size else np.empty(0),
-        "cell_y_px": np.bincount(flat, rows)[ids] / areas[ids] + 0.5 if ids.size else np.empty(0),
-        "touches_border": touches_border(labels)[ids],
+        "cell_area_px2": area,
+        "cell_area_um2": area * size_um2 if size_um2 else np.full(ids.size, np.nan),
+        "cell_x_px": x,
+        "cell_y_px": y,
+        "touches_border": touches_border(job.labels)[ids],
     }
-    for channel, (plane, found) in measured.items():
+    for channel, found in job.measured.items():
+        pixels = job.planes[channel].pixels
         for heading, values in found.columns.items():
             table[measure_column(channel, heading)] = values
-        table[measure_column(channel, "raw_Mean")] = found.raw_mean
-        level = saturation_level(plane.pixels)
-        full = (
-            np.zeros(areas.size, np.int64)
-            if level is None
-            else np.bincount(flat[(plane.pixels == level).ravel()], minlength=areas.size)
-        )
-        table[measure_column(channel, "saturated_px")] = full[ids]
-    if not ids.size:
-        return empty_table(columns)
+        table[measure_column(channel, "raw_Mean")] = statistics(pixels, job.selections).mean
+        level = saturation_level(pixels)
+        full = np.zeros(1, np.int64) if level is None else np.bincount(job.labels[pixels == level])
+        table[measure_column(channel, "saturated_px")] = np.pad(full, (0, max(0, int(ids[-1]) + 1 - full.size)))[ids]
     return pd.DataFrame({c.name: table[c.name] for c in columns}).astype({c.name: c.dtype for c in columns})
-
-
-def _extent_95(labels: Labels) -> float:
-    """95th percentile of the longer sides (px) of the cells' bounding boxes."""
-    from scipy import ndimage
-
-    sides = [
-        max(box[0].stop - box[0].start, box[1].stop - box[1].start)
-        for box in ndimage.find_objects(labels.astype(np.int32))
-        if box
-    ]
-    return float(np.percentile(sides, 95)) if sides else 0.0
 
 
 def _write_subtracted(path: Path, pixels: np.ndarray[Any, Any], calibration: Calibration) -> None:

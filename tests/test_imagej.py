@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import tifffile
 
-from bridge.errors import ImageJError, InputError, MissingDependencyError
-from bridge.imagej import Background, FijiEngine
-from bridge.imagej.engine import shrink_factor
+from bridge.errors import ImageJError, InputError, MissingDependencyError, RoiError
+from bridge.imagej import Background, DoubleEntry, FijiEngine, NativeEngine, statistics
 from bridge.imagej.provision import core_jars, fiji_root, java_home, java_version
+from bridge.imagej.rolling_ball import shrink_factor
 from bridge.images import PIXELS, Calibration, inspect
-from bridge.rois import encode_roiset, labels_to_rois
+from bridge.rois import selections_of
 from bridge.synthetic import synthetic_field
 
 FIELD = synthetic_field(seed=3, size_px=150, n_cells=7)
-ROISET = encode_roiset(labels_to_rois(FIELD.cells))
+ROISET = selections_of(FIELD.cells)
 
 
 def test_raw_numbers_are_those_of_the_pixels(imagej: FijiEngine) -> None:
@@ -39,7 +39,8 @@ def test_raw_numbers_are_those_of_the_pixels(imagej: FijiEngine) -> None:
     y, x = np.indices(FIELD.cells.shape) + 0.5
     np.testing.assert_allclose(columns["X"], [x[FIELD.cells == i].mean() for i in range(1, len(cells) + 1)], rtol=1e-14)
     np.testing.assert_allclose(columns["Y"], [y[FIELD.cells == i].mean() for i in range(1, len(cells) + 1)], rtol=1e-14)
-    np.testing.assert_array_equal(measured.raw_mean, columns["Mean"])
+    raw = statistics(FIELD.edu, ROISET)
+    np.testing.assert_array_equal(raw.mean, columns["Mean"])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -48,7 +49,7 @@ def test_rolling_ball_lowers_the_mean_and_returns_the_image(imagej: FijiEngine, 
     measured = imagej.measure(image, ROISET, "a.tif", Background(50), return_pixels=True)
     assert measured.pixels is not None
     assert measured.pixels.dtype == dtype
-    assert (measured.columns["Mean"] < measured.raw_mean).all()
+    assert (measured.columns["Mean"] < statistics(image, ROISET).mean).all()
     means = [measured.pixels[FIELD.cells == i].mean(dtype=np.float64) for i in range(1, FIELD.cells.max() + 1)]
     np.testing.assert_allclose(measured.columns["Mean"], means, rtol=1e-12)
 
@@ -69,7 +70,7 @@ def test_results_csv_is_imagejs_own(imagej: FijiEngine) -> None:
     image = np.zeros((30, 30), np.uint16)
     image[3, 3], image[10, 10] = 10, 7
     measured = imagej.measure(
-        image, encode_roiset(labels_to_rois(labels)), "a, b.tif", None, measurements=("area", "mean", "integrated")
+        image, selections_of(labels), "a, b.tif", None, measurements=("area", "mean", "integrated")
     )
     # A comma in the title becomes a semicolon; a column with a fraction in it prints all its values with decimals.
     assert measured.results_csv.decode().replace(os.linesep, "\n") == (
@@ -83,10 +84,10 @@ def test_names_in_any_script(imagej: FijiEngine) -> None:
 
 
 def test_no_cells_leave_the_header(imagej: FijiEngine) -> None:
-    measured = imagej.measure(FIELD.edu, encode_roiset([]), "a.tif", Background(50), measurements=("area", "mean"))
+    none = selections_of(np.zeros(FIELD.edu.shape, np.uint16))
+    measured = imagej.measure(FIELD.edu, none, "a.tif", Background(50), measurements=("area", "mean"))
     assert measured.results_csv.decode().rstrip() == " ,Label,Area,Mean"
     assert measured.columns == {}
-    assert measured.area_px.size == 0
 
 
 def test_calibration_scales_areas_only(imagej: FijiEngine) -> None:
@@ -95,7 +96,6 @@ def test_calibration_scales_areas_only(imagej: FijiEngine) -> None:
     np.testing.assert_allclose(microns.columns["Area"], pixels.columns["Area"] * 0.25)
     np.testing.assert_allclose(microns.columns["IntDen"], pixels.columns["IntDen"] * 0.25)
     np.testing.assert_array_equal(microns.columns["RawIntDen"], pixels.columns["RawIntDen"])
-    np.testing.assert_array_equal(microns.area_px, pixels.area_px)
 
 
 @pytest.mark.parametrize("code", [1, 2, 3])
@@ -127,18 +127,30 @@ def test_calibration_is_read_as_imagej_reads_it(
 def test_image_smaller_than_the_ball_can_handle(imagej: FijiEngine, radius: float, factor: int) -> None:
     assert shrink_factor(radius) == factor
     with pytest.raises(InputError) as refused:
-        imagej.measure(np.ones((factor, 90), np.uint16), encode_roiset([]), "a.tif", Background(radius))
+        imagej.measure(flat := np.ones((factor, 90), np.uint16), selections_of(flat), "a.tif", Background(radius))
     assert str(refused.value) == (
         f"a.tif: too small for a rolling ball of radius {radius} px (got {factor} x 90 px, expected sides of at least {factor + 1} px). "
         "Use a smaller radius, or --rolling-ball none."
     )
-    imagej.measure(np.ones((factor + 1, 90), np.uint16), encode_roiset([]), "a.tif", Background(radius))
+    with pytest.raises(InputError) as refused_too:
+        NativeEngine().measure(flat, selections_of(flat), "a.tif", Background(radius))
+    assert str(refused_too.value) == str(refused.value)
+    large_enough = np.ones((factor + 1, 90), np.uint16)
+    DoubleEntry(imagej).measure(large_enough, selections_of(large_enough), "a.tif", Background(radius))
 
 
-def test_damaged_roiset_fails_by_name_and_imagej_goes_on(imagej: FijiEngine) -> None:
-    with pytest.raises(ImageJError, match=r"^ROI set: damaged, or not a ROI set"):
-        imagej.measure(FIELD.edu, b"no zip", "a.tif")
-    assert imagej.measure(FIELD.edu, ROISET, "a.tif").area_px.size == 7
+def test_what_is_not_measured(imagej: FijiEngine) -> None:
+    for engine in (imagej, NativeEngine(), DoubleEntry(imagej)):
+        with pytest.raises(InputError) as refused:
+            engine.measure(FIELD.edu.astype(np.int32), ROISET, "a.tif")
+        assert str(refused.value) == (
+            "a.tif: pixels of type int32 (expected uint8, uint16 or float32). Save it as 8-, 16- or 32-bit."
+        )
+        with pytest.raises(RoiError) as other:
+            engine.measure(FIELD.edu[:100], ROISET, "a.tif")
+        assert str(other.value) == (
+            "a.tif: not the size of the image its ROIs were made for (got 100 x 150, expected 150 x 150 px). Use the ROI set of this image."
+        )
 
 
 # ---------------------------------------------------------------- death, hanging, memory
@@ -168,7 +180,7 @@ def test_an_imagej_that_dies_twice_fails_that_image_only(monkeypatch: pytest.Mon
         with pytest.raises(ImageJError, match=r"^a\.tif: ImageJ died.* twice\. Run `cellpose-fiji doctor`\.$"):
             engine.measure(FIELD.edu, ROISET, "a.tif")
         monkeypatch.undo()
-        assert engine.measure(FIELD.edu, ROISET, "a.tif").area_px.size == 7
+        assert engine.measure(FIELD.edu, ROISET, "a.tif").columns["Area"].size == 7
 
 
 def test_an_imagej_that_hangs_is_replaced() -> None:
@@ -187,7 +199,7 @@ def test_an_imagej_that_hangs_is_replaced() -> None:
 
         patience = threading.Thread(target=longer)
         patience.start()
-        assert engine.measure(FIELD.edu, ROISET, "a.tif").area_px.size == 7
+        assert engine.measure(FIELD.edu, ROISET, "a.tif").columns["Area"].size == 7
         patience.join()
         assert engine.process_id != first
 

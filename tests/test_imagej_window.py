@@ -13,7 +13,7 @@ import tifffile
 
 from bridge.imagej import Background, FijiEngine
 from bridge.labels import write_labels
-from bridge.rois import encode_roiset, labels_to_rois, write_roiset
+from bridge.rois import encode_roiset, selections_of
 from bridge.synthetic import synthetic_field
 
 pytestmark = pytest.mark.skipif(
@@ -56,12 +56,12 @@ def test_the_roi_manager_measures_what_we_report(tmp_path: Path, imagej: FijiEng
     labels[100:130, 100:130] = 900  # a cell with a hole and one in two parts
     labels[110:118, 110:118] = 0
     labels[300:310, 20:30] = labels[330:340, 20:30] = 901
-    write_roiset(tmp_path / "cells_RoiSet.zip", labels_to_rois(labels))
+    (tmp_path / "cells_RoiSet.zip").write_bytes(encode_roiset(labels))
     write_labels(tmp_path / "cells_mask.tif", labels)
     tifffile.imwrite(tmp_path / "edu.tif", field.edu)
     command = ["xvfb-run", "-a", sys.executable, "-c", IN_THE_WINDOW, BY_HAND, f"{tmp_path}/"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     n = np.unique(labels[labels > 0]).size
     assert f"returned {n} 901" in done.stdout, done.stdout + done.stderr
-    ours = imagej.measure(field.edu, encode_roiset(labels_to_rois(labels)), "edu.tif", Background(50))
+    ours = imagej.measure(field.edu, selections_of(labels), "edu.tif", Background(50))
     assert (tmp_path / "Results.csv").read_bytes() == ours.results_csv

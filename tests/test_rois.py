@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from roifile import ROI_TYPE, ImagejRoi, roiread
+from small import hand_drawn
 
 from bridge.errors import RoiError
 from bridge.imagej import FijiEngine
 from bridge.labels import as_labels, label_areas, label_ids
-from bridge.rois import encode_roiset, labels_to_rois, read_roiset, rois_to_labels, verify_roiset, write_roiset
+from bridge.rois import decode_roiset, encode_roiset, read_roiset, selections_of, selections_to_labels, verify_roiset
+from bridge.selections import Selections
 
 
 def shapes() -> np.ndarray:
@@ -38,28 +42,29 @@ def shapes() -> np.ndarray:
     return labels
 
 
+def zipped(rois: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", how) as archive:
+        for name, roi in rois.items():
+            archive.writestr(name, roi)
+    return content.getvalue()
+
+
+# ---------------------------------------------------------------- labels -> ROI set -> labels
+
+
 def test_every_shape_is_exact(tmp_path: Path) -> None:
     labels = as_labels(shapes())
     path = tmp_path / "a_RoiSet.zip"
-    write_roiset(path, labels_to_rois(labels))
-    assert verify_roiset(path, labels) == label_ids(labels).size
-    rois = read_roiset(path)
-    assert [int(roi.name) for roi in rois] == label_ids(labels).tolist()
-    assert {roi.name: roi.roitype.name for roi in rois}["00003"] == "TRACED"
-    assert {roi.name: roi.roitype.name for roi in rois}["00007"] == "RECT"  # a composite
-
-
-def test_imagej_selects_exactly_the_labels(imagej: FijiEngine) -> None:
-    labels = as_labels(shapes())
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 60000, labels.shape).astype(np.uint16)
-    measured = imagej.measure(image, encode_roiset(labels_to_rois(labels)), "shapes.tif", background=None)
-    ids = label_ids(labels)
-    assert measured.area_px.tolist() == label_areas(labels)[ids].tolist()
-    sums = [float(image[labels == i].sum()) for i in ids]
-    np.testing.assert_allclose(measured.columns["RawIntDen"], sums, rtol=1e-14)
-    assert measured.columns["Min"].tolist() == [float(image[labels == i].min()) for i in ids]
-    assert measured.columns["Max"].tolist() == [float(image[labels == i].max()) for i in ids]
+    path.write_bytes(encode_roiset(labels))
+    found = read_roiset(path, labels.shape)
+    assert verify_roiset(found, labels) == label_ids(labels).size
+    assert found.names == tuple(f"{i:05d}" for i in label_ids(labels))
+    np.testing.assert_array_equal(found.area_px, label_areas(labels)[label_ids(labels)])
+    rois = {roi.name: roi for roi in roiread(path)}  # as another library reads it
+    assert rois["00003"].roitype == ROI_TYPE.TRACED
+    assert rois["00007"].multi_coordinates is not None
+    assert zipfile.ZipFile(path).testzip() is None
 
 
 @given(
@@ -72,8 +77,98 @@ def test_imagej_selects_exactly_the_labels(imagej: FijiEngine) -> None:
 )
 def test_labels_to_rois_to_labels_is_the_identity(small: np.ndarray, factor: int) -> None:
     labels = as_labels(small.astype(np.int64) * factor)
-    again = rois_to_labels(labels_to_rois(labels), labels.shape)
+    found = selections_of(labels)
+    assert verify_roiset(found, labels) == label_ids(labels).size
+    again, overlap = selections_to_labels(found)
     np.testing.assert_array_equal(again, labels)
+    assert not overlap.any()
+    if factor == 1:
+        assert encode_roiset(small.astype(np.uint8)) == encode_roiset(labels)
+
+
+def test_a_hundred_thousand_random_labels_without_one_wrong_pixel() -> None:
+    rng = np.random.default_rng(5)
+    total = 0
+    while total < 100_000:
+        coarse = rng.integers(0, 5000, (100, 120)).repeat(6, 0).repeat(6, 1)
+        labels = as_labels(np.where(rng.random(coarse.shape) < 0.3, rng.integers(0, 5000, coarse.shape), coarse))
+        total += verify_roiset(selections_of(labels), labels)
+
+
+def test_empty_label_image() -> None:
+    labels = np.zeros((10, 10), np.uint16)
+    assert verify_roiset(selections_of(labels), labels) == 0
+    assert zipfile.ZipFile(io.BytesIO(encode_roiset(labels))).namelist() == []
+
+
+def test_more_entries_than_the_first_zip_format_has() -> None:
+    labels = np.arange(1, 70_001, dtype=np.uint32).reshape(250, 280)
+    content = encode_roiset(labels)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert len(archive.namelist()) == 70_000
+    assert verify_roiset(decode_roiset(content, labels.shape), labels) == 70_000
+
+
+def test_an_outline_of_more_corners_than_16_bits_count(imagej: FijiEngine) -> None:
+    labels = np.ones((300, 400), np.uint16)
+    labels[::2, 1::2] = 0  # a comb: one ring around it and a hole in every gap
+    labels[1:-1:2, 1:-1] = 1
+    comb = np.zeros((34_000, 4), np.uint16)
+    comb[:, :2] = 1
+    comb[::2, 2:] = 1  # 34,000 teeth in one ring: 68,000 corners
+    for image in (labels, comb):
+        found = selections_of(image)
+        assert verify_roiset(found, image) == 1
+        area = imagej.measure(np.ones(image.shape, np.uint8), found, "a", None, measurements=("area",)).columns["Area"]
+        assert area.tolist() == [np.count_nonzero(image)]
+
+
+def test_same_labels_same_bytes() -> None:
+    assert encode_roiset(as_labels(shapes())) == encode_roiset(as_labels(shapes()))
+
+
+def test_one_pixel_of_difference_is_found() -> None:
+    labels = as_labels(shapes())
+    found = selections_of(labels)
+    other = labels.copy()
+    other[75, 76] = 500
+    with pytest.raises(RoiError) as refused:
+        verify_roiset(found, other, "a_RoiSet.zip")
+    assert str(refused.value) == (
+        "a_RoiSet.zip: does not equal its label image (got 12 ROIs and 1 different px, expected 12 and 0). "
+        "This is a fault of the program: please report it with the label image."
+    )
+    other = labels.copy()
+    other[75, 75] = 0
+    with pytest.raises(RoiError, match=r"got 12 ROIs and 1 different px, expected 11 and 0"):
+        verify_roiset(found, other)
+    other[75, 75] = 12
+    with pytest.raises(RoiError, match=r"got 12 ROIs and 2 different px, expected 11 and 0"):
+        verify_roiset(found, other)
+
+
+def test_too_large_for_imagej() -> None:
+    with pytest.raises(RoiError) as refused:
+        encode_roiset(np.zeros((1, 60_001), np.uint8))
+    assert str(refused.value) == (
+        "label image: too large for ImageJ's ROIs (got 1 x 60001 px, expected sides up to 60000). Crop it."
+    )
+
+
+# ---------------------------------------------------------------- ImageJ reads the same
+
+
+def test_imagej_selects_exactly_the_labels(imagej: FijiEngine) -> None:
+    labels = as_labels(shapes())
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 60000, labels.shape).astype(np.uint16)
+    measured = imagej.measure(image, selections_of(labels), "shapes.tif", background=None)
+    ids = label_ids(labels)
+    assert measured.columns["Area"].tolist() == label_areas(labels)[ids].tolist()
+    sums = [float(image[labels == i].sum()) for i in ids]
+    np.testing.assert_allclose(measured.columns["RawIntDen"], sums, rtol=1e-14)
+    assert measured.columns["Min"].tolist() == [float(image[labels == i].min()) for i in ids]
+    assert measured.columns["Max"].tolist() == [float(image[labels == i].max()) for i in ids]
 
 
 def test_imagej_decodes_random_labels_exactly(imagej: FijiEngine) -> None:
@@ -83,68 +178,166 @@ def test_imagej_decodes_random_labels_exactly(imagej: FijiEngine) -> None:
         coarse = rng.integers(0, 40, (30, 40)).repeat(6, 0).repeat(6, 1)
         labels = as_labels(np.where(rng.random(coarse.shape) < 0.2, rng.integers(0, 40, coarse.shape), coarse))
         image = rng.integers(0, 255, labels.shape).astype(np.uint8)
-        measured = imagej.measure(image, encode_roiset(labels_to_rois(labels)), "r.tif", background=None)
+        measured = imagej.measure(image, selections_of(labels), "r.tif", background=None)
         ids = label_ids(labels)
-        assert measured.area_px.tolist() == label_areas(labels)[ids].tolist()
+        assert measured.columns["Area"].tolist() == label_areas(labels)[ids].tolist()
         sums = np.bincount(labels.ravel(), image.ravel())[ids]
         np.testing.assert_allclose(measured.columns["RawIntDen"], sums, rtol=1e-14)
 
 
-def test_empty_label_image(tmp_path: Path) -> None:
-    path = tmp_path / "e_RoiSet.zip"
-    labels = np.zeros((10, 10), np.uint16)
-    write_roiset(path, labels_to_rois(labels))
-    assert verify_roiset(path, labels) == 0
-    assert zipfile.ZipFile(path).namelist() == []
+def test_the_bytes_are_those_of_imagejs_own_encoder(tmp_path: Path, imagej_with_macros: FijiEngine) -> None:
+    # Open and save again, in ImageJ: RoiDecoder, then RoiEncoder.
+    found = selections_of(as_labels(shapes()))
+    macro = """
+        files = split(getArgument(), ",");
+        newImage("untitled", "8-bit black", 100, 80, 1);
+        for (i=0; i<files.length; i++) {
+            open(files[i]);
+            saveAs("Selection", replace(files[i], ".roi", "_again.roi"));
+        }
+        close();
+        return "done";
+    """
+    paths = []
+    for k, name in enumerate(found.names):
+        paths.append(tmp_path / f"{name}.roi")
+        paths[-1].write_bytes(found.encoded[found.offset[k] : found.offset[k + 1]])
+    assert imagej_with_macros.run_macro(macro, ",".join(map(str, paths))) == "done"
+    for path in paths:
+        assert path.with_name(f"{path.stem}_again.roi").read_bytes() == path.read_bytes(), path.stem
 
 
-def test_same_labels_same_bytes() -> None:
-    assert encode_roiset(labels_to_rois(as_labels(shapes()))) == encode_roiset(labels_to_rois(as_labels(shapes())))
+# ---------------------------------------------------------------- ROI sets that people draw
 
 
-def test_one_pixel_of_difference_is_found(tmp_path: Path) -> None:
-    labels = as_labels(shapes())
-    path = tmp_path / "a_RoiSet.zip"
-    write_roiset(path, labels_to_rois(labels))
-    other = labels.copy()
-    other[75, 76] = 500
+def test_hand_drawn_rois_select_imagejs_pixels(imagej: FijiEngine) -> None:
+    # A ramp in x and one in y: area and both sums of coordinates agree only if the pixels do.
+    shape = (120, 140)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for content in hand_drawn(seed=3, n=300, shape=shape):
+        found = decode_roiset(zipped(content), shape)
+        assert not found.problem
+        assert len(found.names) == 300
+        for ramp in (x, y, x * y % 251):
+            image = (ramp + 1).astype(np.uint16)
+            measured = imagej.measure(image, found, "drawn.tif", background=None, measurements=("area", "mean"))
+            flat = np.array(
+                [
+                    sum(image[r, a:b].sum() for r, a, b in zip(*(v[i:j] for v in (found.row, found.left, found.right)), strict=True))
+                    for i, j in zip(found.first[:-1], found.first[1:], strict=True)
+                ]
+            )  # fmt: skip
+            np.testing.assert_array_equal(measured.columns["Area"], found.area_px)
+            np.testing.assert_array_equal(measured.columns["Mean"], flat / found.area_px)
+
+
+def test_a_stored_zip_of_others_is_read_too() -> None:
+    roi = ImagejRoi.frompoints([[2, 2], [8, 2], [8, 8], [2, 8]], name="a").tobytes()
+    entries = {"a.roi": roi, "notes.txt": b"not a ROI", "b.ROI": roi}
+    for how in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        found = decode_roiset(zipped(entries, how), (20, 20))
+        assert found.names == ("a", "a")
+        np.testing.assert_array_equal(found.area_px, [36, 36])
+
+
+def test_overlaps_are_counted_and_the_first_keeps_its_pixels() -> None:
+    def square(left: int, name: str) -> bytes:
+        return ImagejRoi(roitype=ROI_TYPE.RECT, left=left, top=0, right=left + 4, bottom=4, name=name).tobytes()
+
+    content = zipped({"cell A.roi": square(0, "cell A"), "cell B.roi": square(2, "cell B")})
+    labels, overlap = selections_to_labels(decode_roiset(content, (5, 8)))
+    assert overlap.tolist() == [0, 8]
+    assert labels[0].tolist() == [1, 1, 1, 1, 2, 2, 0, 0]
+    # Names that are labels are kept as ids.
+    content = zipped({"00007.roi": square(0, "00007"), "00003.roi": square(4, "00003")})
+    assert selections_to_labels(decode_roiset(content, (5, 8)))[0][0].tolist() == [7, 7, 7, 7, 3, 3, 3, 3]
+
+
+def test_rois_are_cut_off_at_the_border_and_refused_outside(imagej: FijiEngine) -> None:
+    across = ImagejRoi(roitype=ROI_TYPE.OVAL, left=-5, top=-3, right=9, bottom=12, name="o").tobytes()
+    found = decode_roiset(zipped({"o.roi": across}), (30, 40))
+    measured = imagej.measure(np.ones((30, 40), np.uint8), found, "a", None)
+    assert measured.columns["Area"].tolist() == found.area_px.tolist()
+    outside = ImagejRoi(roitype=ROI_TYPE.RECT, left=50, top=0, right=60, bottom=5, name="far").tobytes()
     with pytest.raises(RoiError) as refused:
-        verify_roiset(path, other)
+        decode_roiset(zipped({"o.roi": across, "far.roi": outside}), (30, 40), "a.zip")
     assert str(refused.value) == (
-        f"{path}: does not equal its label image (got 12 ROIs and 1 different px, expected 12 and 0). "
-        "This is a fault of the program: please report it with the label image."
+        "a.zip: far selects no pixel (expected at least one of 30 x 40 px). It lies outside of the image, or is too small: "
+        "remove it, or use the image it was drawn on."
     )
+
+
+@pytest.mark.parametrize(
+    ("roi", "problem"),
+    [
+        (
+            ImagejRoi(roitype=ROI_TYPE.LINE, left=0, top=0, right=9, bottom=9, name="x"),
+            "x: of type line, which encloses no pixels (expected an area)",
+        ),
+        (
+            ImagejRoi.frompoints([[2, 2], [8, 2], [8, 8]], name="p", t=0),
+            "",
+        ),
+    ],
+)
+def test_rois_without_an_area(roi: ImagejRoi, problem: str) -> None:
+    found = decode_roiset(zipped({"x.roi": roi.tobytes()}), (20, 20))
+    assert found.problem == problem
+    if problem:
+        with pytest.raises(RoiError) as refused:
+            selections_to_labels(found, "a.zip")
+        assert str(refused.value) == f"a.zip: {problem}. Remove it from the set."
+
+
+# ---------------------------------------------------------------- damaged and hostile sets
 
 
 def test_damaged_roi_sets(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
-    with pytest.raises(RoiError, match=r"a\.zip: cannot be read \(No such file or directory\)\. Check the path\.$"):
-        read_roiset(path)
-    path.write_bytes(b"no zip")
-    with pytest.raises(
-        RoiError, match=r"a\.zip: damaged, or not a ROI set \(File is not a zip file\)\. Save the ROI set again\.$"
-    ):
-        read_roiset(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("1.roi", b"Iout")
-    with pytest.raises(RoiError, match=r"1\.roi is not a ROI"):
-        read_roiset(path)
-    content = encode_roiset(labels_to_rois(np.ones((3, 3), np.uint16)))
-    path.write_bytes(content)
+    with pytest.raises(RoiError, match=r"a\.zip: cannot be read \(No such file or directory\)\. Check the path\."):
+        read_roiset(path, (9, 9))
+    path.write_bytes(b"PK nothing")
+    with pytest.raises(RoiError, match=r"a\.zip: damaged, or not a ROI set \(.*\)\. Save the ROI set again\."):
+        read_roiset(path, (9, 9))
+    path.write_bytes(zipped({"1.roi": b"Iout"}))
+    with pytest.raises(RoiError, match=r"a\.zip: 1\.roi is not a ROI \(.*\)\. Save the ROI set again\."):
+        read_roiset(path, (9, 9))
+    path.write_bytes(encode_roiset(np.ones((3, 3), np.uint16)))
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as archive:
         archive.writestr("00001.roi", b"Iout")
     with pytest.raises(RoiError, match=r"two ROIs of one name \(got 00001\.roi twice, expected each once\)"):
-        read_roiset(path)
+        read_roiset(path, (9, 9))
 
 
-def test_roi_sets_of_others_are_refused_with_a_reason() -> None:
-    (roi,) = labels_to_rois(np.ones((3, 3), np.uint16))
-    with pytest.raises(
-        RoiError, match=r"^ROI set: 00001 leaves the image \(expected 2 x 2 px\)\. It belongs to another image\.$"
-    ):
-        rois_to_labels([roi], (2, 2))
-    with pytest.raises(RoiError, match=r"lies over another ROI \(got 9 px in both, expected 0\)"):
-        rois_to_labels([roi, roi], (3, 3))
-    roi.name = "cell A"
-    with pytest.raises(RoiError, match=r"a ROI whose name is no label \(got 'cell A'"):
-        rois_to_labels([roi], (3, 3))
+def test_a_flipped_byte_is_an_error_or_the_same_pixels() -> None:
+    labels = as_labels(shapes())
+    content = encode_roiset(labels)
+    rng = np.random.default_rng(2)
+    for _ in range(400):
+        bad = bytearray(content)
+        bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
+        try:
+            found = decode_roiset(bytes(bad), labels.shape)
+        except RoiError:
+            continue
+        # An entry whose name no longer ends in .roi is no ROI, for ImageJ neither.
+        assert same_pixels(found, selections_of(labels)) or len(found.names) == 11
+
+
+def test_random_bytes_of_a_roi_never_crash() -> None:
+    found = selections_of(as_labels(shapes()))
+    rng = np.random.default_rng(4)
+    for k in (0, 1, 4):
+        roi = found.encoded[found.offset[k] : found.offset[k + 1]]
+        for _ in range(300):
+            bad = bytearray(roi)
+            for _ in range(rng.integers(1, 4)):
+                bad[rng.integers(4, len(bad))] = rng.integers(256)
+            try:
+                decode_roiset(zipped({"a.roi": bytes(bad)}), (80, 100))
+            except RoiError as error:
+                assert str(error).startswith("ROI set: ")  # noqa: PT017
+
+
+def same_pixels(a: Selections, b: Selections) -> bool:
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("row", "left", "right", "first"))

@@ -19,10 +19,10 @@ from small import DEMO, make_experiment, tree
 
 import bridge
 from bridge.errors import BridgeError, InputError, MissingDependencyError, OutputError
-from bridge.imagej import Background, FijiEngine
+from bridge.imagej import Background, FijiEngine, statistics
 from bridge.images import Calibration
-from bridge.labels import read_labels, write_labels
-from bridge.rois import encode_roiset, labels_to_rois, verify_roiset
+from bridge.labels import label_ids, read_labels, write_labels
+from bridge.rois import read_roiset, selections_of, verify_roiset
 from bridge.steps import measure, plot, segment, summarize, trace
 from bridge.workflow import Progress, Report, run
 
@@ -76,15 +76,15 @@ def test_cells_are_imagejs_numbers_in_full(finished: tuple[Path, Path, Report], 
     assert len(cells) == report.n_cells > 10
     for field, condition, replicate in (("DMSO_day1_f1", "DMSO", "day1"), ("Drug_day2_f1", "Drug", "day2")):
         labels = read_labels(out / "masks" / condition / f"{field}_mask.tif")
-        verify_roiset(out / "rois" / condition / f"{field}_RoiSet.zip", labels)
+        verify_roiset(read_roiset(out / "rois" / condition / f"{field}_RoiSet.zip", labels.shape), labels)
         edu = tifffile.imread(images / condition / replicate / "f1_EdU.tif")
-        roiset = encode_roiset(labels_to_rois(labels))
+        roiset = selections_of(labels)
         measured = imagej.measure(edu, roiset, "f1_EdU.tif", Background(50), Calibration(0.5, 0.5, "micron"))
         mine = cells[cells["field_id"] == field]
-        assert mine["label"].tolist() == [int(name) for name in measured.names]
+        assert mine["label"].tolist() == label_ids(labels).tolist()
         for heading in ("Mean", "StdDev", "Min", "Max", "IntDen", "RawIntDen"):
             np.testing.assert_array_equal(mine[f"cell_EdU_{heading}"].to_numpy(), measured.columns[heading])
-        np.testing.assert_array_equal(mine["cell_EdU_raw_Mean"].to_numpy(), measured.raw_mean)
+        np.testing.assert_array_equal(mine["cell_EdU_raw_Mean"].to_numpy(), statistics(edu, roiset).mean)
         np.testing.assert_array_equal(mine["cell_area_um2"].to_numpy(), measured.columns["Area"])
         np.testing.assert_array_equal(mine["cell_x_px"].to_numpy(), measured.columns["X"] / 0.5)
         np.testing.assert_array_equal(mine["cell_y_px"].to_numpy(), measured.columns["Y"] / 0.5)
@@ -620,7 +620,9 @@ def test_the_subtracted_image_is_kept_on_request(experiment: Path, tmp_path: Pat
     run(experiment, tmp_path / "out", **given(experiment), save_subtracted=True)
     path = tmp_path / "out" / "measurements" / "Drug" / "Drug_day2_f1_EdU_subtracted.tif"
     edu = tifffile.imread(experiment / "Drug" / "day2" / "f1_EdU.tif")
-    expected = imagej.measure(edu, encode_roiset([]), "x", Background(50), return_pixels=True).pixels
+    expected = imagej.measure(
+        edu, selections_of(np.zeros(edu.shape, np.uint16)), "x", Background(50), return_pixels=True
+    ).pixels
     np.testing.assert_array_equal(tifffile.imread(path), expected)
 
 

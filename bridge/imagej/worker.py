@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bridge.errors import BridgeError, MissingDependencyError
-from bridge.files import roi_entries, sha256
+from bridge.files import sha256
 from bridge.imagej.pipe import receive, send
 from bridge.imagej.provision import core_jars, fiji_root, java_home
 
@@ -188,16 +188,14 @@ class _ImageJ:
         return None if returned is None else str(returned)
 
     def measure(
-        self, request: dict[str, Any], pixels: bytearray, roiset: bytearray
+        self, request: dict[str, Any], pixels: bytearray, encoded: bytearray
     ) -> tuple[dict[str, Any], list[Any]]:
         """Subtract the background, measure every ROI, and say what ImageJ's Results window would save."""
         import numpy as np
 
-        overlay = self._overlay(roiset)
+        overlay = self._overlay(request["names"], encoded, request["offset"])
         processor = self._processor(request["dtype"], request["width"], request["height"], pixels)
         image = self.j("ij.ImagePlus")(request["title"], processor)
-        # Before subtraction, in px: the area is then the number of pixels, which proves the ROI.
-        raw = self._results(image, overlay, _BITS["area"] | _BITS["mean"], 9)
         background = request["background"]
         if background is not None:
             self.j("ij.plugin.filter.BackgroundSubtracter")().rollingBallBackground(
@@ -229,21 +227,18 @@ class _ImageJ:
             "headings": headings,
             "names": [str(overlay.get(i).getName()) for i in range(n)],
         }
-        raw_columns = [
-            np.array(raw.getColumnAsDoubles(raw.getColumnIndex(name)), np.float64) if n else np.empty(0)
-            for name in ("Area", "Mean")
-        ]
-        blobs: list[Any] = [saved, np.array(columns, np.float64).tobytes(), np.array(raw_columns, np.float64).tobytes()]
+        blobs: list[Any] = [saved, np.array(columns, np.float64).tobytes()]
         if request["return_pixels"]:
             blobs.append(self._pixels(processor, request["dtype"], request["width"] * request["height"]))
         image.close()
         return header, blobs
 
-    def _overlay(self, roiset: bytearray) -> Any:
+    def _overlay(self, names: list[str], encoded: bytearray, offset: list[int]) -> Any:
         decoder = self.j("ij.io.RoiDecoder")
         overlay = self.j("ij.gui.Overlay")()
-        for name, entry in roi_entries(bytes(roiset), "ROI set"):
-            overlay.add(decoder(entry, name.removesuffix(".roi")).getRoi())
+        content = bytes(encoded)
+        for name, begin, end in zip(names, offset[:-1], offset[1:], strict=True):
+            overlay.add(decoder(content[begin:end], name).getRoi())
         return overlay
 
     def _processor(self, dtype: str, width: int, height: int, pixels: bytearray) -> Any:

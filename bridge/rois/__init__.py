@@ -1,12 +1,12 @@
 """Label image <-> ImageJ ROI set, exact to the pixel."""
 
 from bridge.rois.roiset import (
+    decode_roiset,
     encode_roiset,
-    labels_to_rois,
     read_roiset,
-    rois_to_labels,
+    selections_of,
+    selections_to_labels,
     verify_roiset,
-    write_roiset,
 )
 
-__all__ = ["encode_roiset", "labels_to_rois", "read_roiset", "rois_to_labels", "verify_roiset", "write_roiset"]
+__all__ = ["decode_roiset", "encode_roiset", "read_roiset", "selections_of", "selections_to_labels", "verify_roiset"]

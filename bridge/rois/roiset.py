@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import RoiError
-from bridge.files import roi_entries, write_bytes
-from bridge.labels import Labels
-from bridge.rois.trace import fill_rings, trace_rings
-
-if TYPE_CHECKING:
-    from roifile import ImagejRoi
+from bridge.labels import MAX_LABEL, Labels, as_labels, label_ids
+from bridge.rois.decode import decode_rois, unzip_rois
+from bridge.rois.encode import encode_rings
+from bridge.rois.fill import fill
+from bridge.rois.trace import trace_rings
+from bridge.selections import Selections
 
 # ImageJ's integer coordinates wrap above 60,535 (ij.io.RoiDecoder.getShort).
 MAX_SIDE_PX = 60_000
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_STROKE = b"\xff\xff\xff\x00"  # opaque yellow, ImageJ's selection colour
 
 
 def roi_name(label: int) -> str:
@@ -37,20 +32,21 @@ def roi_name(label: int) -> str:
     return f"{label:05d}"
 
 
-def labels_to_rois(labels: Labels) -> list[ImagejRoi]:
-    """Make one ROI for each label, whatever its shape.
+def encode_roiset(labels: Labels) -> bytes:
+    """Make a ROI set with one ROI for each label, whatever its shape.
 
     A label with one outline becomes a traced selection; one with holes or several parts a composite. Both run along
     pixel edges, so ImageJ selects exactly the label's pixels.
 
     Parameters
     ----------
-    labels : ndarray of uint16 or uint32, shape (Y, X)
+    labels : ndarray of uint8, uint16 or uint32, shape (Y, X)
 
     Returns
     -------
-    list of roifile.ImagejRoi
-        In label order, named by the label.
+    bytes
+        A zip that ImageJ's ROI Manager opens, the ROIs in label order and named by the label. The same labels give the
+        same bytes.
 
     Raises
     ------
@@ -59,186 +55,153 @@ def labels_to_rois(labels: Labels) -> list[ImagejRoi]:
 
     Examples
     --------
-    >>> ring = np.ones((3, 3), np.uint16)
-    >>> ring[1, 1] = 0
-    >>> [(roi.name, roi.roitype.name) for roi in labels_to_rois(ring)]
-    [('00001', 'RECT')]
+    >>> content = encode_roiset(np.array([[0, 3], [3, 3]], np.uint16))
+    >>> decode_roiset(content, (2, 2)).area_px.tolist()
+    [3]
     """
     if max(labels.shape) > MAX_SIDE_PX:
         raise RoiError(
             f"label image: too large for ImageJ's ROIs (got {labels.shape[0]} x {labels.shape[1]} px, expected sides up to {MAX_SIDE_PX}). Crop it."
         )
-    rings = trace_rings(labels)
-    first = (
-        np.flatnonzero(np.r_[True, rings.label[1:] != rings.label[:-1]]) if rings.label.size else np.empty(0, np.int64)
-    )
-    last = np.r_[first[1:], rings.label.size] if first.size else first
-    rois = []
-    for a, b in zip(first.tolist(), last.tolist(), strict=True):
-        part = slice(int(rings.start[a]), int(rings.start[b]))
-        offsets = rings.start[a : b + 1] - rings.start[a]
-        rois.append(_roi(int(rings.label[a]), rings.x[part], rings.y[part], offsets))
-    return rois
+    return encode_rings(trace_rings(labels))
 
 
-def _roi(label: int, x: npt.NDArray[np.int32], y: npt.NDArray[np.int32], start: npt.NDArray[np.int64]) -> ImagejRoi:
-    from roifile import ROI_TYPE, ImagejRoi
+def selections_of(labels: Labels) -> Selections:
+    """Return the ROIs of a label image, as they are read again from its ROI set.
 
-    left, top = int(x.min()), int(y.min())
-    common = {
-        "left": left,
-        "top": top,
-        "right": int(x.max()),
-        "bottom": int(y.max()),
-        "name": roi_name(label),
-        "stroke_color": _STROKE,
-    }
-    if start.size == 2:
-        corners = np.stack([x - left, y - top], axis=1).astype(np.int32)
-        return ImagejRoi(roitype=ROI_TYPE.TRACED, n_coordinates=len(x), integer_coordinates=corners, **common)
-    # A path of ImageJ's ShapeRoi: 0 x y (move), 1 x y (line) ..., 4 (close), for each ring.
-    sizes = np.diff(start)
-    path = np.ones(3 * len(x) + sizes.size, np.float32)
-    at = 0
-    for a, b in zip(start[:-1].tolist(), start[1:].tolist(), strict=True):
-        block = path[at : at + 3 * (b - a)].reshape(-1, 3)
-        block[0, 0] = 0
-        block[:, 1] = x[a:b]
-        block[:, 2] = y[a:b]
-        at += 3 * (b - a) + 1
-        path[at - 1] = 4
-    return ImagejRoi(roitype=ROI_TYPE.RECT, multi_coordinates=path, shape_roi_size=path.size, **common)
+    Parameters
+    ----------
+    labels : ndarray of uint8, uint16 or uint32, shape (Y, X)
+
+    Returns
+    -------
+    Selections
+
+    Examples
+    --------
+    >>> selections_of(np.array([[0, 3], [3, 3]], np.uint16)).area_px.tolist()
+    [3]
+    """
+    return decode_roiset(encode_roiset(labels), (labels.shape[0], labels.shape[1]))
 
 
-def write_roiset(path: Path, rois: Sequence[ImagejRoi]) -> None:
-    """Write ROIs as a zip that ImageJ's ROI Manager opens; the same ROIs give the same bytes.
+def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set") -> Selections:
+    """Read the ROIs of a zip, in its order, and find the pixels that ImageJ would select with each.
+
+    Parameters
+    ----------
+    content : bytes
+        The zip: written here, saved by the ROI Manager, or drawn and edited by hand (polygon, freehand, traced, oval,
+        ellipse, rectangle, rounded or rotated rectangle, composite).
+    shape : (int, int)
+        Height and width of the image in px.
+    name : str
+        Named in messages.
+
+    Returns
+    -------
+    Selections
 
     Raises
     ------
-    OutputError
-        The file cannot be written.
+    RoiError
+        Damaged, not a ROI set, or a ROI that selects no pixel of the image.
     """
-    write_bytes(path, encode_roiset(rois))
+    entries, encoded, offset = unzip_rois(content, name)
+    names, group, outlines, problem = decode_rois(entries, encoded, offset, name)
+    row, left, right, first = fill(outlines, shape)
+    found = Selections(names, encoded, offset, shape, row, left, right, first, group, problem)
+    if not problem:
+        _refuse_empty(found, name)
+    return found
 
 
-def encode_roiset(rois: Sequence[ImagejRoi]) -> bytes:
-    """Return the zip that `write_roiset` writes."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        for roi in rois:
-            archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi", _EPOCH), roi.tobytes())
-    return content.getvalue()
+def _refuse_empty(found: Selections, name: str) -> None:
+    empty = np.flatnonzero(np.diff(found.first) == 0)
+    if empty.size:
+        more = f" So do {empty.size - 1} more." if empty.size > 1 else ""
+        raise RoiError(
+            f"{name}: {found.names[empty[0]]} selects no pixel (expected at least one of {found.shape[0]} x {found.shape[1]} px). "
+            f"It lies outside of the image, or is too small: remove it, or use the image it was drawn on.{more}"
+        )
 
 
-def read_roiset(path: Path) -> list[ImagejRoi]:
-    """Read the ROIs of a zip, in its order.
+def read_roiset(path: Path, shape: tuple[int, int]) -> Selections:
+    """Read a ROI set; as `decode_roiset`.
 
     Raises
     ------
     RoiError
         No such file, or damaged.
     """
-    from roifile import ImagejRoi
-
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RoiError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
-    rois = []
-    for name, entry in roi_entries(content, str(path)):
-        try:
-            roi = ImagejRoi.frombytes(entry)
-        except (ValueError, struct.error, IndexError) as error:
-            raise RoiError(f"{path}: {name} is not a ROI ({error}). Save the ROI set again.") from error
-        if not roi.name:
-            roi.name = Path(name).stem
-        rois.append(roi)
-    return rois
+    return decode_roiset(content, shape, str(path))
 
 
-def rois_to_labels(rois: Sequence[ImagejRoi], shape: tuple[int, int], name: str = "ROI set") -> Labels:
-    """Draw pixel-edge ROIs into a label image; each ROI's name is its label.
+def selections_to_labels(found: Selections, name: str = "ROI set") -> tuple[Labels, npt.NDArray[np.int64]]:
+    """Draw ROIs into a label image.
 
     Parameters
     ----------
-    rois : sequence of roifile.ImagejRoi
-        As `labels_to_rois` makes them: corners on pixel edges, sides horizontal or vertical.
-    shape : (int, int)
-        Height and width in px.
+    found : Selections
+        If all names are labels (00001, 00002 ...), they become the ids; else the ROIs are numbered from 1.
     name : str
         Named in messages.
 
     Returns
     -------
-    ndarray of uint32, shape (Y, X)
+    labels : ndarray of uint16 or uint32, shape (Y, X)
+        Where ROIs overlap, a pixel belongs to the first of them in the order of the set.
+    overlap_px : ndarray of int64, shape (n_rois,)
+        Pixels of each ROI that an earlier one has.
 
     Raises
     ------
     RoiError
-        A name that is no label, a ROI that is not on pixel edges, outside the image, or over another.
+        A ROI without an area.
+
+    Examples
+    --------
+    >>> found = decode_roiset(encode_roiset(np.array([[0, 3], [3, 3]], np.uint16)), (2, 2))
+    >>> selections_to_labels(found)
+    (array([[0, 3],
+           [3, 3]], dtype=uint16), array([0]))
     """
-    labels = np.zeros(shape, np.uint32)
-    for roi in rois:
-        if not roi.name.isdecimal() or int(roi.name) == 0:
-            raise RoiError(
-                f"{name}: a ROI whose name is no label (got {roi.name!r}, expected a number such as 00001). Use the ROI set as it was written."
-            )
-        x, y, start = _rings(roi, name)
-        taken = fill_rings(labels, x, y, start, int(roi.name))
-        if taken == -1:
-            raise RoiError(
-                f"{name}: {roi.name} does not run along pixel edges (expected horizontal and vertical sides). Use the ROI set as it was written."
-            )
-        if taken == -2:
-            raise RoiError(
-                f"{name}: {roi.name} leaves the image (expected {shape[0]} x {shape[1]} px). It belongs to another image."
-            )
-        if taken:
-            raise RoiError(
-                f"{name}: {roi.name} lies over another ROI (got {taken} px in both, expected 0). Remove one of the two."
-            )
-    return labels
+    if found.problem:
+        raise RoiError(f"{name}: {found.problem}. Remove it from the set.")
+    ids = np.arange(1, len(found.names) + 1, dtype=np.uint32)
+    if all(text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_LABEL for text in found.names):
+        named = np.array([int(text) for text in found.names], np.uint32)
+        ids = named if np.unique(named).size == named.size else ids
+    drawn = np.zeros(found.shape, np.uint32)
+    overlap = np.zeros(ids.size, np.int64)
+    _draw(drawn, found.row, found.left, found.right, found.first, ids, overlap)
+    return as_labels(drawn, name), overlap
 
 
-def _rings(roi: ImagejRoi, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    if roi.multi_coordinates is not None:
-        path = np.asarray(roi.multi_coordinates, np.float64)
-        xs, ys, start, i = [], [], [0], 0
-        while i < path.size:
-            if path[i] in (0, 1) and i + 2 < path.size:
-                xs.append(path[i + 1])
-                ys.append(path[i + 2])
-                i += 3
-            elif path[i] == 4:
-                start.append(len(xs))
-                i += 1
-            else:
-                raise RoiError(
-                    f"{name}: {roi.name} has curved sides (got segment type {path[i]:g}, expected straight ones). Use the ROI set as it was written."
-                )
-        x, y = np.array(xs), np.array(ys)
-    elif roi.integer_coordinates is not None:
-        corners = np.asarray(roi.integer_coordinates, np.float64)
-        x, y = corners[:, 0] + roi.left, corners[:, 1] + roi.top
-        start = [0, len(x)]
-    else:
-        raise RoiError(
-            f"{name}: {roi.name} is of type {roi.roitype.name} (expected a traced or composite ROI). Use the ROI set as it was written."
-        )
-    if (x != np.floor(x)).any() or (y != np.floor(y)).any():
-        raise RoiError(
-            f"{name}: {roi.name} has corners between pixel edges (expected whole numbers). Use the ROI set as it was written."
-        )
-    return x.astype(np.int64), y.astype(np.int64), np.array(start, np.int64)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _draw(labels: Any, row: Any, left: Any, right: Any, first: Any, ids: Any, overlap: Any) -> None:
+    for k in range(ids.size):
+        for i in range(first[k], first[k + 1]):
+            for column in range(left[i], right[i]):
+                if labels[row[i], column] == 0:
+                    labels[row[i], column] = ids[k]
+                else:
+                    overlap[k] += 1
 
 
-def verify_roiset(path: Path, labels: Labels) -> int:
-    """Read a ROI set again and compare it with its label image.
+def verify_roiset(found: Selections, labels: Labels, name: str = "ROI set") -> int:
+    """Compare a ROI set, as it was read again, with its label image.
 
     Parameters
     ----------
-    path : Path
-    labels : ndarray of uint16 or uint32, shape (Y, X)
+    found : Selections
+    labels : ndarray of uint8, uint16 or uint32, shape (Y, X)
+    name : str
+        Named in messages.
 
     Returns
     -------
@@ -248,15 +211,32 @@ def verify_roiset(path: Path, labels: Labels) -> int:
     Raises
     ------
     RoiError
-        One pixel differs, or there is not one ROI for each label.
+        One pixel differs, or there is not one ROI for each label, in their order and with their names.
     """
-    rois = read_roiset(path)
-    decoded = rois_to_labels(rois, (labels.shape[0], labels.shape[1]), str(path))
-    different = int(np.count_nonzero(decoded != labels))
-    n_labels = np.unique(labels[labels > 0]).size
-    if different or len(rois) != n_labels:
+    ids = np.array([int(text) if text.isdecimal() else -1 for text in found.names], np.int64)
+    fits = not ids.size or 0 <= ids.min() <= ids.max() <= np.iinfo(labels.dtype).max
+    right, wrong = _compare(labels, found.row, found.left, found.right, found.first, ids.astype(labels.dtype))
+    # No pixel can be selected rightly twice: the names are unique.
+    missing = int(np.count_nonzero(labels)) - right
+    if wrong or missing or not fits or found.problem or (np.diff(ids) <= 0).any():
         raise RoiError(
-            f"{path}: does not equal its label image (got {len(rois)} ROIs and {different} different px, expected "
-            f"{n_labels} and 0). This is a fault of the program: please report it with the label image."
+            f"{name}: does not equal its label image (got {ids.size} ROIs and {wrong + missing} different px, expected "
+            f"{label_ids(labels).size} and 0). This is a fault of the program: please report it with the label image."
         )
-    return len(rois)
+    return int(ids.size)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _compare(labels: Any, row: Any, left: Any, right: Any, first: Any, ids: Any) -> tuple[int, int]:
+    """Return how many selected pixels have the ROI's label, and how many have another or none."""
+    n_right, n_wrong = 0, 0
+    for k in range(ids.size):
+        value = ids[k]
+        for i in range(first[k], first[k + 1]):
+            run = labels[row[i], left[i] : right[i]]
+            equal = 0
+            for column in range(run.size):
+                equal += run[column] == value
+            n_right += equal
+            n_wrong += run.size - equal
+    return n_right, n_wrong

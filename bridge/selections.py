@@ -1,0 +1,75 @@
+"""What the rooms `rois` and `imagej` share: the ROIs of one image, and the pixels they select."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Selections:
+    """The ROIs of one image, in the order of their ROI set.
+
+    Attributes
+    ----------
+    names : tuple of str
+    encoded : bytes
+        The ROIs as ImageJ's decoder reads them, one after another.
+    offset : ndarray of int64, shape (n_rois + 1,)
+        ROI k is ``encoded[offset[k]:offset[k + 1]]``.
+    shape : (int, int)
+        Height and width of the image in px.
+    row, left, right : ndarray of int32, shape (n_spans,)
+        Runs of pixels: columns ``left`` to ``right - 1`` of ``row``, clipped to the image.
+    first : ndarray of int64, shape (n_rois + 1,)
+        ROI k selects the runs ``first[k]:first[k + 1]``, by row and column.
+    group : ndarray of uint8, shape (n_rois,)
+        ImageJ's group of each ROI, 0 for none.
+    problem : str
+        Why the pixels of a ROI are not known, e.g. a line; empty if they all are.
+    """
+
+    names: tuple[str, ...]
+    encoded: bytes
+    offset: Ints
+    shape: tuple[int, int]
+    row: npt.NDArray[np.int32]
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    first: Ints
+    group: npt.NDArray[Any]
+    problem: str = ""
+
+    @property
+    def area_px(self) -> Ints:
+        """Number of pixels of each ROI."""
+        return self._sums(self.right.astype(np.int64) - self.left)
+
+    @property
+    def centre_px(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Centroid (x, y) of each ROI; the centre of the first pixel is (0.5, 0.5)."""
+        length = self.right.astype(np.int64) - self.left
+        x = self._sums((self.left.astype(np.int64) + self.right - 1) * length // 2)
+        y = self._sums(self.row * length)
+        return x / self.area_px + 0.5, y / self.area_px + 0.5
+
+    @property
+    def extent_px(self) -> Ints:
+        """Longer side of each ROI's bounding box."""
+        if not self.names:
+            return np.zeros(0, np.int64)
+        begin, end = self.first[:-1], self.first[1:]
+        height = self.row[end - 1] - self.row[begin] + 1
+        width = np.maximum.reduceat(self.right, begin) - np.minimum.reduceat(self.left, begin)
+        longer: Ints = np.maximum(height, width).astype(np.int64)
+        return longer
+
+    def _sums(self, of_runs: Ints) -> Ints:
+        total: Ints = np.concatenate([np.zeros(1, np.int64), np.cumsum(of_runs)])
+        sums: Ints = total[self.first[1:]] - total[self.first[:-1]]
+        return sums
