@@ -271,10 +271,12 @@ class _Run:
             self._refuse_stale()
             self._pictures()
         finally:
+            for pool in self.pools.values():
+                pool.shutdown(wait=False, cancel_futures=True)
             if self.engine is not None:
                 self.engine.close()
             for pool in self.pools.values():
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown()
         self._warn()
         self._tell("tables and figures")
         self._attempt(_EXPERIMENT, "tables", self.make_tables)

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bridge"
 ROOMS = ("segmentation", "rois", "imagej", "analysis", "evaluation", "training")
-GROUND = {"errors", "files", "paths", "settings", "images", "labels", "tables"}
+GROUND = {"errors", "files", "paths", "settings", "images", "labels", "selections", "tables"}
 
 
 def imports() -> dict[str, set[str]]:
@@ -63,7 +63,8 @@ def test_the_ground_knows_no_room() -> None:
         ("imagej", {"imagej.worker"}),
         ("matplotlib", {"analysis"}),
         ("xlsxwriter", {"analysis"}),
-        ("numba", {"rois"}),
+        ("numba", {"rois", "imagej.native", "imagej.rolling_ball"}),
+        ("roifile", {"rois"}),
         ("cyclopts", {"cli", "settings"}),
     ],
 )

@@ -206,7 +206,7 @@ def test_an_imagej_that_hangs_is_replaced() -> None:
 
 def test_out_of_memory_names_the_option() -> None:
     with FijiEngine(memory="24m") as engine, pytest.raises(ImageJError) as refused:
-        engine.measure(np.ones((3000, 3000), np.uint16), ROISET, "big.tif")
+        engine.measure(np.ones((3000, 3000), np.uint16), selections_of(np.ones((3000, 3000), np.uint8)), "big.tif")
     assert (
         str(refused.value) == "big.tif: ImageJ ran out of memory (24m) twice. Give it more with --java-memory, e.g. 8g."
     )

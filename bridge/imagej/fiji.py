@@ -79,6 +79,8 @@ class FijiEngine(Engine):
         self._log: IO[bytes] | None = None
         self._info: dict[str, Any] = {}
         self._closed = False
+        self._asking = False
+        self._starting = threading.Lock()
 
     @property
     def info(self) -> dict[str, Any]:
@@ -100,7 +102,12 @@ class FijiEngine(Engine):
         ImageJError
             It did not start.
         """
-        self._closed = False
+        with self._starting:
+            self._start()
+
+    def _start(self) -> None:
+        if self._closed:
+            raise ImageJError("ImageJ: was closed while it was at work.")
         if self._process is not None and self._process.poll() is None:
             return
         self._stop()
@@ -126,9 +133,13 @@ class FijiEngine(Engine):
         self._info = answer["info"]
 
     def close(self) -> None:
-        """End the worker; a call that waits for it fails."""
+        """End the worker, for good; a call in another thread that waits for it fails."""
         self._closed = True
-        self._stop()
+        process = self._process
+        if self._asking and process is not None:
+            process.kill()
+        with self._starting:
+            self._stop()
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -213,7 +224,7 @@ class FijiEngine(Engine):
                 return self._ask(request, blobs)
             except _WorkerLost as error:
                 if self._closed:
-                    raise ImageJError(f"{what}: ImageJ was closed while it worked.") from error
+                    raise ImageJError("ImageJ: was closed while it was at work.") from error
                 self._kill()
                 if attempt == 2:
                     raise ImageJError(f"{what}: ImageJ {error} twice. {_advice(str(error))}") from error
@@ -222,6 +233,7 @@ class FijiEngine(Engine):
     def _ask(self, request: dict[str, Any], blobs: list[Any] | None = None) -> tuple[dict[str, Any], list[bytearray]]:
         assert self._process is not None
         assert self._process.stdin is not None
+        self._asking = True
         try:
             send(self._process.stdin, request, blobs or ())  # type: ignore[arg-type]
             got = self._answers.get(timeout=self._timeout)
@@ -229,6 +241,8 @@ class FijiEngine(Engine):
             raise _WorkerLost(f"did not answer within {self._timeout:g} s") from None
         except OSError as error:
             raise _WorkerLost(f"died{self._last_words()}") from error
+        finally:
+            self._asking = False
         if got is None:
             raise _WorkerLost(f"died{self._last_words()}")
         answer, found = got
@@ -252,14 +266,13 @@ class FijiEngine(Engine):
         self._stop()
 
     def _last_words(self) -> str:
-        if self._log is None:
+        try:
+            assert self._log is not None
+            self._log.seek(0)
+            text = self._log.read().decode(errors="replace")
+        except (AssertionError, ValueError):  # closed by another thread
             return ""
-        self._log.seek(0)
-        lines = [
-            line
-            for line in self._log.read().decode(errors="replace").splitlines()
-            if line.strip() and "WARNING" not in line
-        ]
+        lines = [line for line in text.splitlines() if line.strip() and "WARNING" not in line]
         return f" ({lines[-1].strip()[:200]})" if lines else ""
 
 

@@ -194,7 +194,7 @@ class NativeEngine(Engine):
 
 
 def _columns(found: Statistics, calibration: Calibration, measurements: tuple[str, ...]) -> dict[str, Doubles]:
-    area = found.n * calibration.width * calibration.height
+    area = found.n.astype(np.float64) * calibration.width * calibration.height
     every = {
         "Area": area,
         "Mean": found.mean,

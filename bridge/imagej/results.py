@@ -43,7 +43,8 @@ def results_csv(
     texts = [_column(values, decimals) for values in columns.values()]
     numbers = map(str, range(1, len(labels) + 1))
     lines += map(",".join, zip(numbers, labels, *texts, strict=True))
-    return (os.linesep.join(lines) + os.linesep).encode()
+    # Half of a character beyond the first plane, where a name was cut, becomes a question mark, as in Java.
+    return (os.linesep.join(lines) + os.linesep).encode(errors="replace")
 
 
 def _label(title: str, name: str) -> str:
@@ -52,7 +53,7 @@ def _label(title: str, name: str) -> str:
         return title.replace(",", ";")
     units = name.encode("utf-16-be", "surrogatepass")
     if len(units) > 2 * 30:
-        name = units[: 2 * 27].decode("utf-16-be", "replace") + "..."
+        name = units[: 2 * 27].decode("utf-16-be", "surrogatepass") + "..."
     return f"{title}:{name}".replace(",", ";")
 
 
@@ -83,7 +84,11 @@ def _number(value: float, decimals: int) -> str:
     if value == float(np.finfo(np.float32).max):
         return "3.4e38"
     if (value != 0 and abs(value) < 1.0 / 10**decimals) or abs(value) > 999_999_999_999:
-        mantissa, exponent = f"{value:.3E}".split("E")
+        # Java takes the digits of whole numbers below 2**63 for inexact and so rounds their halves up (java.text.DigitList).
+        halves_up = value == int(value) and abs(value) < 2.0**63
+        rounding = decimal.ROUND_HALF_UP if halves_up else decimal.ROUND_HALF_EVEN
+        four_digits = decimal.Context(prec=4, rounding=rounding).create_decimal_from_float(value)
+        mantissa, exponent = f"{four_digits:.3E}".split("E")
         return f"{mantissa}E{int(exponent)}"
     if decimals == 0:
         # The one format of ImageJ that rounds halves up.

@@ -34,6 +34,7 @@ def main() -> None:
     # JPype lets each Python collection start a Java one, which stops the world for 16 to 100 ms.
     gc.disable()
     imagej: _ImageJ | None = None
+    n_answers = 0
     while True:
         request, blobs = inbox.get()
         answer: tuple[dict[str, Any], list[Any]]
@@ -52,7 +53,9 @@ def main() -> None:
         except BaseException as error:  # whatever Java or Python raises is the engine's to judge
             answer = ({"error": _describe(error)}, [])
         send(answers, *answer)
-        gc.collect()
+        n_answers += 1
+        if n_answers % 100 == 0:
+            gc.collect()
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
