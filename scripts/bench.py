@@ -284,12 +284,11 @@ def steps_of(side: int, repeats: int, folder: Path, window: bool) -> list[dict[s
         mine.write_bytes(encode_rings(rings))
 
     corners = np.stack([rings.x, rings.y], axis=1)
-    start, of_label = rings.start.tolist(), rings.label.tolist()
+    start = rings.start.tolist()
 
     def with_roifile() -> None:
         rois = [
-            ImagejRoi.frompoints(corners[a:b], name=f"{label:05d}")
-            for a, b, label in zip(start[:-1], start[1:], of_label, strict=True)
+            ImagejRoi.frompoints(corners[a:b], name=f"{k:05d}") for k, (a, b) in enumerate(itertools.pairwise(start))
         ]
         others.unlink(missing_ok=True)
         roiwrite(others, rois)
@@ -396,12 +395,17 @@ def steps_of(side: int, repeats: int, folder: Path, window: bool) -> list[dict[s
 
 def _exact(roiset: Path, labels: Labels) -> int:
     """How many labels a ROI set holds to the pixel."""
-    found = decode_roiset(roiset.read_bytes(), (labels.shape[0], labels.shape[1]))
+    from bridge.rois.decode import decode_rois, unzip_rois
+    from bridge.rois.fill import fill
+
+    entries = unzip_rois(roiset.read_bytes(), roiset.name)
+    outlines = decode_rois(*entries, roiset.name)[2]
+    row, left, right, first = fill(outlines, (labels.shape[0], labels.shape[1]))
     areas = np.bincount(labels.ravel())
     exact = 0
-    for k in range(len(found.names)):
-        runs = slice(found.first[k], found.first[k + 1])
-        values = np.concatenate([labels[r, a:b] for r, a, b in zip(found.row[runs], found.left[runs], found.right[runs], strict=True)])  # fmt: skip
+    for k in np.flatnonzero(np.diff(first)):
+        runs = slice(first[k], first[k + 1])
+        values = np.concatenate([labels[r, a:b] for r, a, b in zip(row[runs], left[runs], right[runs], strict=True)])
         ids, n = np.unique(values, return_counts=True)
         exact += ids.size == 1 and ids[0] > 0 and n[0] == areas[ids[0]]
     return exact

@@ -65,6 +65,7 @@ def statistics(pixels: npt.NDArray[Any], selections: Selections) -> Statistics:
     n = np.zeros(n_rois, np.int64)
     total, squares, x, y = (np.zeros(n_rois) for _ in range(4))
     low, high = np.full(n_rois, np.finfo(np.float64).max), np.full(n_rois, -np.finfo(np.float64).max)
+    pixels = np.ascontiguousarray(pixels)
     runs = selections.row, selections.left, selections.right, selections.first
     if pixels.dtype == np.float32:
         _sum_floats(pixels, *runs, n, total, squares, low, high, x, y)
@@ -82,28 +83,27 @@ def _sum_integers(
     pixels: Any, row: Any, left: Any, right: Any, first: Any, n: Any, total: Any, squares: Any, low: Any, high: Any,
     x: Any, y: Any,
 ) -> None:  # fmt: skip
+    flat, width = pixels.reshape(-1), pixels.shape[1]
     histogram = np.zeros(1, np.int64)
     for k in range(n.size):
-        count, added, of_squares = np.int64(0), np.uint64(0), np.uint64(0)
-        x_sum, y_sum = np.int64(0), np.int64(0)
-        least, most = np.uint32(1 << 31), np.uint32(0)
+        added, of_squares = np.uint64(0), np.uint64(0)
+        count, x_sum, y_sum = np.int64(0), np.int64(0), np.int64(0)
+        least = most = pixels[row[first[k]], left[first[k]]]
         for i in range(first[k], first[k + 1]):
-            run = pixels[row[i], left[i] : right[i]]
-            run_sum, run_squares = np.uint64(0), np.uint64(0)
-            run_least, run_most = np.uint32(1 << 31), np.uint32(0)
-            for j in range(run.size):
-                value = np.uint32(run[j])
-                run_sum += np.uint64(value)
-                run_squares += np.uint64(value) * np.uint64(value)
-                run_least = value if value < run_least else run_least
-                run_most = value if value > run_most else run_most
-            added += run_sum
-            of_squares += run_squares
-            least = run_least if run_least < least else least
-            most = run_most if run_most > most else most
-            count += np.int64(run.size)
-            x_sum += (np.int64(left[i]) + right[i] - 1) * run.size // 2
-            y_sum += np.int64(row[i]) * run.size
+            # Unsigned indices: numba need not ask whether they are negative, and LLVM makes vector instructions.
+            begin, size = np.uint64(np.int64(row[i]) * width + left[i]), np.uint64(right[i] - left[i])
+            for j in range(size):
+                value = np.uint64(flat[begin + j])
+                added += value
+                of_squares += value * value
+            for j in range(size):
+                grey = flat[begin + j]
+                least = grey if grey < least else least
+                most = grey if grey > most else most
+            length = np.int64(right[i]) - left[i]
+            count += length
+            x_sum += (np.int64(left[i]) + right[i] - 1) * length // 2
+            y_sum += np.int64(row[i]) * length
         n[k], total[k], squares[k], x[k], y[k] = count, added, of_squares, x_sum, y_sum
         low[k], high[k] = least, most
         if np.float64(of_squares) > _EXACT:
@@ -115,8 +115,7 @@ def _sum_integers(
                     histogram[pixels[row[i], j]] += 1
             squares[k] = 0.0
             for level in range(65536):
-                grey = np.float64(level)
-                squares[k] += (grey * grey) * np.float64(histogram[level])
+                squares[k] += (np.float64(level) * np.float64(level)) * np.float64(histogram[level])
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -125,20 +124,39 @@ def _sum_floats(
     x: Any, y: Any,
 ) -> None:  # fmt: skip
     for k in range(n.size):
-        count, x_sum, y_sum = 0, 0, 0
-        added, of_squares, least, most = np.float64(0), np.float64(0), low[k], high[k]
+        count, x_sum, y_sum = np.int64(0), np.int64(0), np.int64(0)
+        added, of_squares = np.float64(0), np.float64(0)
+        least, most = np.float32(3.4028234663852886e38), np.float32(-3.4028234663852886e38)
         for i in range(first[k], first[k + 1]):
-            for j in range(left[i], right[i]):
-                value = np.float64(pixels[row[i], j])
-                if np.isfinite(value):
-                    count += 1
+            run = pixels[row[i], left[i] : right[i]]
+            numbers = 0
+            for j in range(run.size):
+                numbers += run[j] - run[j] == 0  # neither NaN nor infinite
+            if numbers == run.size:
+                for j in range(run.size):
+                    value = np.float64(run[j])
                     added += value
                     of_squares += value * value
-                    least = value if value < least else least
-                    most = value if value > most else most
-                    x_sum += j
-                    y_sum += row[i]
-        n[k], total[k], squares[k], x[k], y[k], low[k], high[k] = count, added, of_squares, x_sum, y_sum, least, most
+                for j in range(run.size):
+                    grey = run[j]
+                    least = grey if grey < least else least
+                    most = grey if grey > most else most
+                x_sum += (np.int64(left[i]) + right[i] - 1) * run.size // 2
+            else:
+                for j in range(run.size):
+                    grey = run[j]
+                    if grey - grey == 0:
+                        value = np.float64(grey)
+                        added += value
+                        of_squares += value * value
+                        least = grey if grey < least else least
+                        most = grey if grey > most else most
+                        x_sum += left[i] + j
+            count += numbers
+            y_sum += np.int64(row[i]) * numbers
+        n[k], total[k], squares[k], x[k], y[k] = count, added, of_squares, x_sum, y_sum
+        if count:
+            low[k], high[k] = least, most
 
 
 class NativeEngine(Engine):

@@ -84,9 +84,9 @@ def subtract_background(
         raise InputError(
             f"{name}: pixels of type {pixels.dtype} (expected uint8, uint16 or float32). Save it as 8-, 16- or 32-bit."
         )
-    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-        raise InputError(f"{name}: NaN or infinite pixels (expected none). Replace them first.")
     pixels = np.ascontiguousarray(pixels)
+    if pixels.dtype == np.float32 and not _all_finite(pixels):
+        raise InputError(f"{name}: NaN or infinite pixels (expected none). Replace them first.")
     shrink = shrink_factor(background.radius)
     ball = _ball(background.radius, shrink)
     height, width = pixels.shape
@@ -133,6 +133,15 @@ def require_rollable(shape: tuple[int, int], radius: float, name: str) -> None:
         )
 
 
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _all_finite(pixels: Any) -> bool:
+    flat = pixels.reshape(-1)
+    finite = 0
+    for i in range(flat.size):
+        finite += flat[i] - flat[i] == 0
+    return finite == flat.size  # type: ignore[no-any-return]
+
+
 def _ball(radius: float, shrink: int) -> Floats:
     trim = {1: 24, 2: 24, 4: 32, 8: 40}[shrink]  # percent of the radius that is cut off at each side
     small_radius = max(radius / shrink, 1.0)
@@ -171,49 +180,46 @@ def _smooth_and_shrink(pixels: Any, shrink: int, smooth: bool, sign: Any, small:
     """3 x 3 mean (along x, then y), then the minimum of blocks; without a float copy of the image."""
     height, width = pixels.shape
     third = np.float32(0.33333333)
+    line = np.empty(width + 2, np.float32)  # of the image, with its ends repeated
     means = np.empty((3, width), np.float32)  # along x, of three rows
-    lowest, other = np.empty(width, np.float32), np.empty(width, np.float32)
+    # Two by turns, as below; the rest of the last block never counts.
+    lowest = np.full(small.shape[1] * shrink, np.float32(3.4028234663852886e38))
+    other = lowest.copy()
     for block in range(small.shape[0]):
         first, last = block * shrink, min(height, (block + 1) * shrink)
+        lowest[:width] = np.float32(3.4028234663852886e38)
         for y in range(first, last):
             if smooth:
                 for k in range(-1, 2):
                     if k < 1 and y > first:
                         continue  # two of the three are there already
-                    line = pixels[min(max(y + k, 0), height - 1)]
-                    mean = means[(y + k) % 3]
-                    if width == 1:
-                        only = sign * np.float32(line[0])
-                        mean[0] = (only + only + only) * third
-                        continue
-                    before, here = sign * np.float32(line[0]), sign * np.float32(line[1])
-                    mean[0] = (before + before + here) * third
-                    for x in range(1, width - 1):
-                        mean[x] = (
-                            sign * np.float32(line[x - 1]) + sign * np.float32(line[x]) + sign * np.float32(line[x + 1])
-                        ) * third
-                    before, here = sign * np.float32(line[width - 2]), sign * np.float32(line[width - 1])
-                    mean[width - 1] = (before + here + here) * third
+                    read, mean = pixels[min(max(y + k, 0), height - 1)], means[(y + k) % 3]
+                    inner = line[1:-1]
+                    for x in range(width):
+                        inner[x] = sign * np.float32(read[x])
+                    line[0], line[-1] = line[1], line[-2]
+                    before, after = line[:-2], line[2:]
+                    for x in range(width):
+                        mean[x] = (before[x] + inner[x] + after[x]) * third
                 above, middle, below = means[(y - 1) % 3], means[y % 3], means[(y + 1) % 3]
-                if y == first:
-                    for x in range(width):
-                        lowest[x] = (above[x] + middle[x] + below[x]) * third
-                else:
-                    for x in range(width):
-                        value = (above[x] + middle[x] + below[x]) * third
-                        other[x] = value if value < lowest[x] else lowest[x]
-                    lowest, other = other, lowest
-            else:
-                line = pixels[y]
                 for x in range(width):
-                    value = sign * np.float32(line[x])
-                    other[x] = value if y == first or value < lowest[x] else lowest[x]
-                lowest, other = other, lowest
-        for column in range(small.shape[1]):
-            value = np.float32(3.4028234663852886e38)
-            for x in range(column * shrink, min(width, (column + 1) * shrink)):
-                value = lowest[x] if lowest[x] < value else value
-            small[block, column] = value
+                    value = (above[x] + middle[x] + below[x]) * third
+                    other[x] = value if value < lowest[x] else lowest[x]
+            else:
+                read = pixels[y]
+                for x in range(width):
+                    value = sign * np.float32(read[x])
+                    other[x] = value if value < lowest[x] else lowest[x]
+            lowest, other = other, lowest
+        # Shrink factors are powers of two.
+        n, step = lowest.size, 1
+        while step < shrink:
+            n, step = n // 2, 2 * step
+            for i in range(n):
+                a, b = lowest[2 * i], lowest[2 * i + 1]
+                other[i] = a if a < b else b
+            lowest, other = other, lowest
+        small[block] = lowest[:n]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
