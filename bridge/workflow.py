@@ -27,6 +27,7 @@ from bridge.analysis import (
     violin_figure,
     write_workbook,
 )
+from bridge.analysis import figures as drawing
 from bridge.analysis.pictures import write_picture
 from bridge.errors import (
     BridgeError,
@@ -267,9 +268,16 @@ class _Run:
                 if self._measuring_ahead():
                     # ImageJ starts while the network is loaded.
                     self.starting = self.pools["measure"].submit(self.engine.start)
+            self.pools["read"].submit(drawing.load)
             self._all_fields()
             self._refuse_stale()
-            self._pictures()
+            # The pictures are drawn while the tables are written.
+            pictures = self.pools["rois"].submit(self._pictures)
+            self._warn()
+            self._tell("tables and figures")
+            self._attempt(_EXPERIMENT, "tables", self.make_tables)
+            self._attempt(_EXPERIMENT, "figures", self.make_figures)
+            pictures.result()
         finally:
             for pool in self.pools.values():
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -277,10 +285,7 @@ class _Run:
                 self.engine.close()
             for pool in self.pools.values():
                 pool.shutdown()
-        self._warn()
-        self._tell("tables and figures")
-        self._attempt(_EXPERIMENT, "tables", self.make_tables)
-        self._attempt(_EXPERIMENT, "figures", self.make_figures)
+        self._sort_failures()
         table = pd.DataFrame([vars(f) for f in self.failures], columns=[c.name for c in FAILURES])
         write_table(self.out / "failures.csv", table, FAILURES)
         self._write_run("failed" if self.failures else "done")
@@ -311,8 +316,11 @@ class _Run:
             for behind in jobs[:-_MOST_ON_THE_WAY]:
                 behind.finished.result()
         self.done = [done for job in jobs if (done := job.finished.result()) is not None]
-        order = {item.field_id: i for i, item in enumerate(items)}
-        self.failures.sort(key=lambda failure: order[failure.field_id])
+        self._sort_failures()
+
+    def _sort_failures(self) -> None:
+        order = {item.field_id: i for i, item in enumerate(self.plan.fields)}
+        self.failures.sort(key=lambda failure: order.get(failure.field_id, len(order)))
 
     def _look_at(self, item: Field) -> _Job | None:
         """Let the networks find the cells and nuclei of one field, in this thread."""
@@ -748,7 +756,6 @@ class _Run:
         for condition in self.plan.conditions:
             rows = []
             for item in [d.field for d in self.done if d.field.condition == condition]:
-                self._tell(f"{item.field_id}: pictures")
                 try:
                     rows.append((item.field_id, self._field_pictures(item, ranges)))
                 except MissingDependencyError:

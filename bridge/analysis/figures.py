@@ -20,6 +20,13 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
+def load() -> None:
+    """Import what draws, which takes a second or two: for a thread that has nothing else to do."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+
+
 def violin_figure(
     path: Path, cells: pd.DataFrame, column: str, label: str, conditions: Sequence[str], title: str = ""
 ) -> list[Path]:
