@@ -220,6 +220,7 @@ def rois(*masks: Path, out: _Out) -> int:
     """Make the ROI sets of label images: NAME_mask.tif -> NAME_RoiSet.zip."""
     from bridge.steps import trace
 
+    _say_if_compiling()
     return _each(masks, lambda path: trace(path, out))
 
 
@@ -233,9 +234,10 @@ def measure(
     channel: Annotated[str | None, Parameter(group=_GENERAL, help="Channel of a file with several.")] = None,
     settings: _AllSettings = Settings(),
 ) -> int:
-    """Measure one image in ImageJ: IMAGE and CELLS (ROI set or label image) -> IMAGE_Results.csv."""
+    """Measure one image as ImageJ does: IMAGE and CELLS (ROI set or label image) -> IMAGE_Results.csv."""
     from bridge.steps import measure as work
 
+    _say_if_compiling()
     return _each([image], lambda path: work(path, cells, out, settings, channel))
 
 
@@ -280,6 +282,13 @@ def doctor(
 
 
 # ---------------------------------------------------------------- what people see
+
+
+def _say_if_compiling() -> None:
+    from bridge.rois import COMPILING, compiled
+
+    if not compiled():
+        _err.print(COMPILING)
 
 
 def _each(paths: Sequence[Path], work: Callable[[Path], Path]) -> int:

@@ -47,7 +47,7 @@ def checkup(fiji: str = "core", java: Path | None = None, start: bool = True) ->
     -------
     list of Fact
     """
-    facts = [_python(), _memory(), *_packages(), _cellpose(), _gpu(), _java(fiji, java), *_weights()]
+    facts = [_python(), _memory(), *_packages(), _kernels(), _cellpose(), _gpu(), _java(fiji, java), *_weights()]
     facts.append(_imagej(fiji, java) if start else _imagej_cached(fiji))
     return facts
 
@@ -66,6 +66,12 @@ def _memory() -> Fact:
         f"{os.cpu_count()} processor cores, {free:.0f} GB free on this disk",
         "" if free > 2 else "Make room on this disk.",
     )
+
+
+def _kernels() -> Fact:
+    from bridge.rois import compiled
+
+    return Fact("Kernels", "compiled" if compiled() else "are compiled at their first use, in half a minute")
 
 
 def _packages() -> list[Fact]:

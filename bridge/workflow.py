@@ -44,7 +44,7 @@ from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
 from bridge.images import PIXELS, Calibration, Plane, inspect, read_plane, saturation_level
 from bridge.labels import Labels, label_ids, read_labels, touches_border, write_labels
 from bridge.records import Records, differences, locked
-from bridge.rois import encode_roiset, read_roiset, verify_roiset
+from bridge.rois import COMPILING, compiled, encode_roiset, read_roiset, verify_roiset
 from bridge.selections import Selections
 from bridge.settings import MACHINE, MEASUREMENTS, Settings, settings_from
 from bridge.tables import (
@@ -258,6 +258,8 @@ class _Run:
         self.warnings += self.plan.warnings
         self._refuse_foreign_files()
         self._write_run("running")  # first: it marks the folder as ours
+        if self.announce and not compiled():
+            self.announce(COMPILING)
         self._write_plan()
         # Nothing waits: while the network looks at one field, the next one is read, the one before is measured and the
         # one before that is written. Each of these has a thread of its own, so the fields stay in their order.

@@ -267,7 +267,8 @@ def steps_of(side: int, repeats: int, folder: Path, window: bool) -> list[dict[s
     def trace() -> None:
         trace_rings(labels)
 
-    few = 3 if side > 5000 else repeats
+    # A large image warms Java up in one call.
+    few, warm_ups = (3, 1) if side > 5000 else (repeats, WARM_UPS)
     times = take_turns({"ours": trace, "rasterio": shapes, "limit": limit}, few)
     verify_roiset(cells, labels)
     rows.append(row("labels to rings", side, times["ours"], times["rasterio"], "rasterio.features.shapes", f"{n} of {n} labels exact"))  # fmt: skip
@@ -336,7 +337,7 @@ def steps_of(side: int, repeats: int, folder: Path, window: bool) -> list[dict[s
         def java_roll(name: str = name) -> float:
             return engine.ask(do="roll", image=f"{name}.npy")
 
-        for _ in range(WARM_UPS):
+        for _ in range(warm_ups):
             java_roll()
         times = take_turns({"ours": roll, "java": java_roll}, few)
         rows.append(row(f"rolling ball, {name}", side, times["ours"], times["java"], "ImageJ's Java", "every bit (tests)"))  # fmt: skip
@@ -349,7 +350,7 @@ def steps_of(side: int, repeats: int, folder: Path, window: bool) -> list[dict[s
     def java_measure() -> float:
         return engine.ask(do="measure", image="subtracted.npy", rois="rois")
 
-    for _ in range(WARM_UPS):
+    for _ in range(warm_ups):
         java_measure()
     times = take_turns({"ours": measure, "java": java_measure}, few)
     rows.append(row("measure", side, times["ours"], times["java"], "ImageJ's Java (Overlay.measure)", "every bit (tests)"))  # fmt: skip
@@ -369,7 +370,7 @@ def steps_of(side: int, repeats: int, folder: Path, window: bool) -> list[dict[s
 
     native = NativeEngine()
     with FijiEngine(memory="8g") as fiji:
-        for _ in range(WARM_UPS if side <= 5000 else 1):
+        for _ in range(warm_ups):
             field(fiji, folder / "fiji.csv")
         candidates: dict[str, Callable[[], float | None]] = {
             "native": lambda: field(native, folder / "native.csv"),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -341,3 +344,18 @@ def test_random_bytes_of_a_roi_never_crash() -> None:
 
 def same_pixels(a: Selections, b: Selections) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("row", "left", "right", "first"))
+
+
+def test_kernels_are_compiled_once(tmp_path: Path) -> None:
+    script = tmp_path / "kernels.py"
+    script.write_text(
+        "import numpy as np\nfrom bridge.rois import compiled\nfrom bridge.rois.trace import _trace, trace_rings\n"
+        "before = compiled()\ntrace_rings(np.ones((3, 3), np.uint16))\n"
+        "print(before, compiled(), sum(_trace.stats.cache_hits.values()), sum(_trace.stats.cache_misses.values()))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    answers = [
+        subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=environment).stdout
+        for _ in range(2)
+    ]
+    assert answers == ["False True 0 1\n", "True True 1 0\n"]

@@ -113,6 +113,9 @@ class _ImageJ:
 
         for option in (
             f"-Xmx{request['memory']}",
+            # One thread works here. Measured: half the processor time of Java's own choice, and no field is slower.
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",
             "-Dfile.encoding=UTF-8",
             "-Duser.language=en",

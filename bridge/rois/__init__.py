@@ -8,5 +8,15 @@ from bridge.rois.roiset import (
     selections_to_labels,
     verify_roiset,
 )
+from bridge.rois.trace import COMPILING, compiled
 
-__all__ = ["decode_roiset", "encode_roiset", "read_roiset", "selections_of", "selections_to_labels", "verify_roiset"]
+__all__ = [
+    "COMPILING",
+    "compiled",
+    "decode_roiset",
+    "encode_roiset",
+    "read_roiset",
+    "selections_of",
+    "selections_to_labels",
+    "verify_roiset",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.labels import Labels
+
+COMPILING = "The kernels that trace and measure are compiled for this processor, once; it takes half a minute."
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,13 @@ def trace_rings(labels: Labels) -> Rings:
     sorted_x, sorted_y, sorted_start = np.empty(n, np.int32), np.empty(n, np.int32), np.zeros(n_rings + 1, np.int64)
     _sort(x, y, start, order, sorted_x, sorted_y, sorted_start)
     return Rings(sorted_x, sorted_y, sorted_start, label[:n_rings][order])
+
+
+def compiled() -> bool:
+    """Return whether the compiled kernels are on this machine's disk; if not, their first use takes half a minute."""
+    path = Path(_trace.stats.cache_path)
+    source = Path(__file__)
+    return any(file.stat().st_mtime >= source.stat().st_mtime for file in path.glob(f"{source.stem}._trace-*.nbi"))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
