@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics as st
 import subprocess
@@ -415,7 +414,7 @@ def _exact(roiset: Path, labels: Labels) -> int:
 # ---------------------------------------------------------------- memory and start-up
 
 PEAK = """
-import sys, resource, numpy as np
+import sys, numpy as np
 from bridge.imagej import FijiEngine, NativeEngine
 from bridge.rois import decode_roiset, encode_roiset, verify_roiset
 import time
@@ -428,9 +427,10 @@ with engine:
         verify_roiset(found, labels)
         engine.measure(image, found, "a.tif")
         took = time.perf_counter() - begin
-own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print((own + child) / 1024**2, took)
+    # Not getrusage: it starts from what the parent had.
+    pids = ["self", *([engine.process_id] if sys.argv[3] == "imagej" else [])]
+    peak = sum(int(open(f"/proc/{pid}/status").read().split("VmHWM:")[1].split()[0]) for pid in pids)
+print(peak / 1024**2, took)
 """
 # numba itself: its import, and what it loads when any kernel runs for the first time; then ours.
 FIRST = """
@@ -578,7 +578,6 @@ def main(
         "machine": {
             "processor": _processor(), "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(),
             "imagej": IMAGEJ_VERSION, **{p: version(p) for p in ("numba", "numpy", "cellpose", "roifile", "rasterio")},
-            "peak_of_this_process_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
         },
     }  # fmt: skip
     out.write_text(json.dumps(found, indent=1) + "\n")

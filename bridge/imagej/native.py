@@ -66,7 +66,7 @@ def statistics(pixels: npt.NDArray[Any], selections: Selections) -> Statistics:
     total, squares, x, y = (np.zeros(n_rois) for _ in range(4))
     low, high = np.full(n_rois, np.finfo(np.float64).max), np.full(n_rois, -np.finfo(np.float64).max)
     pixels = np.ascontiguousarray(pixels)
-    runs = selections.row, selections.left, selections.right, selections.first
+    runs = selections.row, selections.left, selections.right, selections.first, selections.by_place
     if pixels.dtype == np.float32:
         _sum_floats(pixels, *runs, n, total, squares, low, high, x, y)
     else:
@@ -80,12 +80,12 @@ def statistics(pixels: npt.NDArray[Any], selections: Selections) -> Statistics:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _sum_integers(
-    pixels: Any, row: Any, left: Any, right: Any, first: Any, n: Any, total: Any, squares: Any, low: Any, high: Any,
-    x: Any, y: Any,
+    pixels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, n: Any, total: Any, squares: Any, low: Any,
+    high: Any, x: Any, y: Any,
 ) -> None:  # fmt: skip
     flat, width = pixels.reshape(-1), pixels.shape[1]
     histogram = np.zeros(1, np.int64)
-    for k in range(n.size):
+    for k in order:
         added, of_squares = np.uint64(0), np.uint64(0)
         count, x_sum, y_sum = np.int64(0), np.int64(0), np.int64(0)
         least = most = pixels[row[first[k]], left[first[k]]]
@@ -120,10 +120,10 @@ def _sum_integers(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _sum_floats(
-    pixels: Any, row: Any, left: Any, right: Any, first: Any, n: Any, total: Any, squares: Any, low: Any, high: Any,
-    x: Any, y: Any,
+    pixels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, n: Any, total: Any, squares: Any, low: Any,
+    high: Any, x: Any, y: Any,
 ) -> None:  # fmt: skip
-    for k in range(n.size):
+    for k in order:
         count, x_sum, y_sum = np.int64(0), np.int64(0), np.int64(0)
         added, of_squares = np.float64(0), np.float64(0)
         least, most = np.float32(3.4028234663852886e38), np.float32(-3.4028234663852886e38)

@@ -215,7 +215,8 @@ def verify_roiset(found: Selections, labels: Labels, name: str = "ROI set") -> i
     """
     ids = np.array([int(text) if text.isdecimal() else -1 for text in found.names], np.int64)
     fits = not ids.size or 0 <= ids.min() <= ids.max() <= np.iinfo(labels.dtype).max
-    right, wrong = _compare(labels, found.row, found.left, found.right, found.first, ids.astype(labels.dtype))
+    runs = found.row, found.left, found.right, found.first, found.by_place
+    right, wrong = _compare(labels, *runs, ids.astype(labels.dtype))
     # No pixel can be selected rightly twice: the names are unique.
     missing = int(np.count_nonzero(labels)) - right
     if wrong or missing or not fits or found.problem or (np.diff(ids) <= 0).any():
@@ -227,10 +228,10 @@ def verify_roiset(found: Selections, labels: Labels, name: str = "ROI set") -> i
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _compare(labels: Any, row: Any, left: Any, right: Any, first: Any, ids: Any) -> tuple[int, int]:
+def _compare(labels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, ids: Any) -> tuple[int, int]:
     """Return how many selected pixels have the ROI's label, and how many have another or none."""
     n_right, n_wrong = 0, 0
-    for k in range(ids.size):
+    for k in order:
         value = ids[k]
         for i in range(first[k], first[k + 1]):
             run = labels[row[i], left[i] : right[i]]
