@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bridge.errors import ImageJError, InputError, RoiError
 from bridge.imagej import Background, DoubleEntry, FijiEngine, Measured, NativeEngine, statistics, subtract_background
 from bridge.imagej.agreement import compare
+from bridge.imagej.engine import Task
 from bridge.images import PIXELS, Calibration
 from bridge.rois import selections_of
 from bridge.selections import Selections
@@ -233,8 +234,8 @@ def test_a_roi_without_pixels_is_imagejs_alone(imagej: FijiEngine) -> None:
 def test_one_bit_of_difference_names_the_cell(imagej: FijiEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     real = NativeEngine._measure
 
-    def wrong(self: NativeEngine, *args: object) -> Measured:
-        measured = real(self, *args)  # type: ignore[arg-type]
+    def wrong(self: NativeEngine, task: Task) -> Measured:
+        measured = real(self, task)
         measured.columns["IntDen"][3] = np.nextafter(measured.columns["IntDen"][3], np.inf)
         return measured
 

@@ -20,6 +20,7 @@ from small import DEMO, make_experiment, tree
 import bridge
 from bridge.errors import BridgeError, InputError, MissingDependencyError, OutputError
 from bridge.imagej import Background, DoubleEntry, FijiEngine, Measured, NativeEngine, statistics
+from bridge.imagej.engine import Task
 from bridge.images import Calibration
 from bridge.labels import label_ids, read_labels, write_labels
 from bridge.rois import read_roiset, selections_of, verify_roiset
@@ -613,9 +614,9 @@ def test_one_engine_alone_gives_the_same_files(
 def test_a_difference_fails_its_field(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = NativeEngine._measure
 
-    def wrong(self: NativeEngine, pixels: np.ndarray, selections: object, title: str, *rest: object) -> Measured:
-        measured = real(self, pixels, selections, title, *rest)  # type: ignore[arg-type]
-        if selections.names and wrong_one:  # type: ignore[attr-defined]
+    def wrong(self: NativeEngine, task: Task) -> Measured:
+        measured = real(self, task)
+        if wrong_one:
             wrong_one.pop()
             measured.columns["Mean"][0] += 1
         return measured
@@ -636,8 +637,8 @@ def test_a_difference_fails_its_field(experiment: Path, tmp_path: Path, monkeypa
 def test_a_users_own_fiji_may_differ(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = NativeEngine._measure
 
-    def other(self: NativeEngine, *args: object) -> Measured:
-        measured = real(self, *args)  # type: ignore[arg-type]
+    def other(self: NativeEngine, task: Task) -> Measured:
+        measured = real(self, task)
         measured.columns["Mean"][0] += 1
         return measured
 

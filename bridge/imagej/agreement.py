@@ -7,14 +7,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.errors import ImageJError
-from bridge.imagej.engine import Engine, Measured
+from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.fiji import FijiEngine
 from bridge.imagej.native import NativeEngine
-from bridge.imagej.rolling_ball import Background
-from bridge.images import Calibration
 from bridge.selections import Selections
 
 _MOST_LISTED = 20
@@ -52,32 +49,22 @@ class DoubleEntry(Engine):
         self.fiji.close()
         self._side.shutdown()
 
-    def _measure(
-        self,
-        pixels: npt.NDArray[Any],
-        selections: Selections,
-        title: str,
-        background: Background | None,
-        calibration: Calibration,
-        measurements: tuple[str, ...],
-        decimals: int,
-        return_pixels: bool,
-    ) -> Measured:
-        rest = (title, background, calibration, measurements, decimals)
-        native = self._side.submit(self._native.measure, pixels, selections, *rest, background is not None)
+    def _measure(self, task: Task) -> Measured:
+        with_pixels = dataclasses.replace(task, return_pixels=task.background is not None)
+        native = self._side.submit(self._native._measure, with_pixels)
         try:
-            imagej = self.fiji.measure(pixels, selections, *rest, background is not None)
+            imagej = self.fiji._measure(with_pixels)
         finally:
             concurrent.futures.wait([native])
-        compared, differences = compare(imagej, native.result(), selections)
+        compared, differences = compare(imagej, native.result(), task.selections)
         if differences and self._strict:
             raise ImageJError(
-                f"{title}: ImageJ and the native engine differ in {len(differences)} of {compared} numbers ({differences[0]}). "
+                f"{task.title}: ImageJ and the native engine differ in {len(differences)} of {compared} numbers ({differences[0]}). "
                 "Nothing was measured: please report this with the image and its ROI set."
             )
-        kept = imagej.pixels if background is not None else pixels
+        kept = task.pixels if task.background is None else imagej.pixels
         return dataclasses.replace(
-            imagej, pixels=kept if return_pixels else None, compared=compared, differences=tuple(differences[:_MOST_LISTED])
+            imagej, pixels=kept if task.return_pixels else None, compared=compared, differences=tuple(differences[:_MOST_LISTED])
         )  # fmt: skip
 
 

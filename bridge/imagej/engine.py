@@ -42,6 +42,20 @@ class Measured:
     differences: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Task:
+    """What an engine is asked for: the parameters of `Engine.measure`."""
+
+    pixels: npt.NDArray[Any]
+    selections: Selections
+    title: str
+    background: Background | None
+    calibration: Calibration
+    measurements: tuple[str, ...]
+    decimals: int
+    return_pixels: bool
+
+
 class Engine(ABC):
     """Who does the arithmetic: `FijiEngine`, `NativeEngine`, or `DoubleEntry`, which is both."""
 
@@ -111,35 +125,25 @@ class Engine(ABC):
         ImageJError
             ImageJ failed, or died, hung or ran out of memory twice; or the two engines differ.
         """
-        _require_measurable(pixels, selections, title, background)
-        return self._measure(pixels, selections, title, background, calibration, measurements, decimals, return_pixels)
+        task = Task(pixels, selections, title, background, calibration, measurements, decimals, return_pixels)
+        _require_measurable(task)
+        return self._measure(task)
 
     @abstractmethod
-    def _measure(
-        self,
-        pixels: npt.NDArray[Any],
-        selections: Selections,
-        title: str,
-        background: Background | None,
-        calibration: Calibration,
-        measurements: tuple[str, ...],
-        decimals: int,
-        return_pixels: bool,
-    ) -> Measured: ...
+    def _measure(self, task: Task) -> Measured: ...
 
 
-def _require_measurable(
-    pixels: npt.NDArray[Any], selections: Selections, title: str, background: Background | None
-) -> None:
+def _require_measurable(task: Task) -> None:
     """Refuse, in all engines alike, what has no defined answer."""
-    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+    height, width = task.pixels.shape
+    if task.pixels.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(
-            f"{title}: pixels of type {pixels.dtype} (expected uint8, uint16 or float32). Save it as 8-, 16- or 32-bit."
+            f"{task.title}: pixels of type {task.pixels.dtype} (expected uint8, uint16 or float32). Save it as 8-, 16- or 32-bit."
         )
-    if pixels.shape != selections.shape:
+    if (height, width) != task.selections.shape:
         raise RoiError(
-            f"{title}: not the size of the image its ROIs were made for (got {pixels.shape[0]} x {pixels.shape[1]}, "
-            f"expected {selections.shape[0]} x {selections.shape[1]} px). Use the ROI set of this image."
+            f"{task.title}: not the size of the image its ROIs were made for (got {height} x {width}, "
+            f"expected {task.selections.shape[0]} x {task.selections.shape[1]} px). Use the ROI set of this image."
         )
-    if background is not None:
-        require_rollable((pixels.shape[0], pixels.shape[1]), background.radius, title)
+    if task.background is not None:
+        require_rollable((height, width), task.background.radius, task.title)

@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.errors import ImageJError, MissingDependencyError
-from bridge.imagej.engine import Engine, Measured
+from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.pipe import receive, send
-from bridge.imagej.rolling_ball import Background
-from bridge.images import Calibration
-from bridge.selections import Selections
 
 
 class _WorkerLost(Exception):  # noqa: N818 never seen by a user
@@ -158,42 +154,34 @@ class FijiEngine(Engine):
             self._log.close()
             self._log = None
 
-    def _measure(
-        self,
-        pixels: npt.NDArray[Any],
-        selections: Selections,
-        title: str,
-        background: Background | None,
-        calibration: Calibration,
-        measurements: tuple[str, ...],
-        decimals: int,
-        return_pixels: bool,
-    ) -> Measured:
+    def _measure(self, task: Task) -> Measured:
         request = {
             "do": "measure",
-            "title": title,
-            "dtype": str(pixels.dtype),
-            "height": pixels.shape[0],
-            "width": pixels.shape[1],
-            "calibration": [calibration.width, calibration.height, calibration.unit],
-            "background": asdict(background) if background else None,
-            "measurements": list(measurements),
-            "decimals": decimals,
-            "return_pixels": return_pixels,
-            "names": selections.names,
-            "offset": selections.offset.tolist(),
+            "title": task.title,
+            "dtype": str(task.pixels.dtype),
+            "height": task.pixels.shape[0],
+            "width": task.pixels.shape[1],
+            "calibration": [task.calibration.width, task.calibration.height, task.calibration.unit],
+            "background": asdict(task.background) if task.background else None,
+            "measurements": list(task.measurements),
+            "decimals": task.decimals,
+            "return_pixels": task.return_pixels,
+            "names": task.selections.names,
+            "offset": task.selections.offset.tolist(),
         }
-        blobs = [np.ascontiguousarray(pixels).data, selections.encoded]
-        answer, found = self._ask_twice(request, blobs, title)
+        blobs = [np.ascontiguousarray(task.pixels).data, task.selections.encoded]
+        answer, found = self._ask_twice(request, blobs, task.title)
         headings = answer["headings"]
         n = answer["rows"] if headings else 0
         columns = np.frombuffer(found[1], np.float64).reshape(len(headings), n)
         measured = Measured(
             results_csv=bytes(found[0]),
             columns={name: columns[i].copy() for i, name in enumerate(headings)},
-            pixels=np.frombuffer(found[2], pixels.dtype).reshape(pixels.shape) if return_pixels else None,
+            pixels=np.frombuffer(found[2], task.pixels.dtype).reshape(task.pixels.shape)
+            if task.return_pixels
+            else None,
         )
-        _require_same_rois(measured, answer, selections, title, pixels, calibration)
+        _require_same_rois(measured, answer, task)
         return measured
 
     def run_macro(self, text: str, argument: str = "") -> str | None:
@@ -293,25 +281,20 @@ def _advice(problem: str) -> str:
     return "Run `cellpose-fiji doctor`."
 
 
-def _require_same_rois(
-    measured: Measured,
-    answer: dict[str, Any],
-    selections: Selections,
-    title: str,
-    pixels: npt.NDArray[Any],
-    calibration: Calibration,
-) -> None:
+def _require_same_rois(measured: Measured, answer: dict[str, Any], task: Task) -> None:
     """ImageJ's own decoder must give the ROIs their names and exactly the pixels we know them to have."""
-    if answer["rows"] != len(selections.names) or tuple(answer["names"]) != selections.names:
+    cells = task.selections
+    if answer["rows"] != len(cells.names) or tuple(answer["names"]) != cells.names:
         raise ImageJError(
-            f"{title}: ImageJ measured {answer['rows']} rows (expected {len(selections.names)}, one for each ROI, in order). Please report this with the ROI set."
+            f"{task.title}: ImageJ measured {answer['rows']} rows (expected {len(cells.names)}, one for each ROI, in order). Please report this with the ROI set."
         )
-    if "Area" not in measured.columns or selections.problem or not np.isfinite(pixels).all():
+    if "Area" not in measured.columns or cells.problem or not np.isfinite(task.pixels).all():
         return
-    area_px = np.rint(measured.columns["Area"] / (calibration.width * calibration.height)).astype(np.int64)
-    wrong = np.flatnonzero(area_px != selections.area_px)
+    pixel = task.calibration.width * task.calibration.height
+    area_px = np.rint(measured.columns["Area"] / pixel).astype(np.int64)
+    wrong = np.flatnonzero(area_px != cells.area_px)
     if wrong.size:
         k = wrong[0]
         raise ImageJError(
-            f"{title}: ImageJ selects other pixels than the ROI set has (got {area_px[k]}, expected {selections.area_px[k]} px in {selections.names[k]}). Please report this with the ROI set."
+            f"{task.title}: ImageJ selects other pixels than the ROI set has (got {area_px[k]}, expected {cells.area_px[k]} px in {cells.names[k]}). Please report this with the ROI set."
         )

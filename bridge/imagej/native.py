@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import RoiError
-from bridge.imagej.engine import Engine, Measured
+from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.provision import IMAGEJ_VERSION
 from bridge.imagej.results import results_csv
-from bridge.imagej.rolling_ball import Background, subtract_background
+from bridge.imagej.rolling_ball import subtract_background
 from bridge.images import Calibration
 from bridge.selections import Selections
 from bridge.settings import MEASUREMENTS
@@ -183,32 +183,20 @@ class NativeEngine(Engine):
     def close(self) -> None:
         """Nothing has to be ended."""
 
-    def _measure(
-        self,
-        pixels: npt.NDArray[Any],
-        selections: Selections,
-        title: str,
-        background: Background | None,
-        calibration: Calibration,
-        measurements: tuple[str, ...],
-        decimals: int,
-        return_pixels: bool,
-    ) -> Measured:
-        if selections.problem:
+    def _measure(self, task: Task) -> Measured:
+        cells, pixels = task.selections, task.pixels
+        if cells.problem:
             raise RoiError(
-                f"{title}: {selections.problem}. It is measured by ImageJ only: use --engine fiji, or remove it from the set."
+                f"{task.title}: {cells.problem}. It is measured by ImageJ only: use --engine fiji, or remove it from the set."
             )
-        if background is not None:
-            pixels = subtract_background(pixels, background, title)
-        found = statistics(pixels, selections)
-        columns = _columns(found, calibration, measurements)
-        if selections.group.any():
-            columns["Group"] = selections.group.astype(np.float64)
-        if not selections.names:
-            content = results_csv(title, (), dict.fromkeys(columns, np.empty(0)), decimals)
-            return Measured(content, {}, pixels if return_pixels else None)
-        content = results_csv(title, selections.names, columns, decimals)
-        return Measured(content, columns, pixels if return_pixels else None)
+        if task.background is not None:
+            pixels = subtract_background(pixels, task.background, task.title)
+        columns = _columns(statistics(pixels, cells), task.calibration, task.measurements)
+        if cells.group.any():
+            columns["Group"] = cells.group.astype(np.float64)
+        content = results_csv(task.title, cells.names, columns, task.decimals)
+        # Without cells ImageJ has no table, so no columns.
+        return Measured(content, columns if cells.names else {}, pixels if task.return_pixels else None)
 
 
 def _columns(found: Statistics, calibration: Calibration, measurements: tuple[str, ...]) -> dict[str, Doubles]:
