@@ -288,7 +288,7 @@ def _say_if_compiling() -> None:
     from bridge.rois import COMPILING, compiled
 
     if not compiled():
-        _err.print(COMPILING)
+        _say(COMPILING)
 
 
 def _each(paths: Sequence[Path], work: Callable[[Path], Path]) -> int:

@@ -72,7 +72,10 @@ class Selections:
     @property
     def by_place(self) -> Ints:
         """The ROIs from top to bottom: in this order a pass over their pixels stays within few rows of the image."""
-        return np.argsort(self.row[self.first[:-1]], kind="stable") if self.row.size else np.zeros(0, np.int64)
+        if not self.row.size:
+            return np.zeros(0, np.int64)
+        # A ROI whose pixels are not known has no run: the last one then begins behind the end.
+        return np.argsort(self.row[np.minimum(self.first[:-1], self.row.size - 1)], kind="stable")
 
     def _sums(self, of_runs: Ints) -> Ints:
         total: Ints = np.concatenate([np.zeros(1, np.int64), np.cumsum(of_runs)])

@@ -153,8 +153,7 @@ def measure(
                 f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of this field."
             )
         selections = selections_of(labels)
-    engine = engine_of(s)
-    try:
+    with engine_of(s) as engine:
         measured = engine.measure(
             plane.pixels,
             selections,
@@ -164,8 +163,6 @@ def measure(
             s.measurements,
             s.decimals,
         )
-    finally:
-        engine.close()
     for difference in measured.differences:
         _log.warning("%s: this Fiji and the native engine differ: %s", image, difference)
     path = _new(Path(out) / f"{image.stem}_Results.csv")

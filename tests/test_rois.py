@@ -281,6 +281,12 @@ def test_rois_without_an_area(roi: ImagejRoi, problem: str) -> None:
     found = decode_roiset(zipped({"x.roi": roi.tobytes()}), (20, 20))
     assert found.problem == problem
     if problem:
+        # With a cell before it, the set is not its label image's: said, not a crash.
+        cell = encode_roiset(np.ones((20, 20), np.uint8))
+        with zipfile.ZipFile(io.BytesIO(cell)) as archive:
+            both = zipped({"00001.roi": archive.read("00001.roi"), "x.roi": roi.tobytes()})
+        with pytest.raises(RoiError, match=r"does not equal its label image \(got 2 ROIs"):
+            verify_roiset(decode_roiset(both, (20, 20)), np.ones((20, 20), np.uint8))
         with pytest.raises(RoiError) as refused:
             selections_to_labels(found, "a.zip")
         assert str(refused.value) == f"a.zip: {problem}. Remove it from the set."
