@@ -8,10 +8,11 @@ import functools
 import json
 import logging
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import pandas as pd
 
 from bridge.analysis import (
     cells_against_nuclei,
+    common_range,
     condition_table,
     contact_sheet,
     display_range,
@@ -70,7 +72,7 @@ _log = logging.getLogger(__name__)
 _REVISION = {"segment": 1, "count": 1, "rois": 1, "measure": 1, "pictures": 1, "tables": 1, "figures": 1}
 _EXPERIMENT = "_experiment"
 # What happens behind the network, each in a thread of its own.
-_STAGES = {"rois": "_trace", "measure": "_compute", "write": "_write"}
+_STAGES = {"masks": "_find", "rois": "_trace", "measure": "_compute", "write": "_write", "draw": "_draw"}
 _MOST_ON_THE_WAY = 4  # fields in memory
 _SATURATED_SHARE = 0.001  # of a field's cell pixels, from which on it is said
 
@@ -202,21 +204,22 @@ class _Done:
 
 @dataclass
 class _Job:
-    """A field behind the network: what one step hands to the next."""
+    """A field on its way: what one step hands to the next."""
 
     item: Field
-    labels: Labels
-    mask: Path
-    keep: list[Callable[[], None]]
-    n_nuclei: int | None
-    finished: concurrent.futures.Future[_Done | None] = field(default_factory=concurrent.futures.Future)
     step: str = "segment"
+    find: dict[str, Callable[[], None]] = field(default_factory=dict)
+    finished: concurrent.futures.Future[_Done | None] = field(default_factory=concurrent.futures.Future)
+    labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
+    mask: Path = Path()
+    n_nuclei: int | None = None
     made_from: dict[str, Any] = field(default_factory=dict)
     outputs: list[Path] = field(default_factory=list)
     facts: dict[str, Any] | None = None
     selections: Selections | None = None
     planes: dict[str, Plane] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
+    done: _Done | None = None
 
 
 @dataclass
@@ -240,6 +243,7 @@ class _Run:
     pools: dict[str, concurrent.futures.ThreadPoolExecutor] = field(default_factory=dict)
     ahead: dict[ChannelFile, concurrent.futures.Future[Plane]] = field(default_factory=dict)
     inputs: dict[Path, str] = field(default_factory=dict)
+    shown: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     engine_info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -274,7 +278,7 @@ class _Run:
             self._all_fields()
             self._refuse_stale()
             # The pictures are drawn while the tables are written.
-            pictures = self.pools["rois"].submit(self._pictures)
+            pictures = self.pools["draw"].submit(self._pictures)
             self._warn()
             self._tell("tables and figures")
             self._attempt(_EXPERIMENT, "tables", self.make_tables)
@@ -302,7 +306,7 @@ class _Run:
         )
 
     def _all_fields(self) -> None:
-        jobs: list[_Job] = []
+        on_the_way: list[concurrent.futures.Future[_Done | None]] = []
         items = list(self.plan.fields)
         for item, following in zip(items, [*items[1:], None], strict=True):
             if item.problems:
@@ -312,37 +316,34 @@ class _Run:
                 self._read_ahead(following)
             job = self._look_at(item)
             if job is not None:
-                jobs.append(job)
+                on_the_way.append(job.finished)
                 self._advance(job, 0)
-            # A bounded number of fields on the way; and what ends the run does so at once.
-            for behind in jobs[:-_MOST_ON_THE_WAY]:
-                behind.finished.result()
-        self.done = [done for job in jobs if (done := job.finished.result()) is not None]
-        self._sort_failures()
+            # A bounded number of fields in memory; and what ends the run does so at once.
+            for finished in on_the_way[:-_MOST_ON_THE_WAY]:
+                finished.result()
+        self.done = [done for finished in on_the_way if (done := finished.result()) is not None]
 
     def _sort_failures(self) -> None:
         order = {item.field_id: i for i, item in enumerate(self.plan.fields)}
         self.failures.sort(key=lambda failure: order.get(failure.field_id, len(order)))
 
     def _look_at(self, item: Field) -> _Job | None:
-        """Let the networks find the cells and nuclei of one field, in this thread."""
-        step = "segment"
-        keep: list[Callable[[], None]] = []
+        """Let the networks look at one field, in this thread; what they saw becomes label images in another one."""
+        job = _Job(item)
         try:
             self._tell(f"{item.field_id}: cells")
-            labels, mask = self._segment(item, keep)
-            n_nuclei = None
+            self._segment(job)
             if item.count is not None:
-                step = "count"
+                job.step = "count"
                 self._tell(f"{item.field_id}: nuclei")
-                n_nuclei = self._count(item, labels, keep)
-            return _Job(item, labels, mask, keep, n_nuclei)
+                self._count(job)
+            return job
         except MissingDependencyError:
             raise
         except Exception as error:
-            self._fail(item.field_id, step, error)
-            for write in keep:
-                self._attempt(item.field_id, "segment", write)
+            self._fail(item.field_id, job.step, error)
+            if "segment" in job.find:
+                self._attempt(item.field_id, "segment", job.find["segment"])
             return None
 
     def _advance(self, job: _Job, stage: int) -> None:
@@ -360,6 +361,8 @@ class _Run:
             else:
                 if stage + 1 < len(names):
                     self._advance(job, stage + 1)
+                else:
+                    job.finished.set_result(job.done)
 
         self.pools[names[stage]].submit(work)
 
@@ -489,8 +492,9 @@ class _Run:
 
     # ------------------------------------------------------------ the steps of one field
 
-    def _segment(self, item: Field, keep: list[Callable[[], None]]) -> tuple[Labels, Path]:
-        path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
+    def _segment(self, job: _Job) -> None:
+        item = job.item
+        path = job.mask = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
         made_from = self._settings_of("segment")
         if item.mask is not None:
             # The given label image decides; the settings of Cellpose do not.
@@ -502,31 +506,39 @@ class _Run:
                 **self._model_identity("segment"),
             }
         if self.records.current(item.field_id, "segment", made_from, [path]) is not None:
-            return read_labels(path), path
-        facts: dict[str, Any] = {}
+
+            def read() -> None:
+                job.labels = read_labels(path)
+
+            job.find["segment"] = read
+            return
         plane = self._plane(item.segment, measured=False) if item.segment else None
-        if item.mask is not None:
-            labels = read_labels(item.mask)
-            if (item.height_px, item.width_px) not in ((0, 0), labels.shape):
-                raise LabelError(
-                    f"{item.mask}: not the size of its images (got {labels.shape[0]} x {labels.shape[1]}, expected "
-                    f"{item.height_px} x {item.width_px} px). Use the label image of this field."
-                )
-        else:
+        if item.mask is None:
             assert plane is not None
-            labels, facts = self._cellpose("segment", plane, self.settings.diameter, item.field_id)
+            find = self._cellpose("segment", plane, self.settings.diameter, item.field_id)
 
         def write() -> None:
+            facts: dict[str, Any] = {}
+            if item.mask is None:
+                job.labels, facts = find()
+            else:
+                job.labels = read_labels(item.mask)
+                if (item.height_px, item.width_px) not in ((0, 0), job.labels.shape):
+                    raise LabelError(
+                        f"{item.mask}: not the size of its images (got {job.labels.shape[0]} x {job.labels.shape[1]}, expected "
+                        f"{item.height_px} x {item.width_px} px). Use the label image of this field."
+                    )
             if plane is not None:
+                job.planes["segment"] = plane
                 facts["shown"] = list(display_range([plane.pixels]))
             self.records.begin(item.field_id, "segment", made_from, [path])
-            write_labels(path, labels, plane.calibration if plane is not None else None)
+            write_labels(path, job.labels, plane.calibration if plane is not None else None)
             self.records.finish(item.field_id, "segment", made_from, [path], facts)
 
-        keep.append(write)
-        return labels, path
+        job.find["segment"] = write
 
-    def _count(self, item: Field, labels: Labels, keep: list[Callable[[], None]]) -> int:
+    def _count(self, job: _Job) -> None:
+        item = job.item
         assert item.count is not None
         path = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_nuclei_mask.tif"
         made_from = {
@@ -536,19 +548,20 @@ class _Run:
         }
         facts = self.records.current(item.field_id, "count", made_from, [path])
         if facts is not None:
-            return int(facts["n_nuclei"])
+            job.n_nuclei = int(facts["n_nuclei"])
+            return
         plane = self._plane(item.count)
-        _require_shape(item, plane, labels)
-        nuclei, found = self._cellpose("count", plane, self.settings.count_diameter, item.field_id)
-        n_nuclei = int(label_ids(nuclei).size)
+        find = self._cellpose("count", plane, self.settings.count_diameter, item.field_id)
 
         def write() -> None:
+            _require_shape(item, plane, job.labels)
+            nuclei, found = find()
+            job.n_nuclei = int(label_ids(nuclei).size)
             self.records.begin(item.field_id, "count", made_from, [path])
             write_labels(path, nuclei, plane.calibration)
-            self.records.finish(item.field_id, "count", made_from, [path], {**found, "n_nuclei": n_nuclei})
+            self.records.finish(item.field_id, "count", made_from, [path], {**found, "n_nuclei": job.n_nuclei})
 
-        keep.append(write)
-        return n_nuclei
+        job.find["count"] = write
 
     def _read_ahead(self, item: Field) -> None:
         """Read what the networks will look at next, if they will."""
@@ -559,14 +572,17 @@ class _Run:
             if file is not None and not known and not (step == "segment" and item.mask is not None):
                 self.ahead[file] = self.pools["read"].submit(self._read, file, measured)
 
-    def _cellpose(self, role: str, plane: Plane, diameter: Any, name: str) -> tuple[Labels, dict[str, Any]]:
+    def _cellpose(
+        self, role: str, plane: Plane, diameter: Any, name: str
+    ) -> Callable[[], tuple[Labels, dict[str, Any]]]:
+        """Run the network; what is returned makes the label image."""
         from bridge.segmentation import Segmenter
 
         if role not in self.segmenters:
             self.segmenters[role] = Segmenter(self.models[role], self.settings.device)
         segmenter = self.segmenters[role]
         s = self.settings
-        found = segmenter.segment(
+        finish = segmenter.look(
             plane.pixels,
             diameter,
             s.flow_threshold,
@@ -577,20 +593,29 @@ class _Run:
             s.tile,
             name,
         )
-        notices = list(plane.notices)
-        if found.cut:
-            listed = ", ".join(map(str, found.cut[:5]))
-            notices.append(
-                f"{len(found.cut)} cells are cut where two tiles meet (labels {listed}); a larger --tile would hold them whole"
-            )
-        return found.labels, {"diameter_px": found.diameter_px, "notices": notices, **segmenter.info}
+
+        def find() -> tuple[Labels, dict[str, Any]]:
+            found = finish()
+            notices = list(plane.notices)
+            if found.cut:
+                listed = ", ".join(map(str, found.cut[:5]))
+                notices.append(
+                    f"{len(found.cut)} cells are cut where two tiles meet (labels {listed}); a larger --tile would hold them whole"
+                )
+            return found.labels, {"diameter_px": found.diameter_px, "notices": notices, **segmenter.info}
+
+        return find
+
+    def _find(self, job: _Job) -> None:
+        """Make the label images of what the networks saw, and keep them."""
+        for step, find in job.find.items():
+            job.step = step
+            find()
+        job.find.clear()
 
     def _trace(self, job: _Job) -> None:
-        """Keep the label images, make the ROI set and prove it, read what will be measured."""
+        """Make the ROI set and prove it, read what will be measured."""
         item = job.item
-        for write in job.keep:
-            write()
-        job.keep.clear()
         job.step = "rois"
         shape = (job.labels.shape[0], job.labels.shape[1])
         path = self.out / "rois" / safe_name(item.condition) / f"{item.field_id}_RoiSet.zip"
@@ -648,7 +673,7 @@ class _Run:
 
     def _compute(self, job: _Job) -> None:
         """Subtract the background and measure: the one step in which the engines work."""
-        if job.facts is not None or not job.planes:
+        if job.facts is not None or not job.item.measure:
             return
         assert self.engine is not None
         assert job.selections is not None
@@ -657,7 +682,8 @@ class _Run:
             starting, self.starting = self.starting, None
             starting.result()
         s = self.settings
-        for channel, plane in job.planes.items():
+        for channel in job.item.measure:
+            plane = job.planes[channel]
             job.measured[channel] = self.engine.measure(
                 plane.pixels, job.selections, plane.title, background_of(s), calibration_of(s, plane.calibration), s.measurements, s.decimals, s.save_subtracted
             )  # fmt: skip
@@ -682,8 +708,18 @@ class _Run:
             self.records.finish(item.field_id, "measure", job.made_from, job.outputs, job.facts)
         self.engine_info = job.facts.get("imagej") or self.engine_info
         self.n_done += 1
-        job.finished.set_result(_Done(item, read_table(cells_path, self.columns), job.n_nuclei))
+        job.done = _Done(item, read_table(cells_path, self.columns), job.n_nuclei)
         self._tell(f"{item.field_id}: done")
+
+    def _draw(self, job: _Job) -> None:
+        """Draw the pictures while the images are in memory, on the grey scale of the fields so far."""
+        if not job.measured:
+            return
+        try:
+            ranges = self._display_ranges([job.item] if self.shown else self.plan.fields)
+            self._field_pictures(job.item, ranges, job.labels, job.planes)
+        except Exception:  # tried again after the last field, and said if it fails there
+            _log.debug("%s: not drawn yet", job.item.field_id, exc_info=True)
 
     def _measure_facts(self, job: _Job) -> dict[str, Any]:
         assert job.selections is not None
@@ -697,7 +733,8 @@ class _Run:
             "differences": {c: list(found.differences) for c, found in job.measured.items() if found.differences},
             "imagej": self.engine.info if self.engine else {},
         }
-        for channel, plane in job.planes.items():
+        for channel in job.item.measure:
+            plane = job.planes[channel]
             facts["shown"][channel] = list(display_range([plane.pixels]))
             facts["notices"] += [f"{channel}: {notice}" for notice in plane.notices]
             level = saturation_level(plane.pixels)
@@ -754,7 +791,8 @@ class _Run:
     # ------------------------------------------------------------ after the fields
 
     def _pictures(self) -> None:
-        ranges = self._display_ranges()
+        self.shown.clear()
+        ranges = self._display_ranges([d.field for d in self.done])
         for condition in self.plan.conditions:
             rows = []
             for item in [d.field for d in self.done if d.field.condition == condition]:
@@ -768,20 +806,22 @@ class _Run:
             if rows:
                 self._attempt(_EXPERIMENT, "pictures", functools.partial(self._contact_sheet, condition, rows))
 
-    def _display_ranges(self) -> dict[str, tuple[float, float]]:
-        """One grey scale for all fields of a channel."""
-        ranges: dict[str, tuple[float, float]] = {}
-        for done in self.done:
-            shown = dict((self.records.facts(done.field.field_id, "measure") or {}).get("shown", {}))
-            segment = (self.records.facts(done.field.field_id, "segment") or {}).get("shown")
-            if segment:
-                shown["segment"] = segment
-            for channel, (low, high) in shown.items():
-                before = ranges.get(channel, (low, high))
-                ranges[channel] = (min(before[0], low), max(before[1], high))
-        return ranges
+    def _display_ranges(self, items: Sequence[Field]) -> dict[str, tuple[float, float]]:
+        """Look at these fields again; return one grey scale for all fields of a channel, as far as they are known."""
+        for item in items:
+            shown = dict((self.records.facts(item.field_id, "measure") or {}).get("shown", {}))
+            segment = (self.records.facts(item.field_id, "segment") or {}).get("shown")
+            self.shown[item.field_id] = {**shown, "segment": segment} if segment else shown
+        channels = dict.fromkeys(channel for shown in self.shown.values() for channel in shown)
+        return {c: common_range([shown[c] for shown in self.shown.values() if c in shown]) for c in channels}
 
-    def _field_pictures(self, item: Field, ranges: dict[str, tuple[float, float]]) -> list[Path]:
+    def _field_pictures(
+        self,
+        item: Field,
+        ranges: dict[str, tuple[float, float]],
+        labels: Labels | None = None,
+        planes: Mapping[str, Plane] = MappingProxyType({}),
+    ) -> list[Path]:
         folder = self.out / "overlays" / safe_name(item.condition)
         mask = self.out / "masks" / safe_name(item.condition) / f"{item.field_id}_mask.tif"
         sources: dict[str, tuple[ChannelFile, str]] = {}
@@ -799,11 +839,13 @@ class _Run:
         # Pictures follow from the rest: a new field may widen the common grey scale, so they are redrawn unasked.
         if self.records.current(item.field_id, "pictures", made_from, outputs, derived=True) is None:
             self.records.begin(item.field_id, "pictures", made_from, outputs)
-            labels = read_labels(mask)
+            if labels is None:
+                labels = read_labels(mask)
             n = int(label_ids(labels).size)
             for key, (file, name) in sources.items():
                 low, high = ranges[key]
-                picture = overlay(self._plane(file, measured=key != "segment").pixels, labels, (low, high))
+                plane = planes.get(key) or self._plane(file, measured=key != "segment")
+                picture = overlay(plane.pixels, labels, (low, high))
                 write_picture(
                     paths[key], picture, f"{item.field_id} · {name}, grey levels {low:.4g} to {high:.4g} · {n} cells"
                 )

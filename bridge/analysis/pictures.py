@@ -31,6 +31,19 @@ def display_range(images: Sequence[npt.NDArray[Any]]) -> tuple[float, float]:
     return low, max(high, low + 1.0)
 
 
+def common_range(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return one range for the fields of a channel, in round numbers: one field more seldom changes it.
+
+    Examples
+    --------
+    >>> common_range([(103.0, 3987.0), (96.0, 3870.0)])
+    (50.0, 4000.0)
+    """
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    step = 10.0 ** np.floor(np.log10(high - low)) / 20
+    return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)
+
+
 def overlay(image: npt.NDArray[Any], labels: Labels, shown: tuple[float, float]) -> Picture:
     """Draw the outlines of all labels onto an image.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +61,9 @@ class Segmenter:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._backend: Backend = load_backend(self.model, device)
+        # torch's word about a call of Cellpose's is nothing a user can mend; masks are made in threads, where only a
+        # lasting filter is safe.
+        warnings.filterwarnings("ignore", message="Sparse invariant checks")
 
     @property
     def info(self) -> dict[str, Any]:
@@ -115,36 +119,50 @@ class Segmenter:
         SegmentationError
             Cellpose failed, e.g. out of memory.
         """
+        return self.look(
+            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name
+        )()  # fmt: skip
+
+    def look(
+        self,
+        image: npt.NDArray[Any],
+        diameter: float | Literal["auto"] | None = None,
+        flow_threshold: float = 0.4,
+        cellprob_threshold: float = 0.0,
+        min_size: int = 15,
+        border: Literal["keep", "drop"] = "keep",
+        batch_size: int = 8,
+        tile: int = 4096,
+        name: str = "image",
+    ) -> Callable[[], Segmented]:
+        """Run the network on one image; what is returned makes the label image, also in another thread.
+
+        So the network can look at the next image meanwhile. Parameters and errors as in `segment`, of the returned
+        callable as well.
+        """
         if image.ndim != 2:
             raise SegmentationError(
                 f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
             )
         chosen = self._backend.diameter_px if diameter is None or diameter == "auto" else float(diameter)
-        try:
-            labels, cut = self._labels(image, chosen, flow_threshold, cellprob_threshold, batch_size, tile)
+
+        rest = (flow_threshold, cellprob_threshold, batch_size, tile)
+        with _named(name, image.shape):
+            masks = self._look(image, chosen, *rest)
             if diameter == "auto":
-                found = median_diameter(_without_small(labels, min_size))
+                found = median_diameter(_without_small(masks()[0], min_size))
                 if found is not None:
                     chosen = found
-                    labels, cut = self._labels(image, chosen, flow_threshold, cellprob_threshold, batch_size, tile)
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "alloc" in str(error).lower():
-                raise SegmentationError(
-                    f"{name}: out of memory while segmenting {image.shape[0]} x {image.shape[1]} px. Use a smaller --batch-size or --tile, or --device cpu."
-                ) from error
-            raise SegmentationError(
-                f"{name}: Cellpose failed ({str(error).splitlines()[0][:200]}). Run again with --debug to see where."
-            ) from error
-        gone = np.zeros(int(labels.max()) + 1, bool)
-        areas = label_areas(labels)
-        gone |= areas < min_size
-        if border == "drop":
-            gone |= touches_border(labels)
-        new_ids = np.cumsum(~gone & (areas > 0)) * (~gone & (areas > 0))
-        kept = tuple(int(new_ids[label]) for label in cut if new_ids[label])
-        return Segmented(as_labels(new_ids[labels], name), chosen, kept)
+                    masks = self._look(image, chosen, *rest)
 
-    def _labels(
+        def finish() -> Segmented:
+            with _named(name, image.shape):
+                labels, cut = masks()
+            return _kept(labels, cut, chosen, min_size, border, name)
+
+        return finish
+
+    def _look(
         self,
         image: npt.NDArray[Any],
         diameter_px: float | None,
@@ -152,26 +170,60 @@ class Segmenter:
         cellprob_threshold: float,
         batch_size: int,
         tile: int,
-    ) -> tuple[npt.NDArray[np.int64], list[int]]:
-        def whole(part: npt.NDArray[Any], normalize: bool = True) -> npt.NDArray[Any]:
-            pad = min(self.model.pad_px, min(part.shape) - 1)
+    ) -> Callable[[], tuple[npt.NDArray[np.int64], list[int]]]:
+        def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[], npt.NDArray[Any]]:
+            pad = max(min(self.model.pad_px, min(part.shape) - 1), 0)
             padded = np.pad(part, pad, mode="reflect") if pad > 0 else part
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
                 prediction = self._backend.predict(padded, diameter_px, batch_size, normalize)
+
+            def masks() -> npt.NDArray[Any]:
                 labels = self._backend.masks(prediction, flow_threshold, cellprob_threshold)
-            return labels[pad : pad + part.shape[0], pad : pad + part.shape[1]] if pad > 0 else labels
+                return labels[pad : pad + part.shape[0], pad : pad + part.shape[1]]
+
+            return masks
 
         if float(image.max()) == float(image.min()):
-            return np.zeros(image.shape, np.int64), []
+            return lambda: (np.zeros(image.shape, np.int64), [])
         if max(image.shape) <= tile:
-            return whole(image).astype(np.int64), []
+            masks = whole(image)
+            return lambda: (masks().astype(np.int64), [])
         # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
         low, high = (float(v) for v in np.percentile(image, (1, 99)))
         grey = (image.astype(np.float32) - low) / max(high - low, 1e-6)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
-        parts = ((window, whole(grey[window], normalize=False)) for window in tiles(image.shape, tile, overlap))
-        return stitch(parts, image.shape)
+        # Tile by tile, at once: what the network says about a large image would fill the memory.
+        parts = ((window, whole(grey[window], normalize=False)()) for window in tiles(image.shape, tile, overlap))
+        stitched = stitch(parts, image.shape)
+        return lambda: stitched
+
+
+@contextmanager
+def _named(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "alloc" in str(error).lower():
+            raise SegmentationError(
+                f"{name}: out of memory while segmenting {shape[0]} x {shape[1]} px. Use a smaller --batch-size or --tile, or --device cpu."
+            ) from error
+        raise SegmentationError(
+            f"{name}: Cellpose failed ({str(error).splitlines()[0][:200]}). Run again with --debug to see where."
+        ) from error
+
+
+def _kept(
+    labels: npt.NDArray[np.int64], cut: list[int], diameter_px: float | None, min_size: int, border: str, name: str
+) -> Segmented:
+    """Remove small cells, and those at the border if asked; the others are numbered 1..n."""
+    areas = label_areas(labels)
+    gone = areas < min_size
+    if border == "drop":
+        gone |= touches_border(labels)
+    new_ids = np.cumsum(~gone & (areas > 0)) * (~gone & (areas > 0))
+    kept = tuple(int(new_ids[label]) for label in cut if new_ids[label])
+    return Segmented(as_labels(new_ids[labels], name), diameter_px, kept)
 
 
 def median_diameter(labels: Labels) -> float | None:
