@@ -1,7 +1,7 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
-The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `measure`,
-`summarize`, `plot`; `bridge.demo.run_demo` and `bridge.doctor.checkup` are the other two.
+The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
+(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct` and `collect`; `bridge.demo.run_demo` and `bridge.doctor.checkup` are the other two.
 
 Examples
 --------
@@ -16,10 +16,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bridge.corrections import collect, correct
     from bridge.errors import BridgeError
     from bridge.experiment import Plan
     from bridge.settings import Settings
-    from bridge.steps import measure, plan, plot, segment, summarize, trace
+    from bridge.steps import compare, measure, plan, plot, rasterize, segment, summarize, trace
     from bridge.workflow import Report, run
 
 # The public names and where they live: nothing is imported before it is used.
@@ -28,16 +29,21 @@ _HOMES = {
     "Plan": "bridge.experiment",
     "Report": "bridge.workflow",
     "Settings": "bridge.settings",
+    "collect": "bridge.corrections",
+    "compare": "bridge.steps",
+    "correct": "bridge.corrections",
     "measure": "bridge.steps",
     "plan": "bridge.steps",
     "plot": "bridge.steps",
+    "rasterize": "bridge.steps",
     "run": "bridge.workflow",
     "segment": "bridge.steps",
     "summarize": "bridge.steps",
     "trace": "bridge.steps",
 }
 __all__ = [
-    "BridgeError", "Plan", "Report", "Settings", "measure", "plan", "plot", "run", "segment", "summarize", "trace",
+    "BridgeError", "Plan", "Report", "Settings", "collect", "compare", "correct", "measure", "plan", "plot", "rasterize",
+    "run", "segment", "summarize", "trace",
 ]  # fmt: skip
 
 

@@ -9,8 +9,9 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, Group, Parameter
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from bridge.errors import BridgeError, InputError
 from bridge.settings import Settings, read_settings_file, refusal
+from bridge.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,7 @@ _SettingsFile = Annotated[
         help="Settings file (TOML), or the run.json of an earlier run; flags go before it.",
     ),
 ]
+_watched: ContextVar[Status | None] = ContextVar("watched", default=None)
 _Out = Annotated[Path, Parameter(group=_GENERAL, help="Results folder.")]
 
 app = App(
@@ -55,15 +58,33 @@ app = App(
 def _meta(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     settings: _SettingsFile = None,
+    status: Annotated[
+        Path | None,
+        Parameter(
+            group=_GENERAL,
+            help="Keep this file up to date with how far the command is; a file FILE.cancel beside it stops the command.",
+        ),
+    ] = None,
     debug: _Debug = False,
 ) -> int:
+    if status is None:
+        return _answer(tokens, settings, debug)
+    with Status(status) as seen:
+        _watched.set(seen)
+        code = _answer(tokens, settings, debug)
+        state = {0: "done", 1: "failed", 130: "stopped"}.get(code, "error")
+        seen.tell(state=state)
+    return code
+
+
+def _answer(tokens: Sequence[str], settings: Path | None, debug: bool) -> int:
     if debug:
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
         for noisy in ("matplotlib", "numba", "PIL", "jgo", "urllib3", "cellpose"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         if settings is not None:
-            tokens = (*tokens, *_tokens_of(settings, tokens))
+            tokens = [*tokens, *_tokens_of(settings, tokens)]
         result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
         cause = error.__cause__ or error.__context__
@@ -134,8 +155,9 @@ def _complain(text: str) -> None:
     _err.print(
         text if text.startswith("stopped") else f"Error: {text}",
         style="bold red" if _err.is_terminal else None,
-        markup=False,
     )
+    if (seen := _watched.get()) is not None and "message" not in seen.facts:
+        seen.tell(message=text)
 
 
 def _say(text: str) -> None:
@@ -225,12 +247,55 @@ def rois(*masks: Path, out: _Out) -> int:
 
 
 @app.command(sort_key=6)
+def labels(
+    *roisets: Path,
+    like: Annotated[Path, Parameter(group=_GENERAL, help="The image the ROI sets belong to: gives size and scale.")],
+    out: _Out,
+) -> int:
+    """Make the label images of ROI sets, also of those drawn in Fiji: NAME_RoiSet.zip -> NAME_mask.tif."""
+    from bridge.steps import rasterize
+
+    _say_if_compiling()
+    return _each(roisets, lambda path: rasterize(path, like, out))
+
+
+@app.command(sort_key=7)
+def compare(before: Path, after: Path, /) -> int:
+    """Which cells of two ROI sets differ, and by how many pixels."""
+    from bridge.steps import compare as work
+
+    _say_if_compiling()
+    rows = work(before, after)
+    different = [row for row in rows if row.different_px]
+    if different:
+        from rich.table import Table
+
+        table = Table(before.name, after.name, "px", "px", "different px", "IoU")
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for row in different:
+            cells = (row.before or "-", row.after or "-", row.before_px, row.after_px, row.different_px)
+            table.add_row(*map(str, cells), f"{row.iou:.3f}")
+        (_out if _out.is_terminal else Console(width=200, **_AS_IT_IS)).print(table)
+    _out.print(
+        f"{_number(len(rows) - len(different), 'cell')} equal, {len(different)} different ({sum(row.different_px for row in different)} px)"
+    )
+    return 0
+
+
+@app.command(sort_key=8)
 def measure(
     image: Path,
     cells: Path,
     /,
     *,
     out: _Out,
+    overlay_tiff: Annotated[
+        bool,
+        Parameter(
+            group=_GENERAL, negative=(), help="Also write the image with the ROIs as its overlay, for headless macros."
+        ),
+    ] = False,
     channel: Annotated[str | None, Parameter(group=_GENERAL, help="Channel of a file with several.")] = None,
     settings: _AllSettings = Settings(),
 ) -> int:
@@ -238,10 +303,10 @@ def measure(
     from bridge.steps import measure as work
 
     _say_if_compiling()
-    return _each([image], lambda path: work(path, cells, out, settings, channel))
+    return _each([image], lambda path: work(path, cells, out, settings, channel, overlay_tiff))
 
 
-@app.command(sort_key=7)
+@app.command(sort_key=9)
 def summarize(results: Path, /) -> int:
     """Make the tables of a run's folder again."""
     from bridge.steps import summarize as work
@@ -250,7 +315,7 @@ def summarize(results: Path, /) -> int:
     return 0
 
 
-@app.command(sort_key=8)
+@app.command(sort_key=10)
 def plot(results: Path, /) -> int:
     """Draw the figures of a run's folder again."""
     from bridge.steps import plot as work
@@ -260,7 +325,70 @@ def plot(results: Path, /) -> int:
     return 0
 
 
-@app.command(sort_key=9)
+@app.command(sort_key=11)
+def correct(
+    results: Path,
+    /,
+    *,
+    field: Annotated[
+        list[str] | None, Parameter(group=_GENERAL, help="Field to correct; several, or all if none is named.")
+    ] = None,
+    hide_condition: Annotated[
+        bool, Parameter(group=_GENERAL, negative=(), help="Name the files so that they do not tell the condition.")
+    ] = False,
+    tool: Annotated[
+        Literal["fiji", "cellpose"], Parameter(name="--for", group=_GENERAL, help="Where the cells are corrected.")
+    ] = "fiji",
+    collect: Annotated[
+        bool,
+        Parameter(group=_GENERAL, negative=(), help="Turn what was corrected into label images and list the changes."),
+    ] = False,
+) -> int:
+    """Correct the cells of a run's fields by hand: write what is edited, then --collect it."""
+    import bridge.corrections
+
+    _say_if_compiling()
+    if not collect:
+        for path in bridge.corrections.correct(results, field or (), hide_condition, tool):
+            _out.print(str(path))
+        return 0
+    found = bridge.corrections.collect(results)
+    for _, problem in found.failures:
+        _complain(problem)
+    for path in found.masks.values():
+        _out.print(str(path))
+    counts = found.changes["change"].value_counts()
+    said = ", ".join(f"{n} {change}" for change, n in counts.items()) or "nothing changed"
+    _out.print(f"{_number(len(found.masks), 'field')} corrected: {said}. See {results / 'corrections.csv'}")
+    return int(bool(found.failures))
+
+
+_macros = App(name="macros", sort_key=12, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")
+app.command(_macros)
+_Fiji = Annotated[Path, Parameter(group=_GENERAL, help="Folder of a Fiji, or of an ImageJ.")]
+
+
+@_macros.command
+def install(*, fiji: _Fiji) -> int:
+    """Put the macros into Fiji's menu; they remember this program."""
+    import bridge.macros
+
+    folder = bridge.macros.install(fiji)
+    _out.print(f"{len(bridge.macros.macro_files())} macros are in {folder}; start Fiji again to see them in its menu")
+    return 0
+
+
+@_macros.command
+def uninstall(*, fiji: _Fiji) -> int:
+    """Take the macros out of Fiji's menu."""
+    import bridge.macros
+
+    folder = bridge.macros.uninstall(fiji)
+    _out.print(f"The macros were taken out of {folder}")
+    return 0
+
+
+@app.command(sort_key=13)
 def doctor(
     fiji: Annotated[str, Parameter(group=_GENERAL, help="As in run.")] = "core",
     java: Annotated[Path | None, Parameter(group=_GENERAL, help="As in run.")] = None,
@@ -369,7 +497,6 @@ def _report(report: Report) -> None:
         _complain(f"[{failure.step}] {failure.message}")
     _out.print(
         f"{report.done} of {_number(len(report.plan.fields), 'field')} done, {_number(report.n_cells, 'cell')}. Results in {report.out}",
-        markup=False,
     )
     if report.failures:
         _out.print(f"What failed is listed in {report.out / 'failures.csv'}")
@@ -379,13 +506,15 @@ def _report(report: Report) -> None:
     if figures:
         _out.print(
             f"Look at {figures[0]}, {report.out / 'overlays'} and {report.out / 'conditions' / 'all_conditions.xlsx'}",
-            markup=False,
         )
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar with time left on a terminal; silence elsewhere."""
+    """A bar with time left on a terminal, a status file where one is asked for; silence elsewhere."""
+    if (seen := _watched.get()) is not None:
+        yield lambda p: seen.tell(done=str(p.done), failed=str(p.failed), total=str(p.total), now=p.now)
+        return
     if not _err.is_terminal:
         yield None
         return

@@ -49,6 +49,8 @@ def checkup(fiji: str = "core", java: Path | None = None, start: bool = True) ->
     """
     facts = [_python(), _memory(), *_packages(), _kernels(), _cellpose(), _gpu(), _java(fiji, java), *_weights()]
     facts.append(_imagej(fiji, java) if start else _imagej_cached(fiji))
+    if Path(fiji).is_dir():
+        facts.append(_macros(Path(fiji)))
     return facts
 
 
@@ -154,6 +156,20 @@ def _imagej(fiji: str, java: Path | None) -> Fact:
 def _imagej_cached(fiji: str) -> Fact:
     found = sorted(path.name for path in (cache_folder() / "imagej").glob("*") if not path.name.startswith("."))
     return Fact("ImageJ", f"{fiji}; fetched: {', '.join(found) or 'nothing yet'}")
+
+
+def _macros(fiji: Path) -> Fact:
+    from bridge.macros import look
+
+    try:
+        found = look(fiji)
+    except BridgeError as error:
+        return Fact("Macros", "not usable", str(error))
+    if found.missing:
+        return Fact("Macros", f"{len(found.missing)} are not in {found.folder}", found.advice)
+    if found.outdated:
+        return Fact("Macros", f"of another version in {found.folder}: {', '.join(found.outdated)}", found.advice)
+    return Fact("Macros", f"in {found.folder}, starting {found.command}", found.advice)
 
 
 def _weights() -> list[Fact]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import pickle
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from bridge.errors import MissingDependencyError, OutputError
+from bridge.errors import InputError, MissingDependencyError, OutputError
 
 PART_SUFFIX = ".part"
 
@@ -81,6 +83,58 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Plain(pickle.Unpickler):
+    """Arrays, and what Python itself has without a class; anything else in a file from elsewhere could run code."""
+
+    _ALLOWED = frozenset(
+        (f"numpy.{core}.{module}", name)
+        for core in ("core", "_core")
+        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+    ) | {("numpy", "ndarray"), ("numpy", "dtype")}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"got {module}.{name}, expected arrays, numbers, text, lists and dicts only")
+        return super().find_class(module, name)
+
+
+def read_npy(path: Path) -> Any:
+    """Read an array, or a dict that `numpy.save` wrote, without ever running code that the file names.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    ndarray or dict
+
+    Raises
+    ------
+    InputError
+        No such file, damaged, or something else than arrays, numbers, text, lists and dicts in it.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            npy: Any = np.lib.format
+            version = npy.read_magic(file)
+            if version not in ((1, 0), (2, 0)):
+                raise ValueError(f"format {version}")
+            header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+            shape, _, dtype = header[version](file)
+            if not dtype.hasobject:
+                file.seek(0)
+                return npy.read_array(file, allow_pickle=False)
+            found = _Plain(file).load()
+            return found.item() if shape == () else found
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
+    except Exception as error:  # a damaged pickle raises whatever it likes
+        raise InputError(f"{path}: damaged, or not what Cellpose saves ({error}). Save it again.") from error
 
 
 def require_writable(folder: Path) -> None:

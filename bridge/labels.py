@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import LabelError
-from bridge.files import whole_file
+from bridge.files import read_npy, whole_file
 from bridge.images import Calibration, decode, inspect
 
 MAX_LABEL = 2**24  # ImageJ reads 32-bit integers as floats: exact up to here
 MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
+SEG_SUFFIX = "_seg.npy"  # what the Cellpose GUI saves
 
 Labels = npt.NDArray[Any]
 
@@ -122,7 +123,7 @@ def write_labels(path: Path, labels: Labels, calibration: Calibration | None = N
 
 
 def read_labels(path: Path) -> Labels:
-    """Read a label image from TIFF or PNG and check it.
+    """Read a label image from TIFF, PNG or a ``_seg.npy`` of the Cellpose GUI, and check it.
 
     Returns
     -------
@@ -135,6 +136,14 @@ def read_labels(path: Path) -> Labels:
     LabelError
         It breaks the label-image contract.
     """
+    if path.name.endswith(SEG_SUFFIX):
+        content = read_npy(path)
+        masks = content.get("masks") if isinstance(content, dict) else None
+        if not isinstance(masks, np.ndarray) or masks.ndim != 2:
+            raise LabelError(
+                f"{path}: holds no masks (expected the _seg.npy of a 2-D image). Save it in Cellpose again."
+            )
+        return as_labels(masks, str(path))
     info = inspect(path)
     if info.colour or len(info.channels) > 1:
         raise LabelError(

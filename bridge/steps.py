@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bridge.errors import InputError, OutputError
 from bridge.experiment import Plan, make_plan
-from bridge.files import write_bytes
-from bridge.images import read_plane
+from bridge.files import whole_file, write_bytes
+from bridge.images import Calibration, Plane, inspect, read_plane
 from bridge.labels import MASK_SUFFIXES, read_labels, write_labels
 from bridge.settings import Settings, settings_from
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bridge.rois import Difference
+    from bridge.selections import Selections
 
 _log = logging.getLogger(__name__)
 
@@ -106,12 +112,74 @@ def trace(mask: Path | str, out: Path | str) -> Path:
     return path
 
 
+def rasterize(roiset: Path | str, like: Path | str, out: Path | str) -> Path:
+    """Make the label image of a ROI set, wherever it comes from: drawn in Fiji, or by another program.
+
+    Parameters
+    ----------
+    roiset : Path or str
+        Zip of ROIs (polygon, freehand, traced, oval, ellipse, rectangle, composite), each filled as ImageJ fills it.
+    like : Path or str
+        The image it belongs to: gives size and calibration.
+    out : Path or str
+        Folder for ``<name>_mask.tif``.
+
+    Returns
+    -------
+    Path
+        The label image. If all ROIs are named by numbers, these are the labels, else they are numbered from 1. Where
+        ROIs overlap, a pixel belongs to the first of them; a warning is logged.
+
+    Raises
+    ------
+    InputError, LabelError, OutputError, RoiError
+    """
+    from bridge.rois import read_roiset, selections_to_labels
+
+    roiset, info = Path(roiset), inspect(Path(like))
+    labels, overlap = selections_to_labels(read_roiset(roiset, (info.height, info.width)), str(roiset))
+    if overlap.any():
+        _log.warning(
+            "%s: %d ROIs overlap earlier ones (%d px); these pixels stay with the earlier ROI",
+            roiset, np.count_nonzero(overlap), overlap.sum(),
+        )  # fmt: skip
+    path = _new(Path(out) / f"{roiset.stem.removesuffix('_RoiSet')}_mask.tif")
+    write_labels(path, labels, info.calibration)
+    return path
+
+
+def compare(before: Path | str, after: Path | str) -> list[Difference]:
+    """Compare two ROI sets of one image, cell by cell.
+
+    Parameters
+    ----------
+    before, after : Path or str
+        Zips of ROIs.
+
+    Returns
+    -------
+    list of bridge.rois.Difference
+        One for each pair of cells and each cell without a partner; partners are found by overlap, not by name.
+
+    Raises
+    ------
+    RoiError
+    """
+    from bridge.rois import compare as work
+    from bridge.rois import read_roiset
+    from bridge.rois.roiset import MAX_SIDE_PX
+
+    whole = (MAX_SIDE_PX, MAX_SIDE_PX)  # no image is needed: pixels are kept as runs
+    return work(read_roiset(Path(before), whole), read_roiset(Path(after), whole))
+
+
 def measure(
     image: Path | str,
     cells: Path | str,
     out: Path | str,
     settings: Settings | None = None,
     channel: str | None = None,
+    overlay_tiff: bool = False,
     **options: Any,
 ) -> Path:
     """Subtract the background of one image and measure every cell, as ImageJ does.
@@ -127,6 +195,9 @@ def measure(
         Or give the options by name.
     channel : str, optional
         Channel of a file with several.
+    overlay_tiff : bool
+        Also write ``overlay/<image>``: the image as it was, with the ROIs as its overlay, which a headless macro
+        measures (`Measure_with_RoiSets.ijm`).
 
     Returns
     -------
@@ -166,8 +237,25 @@ def measure(
     for difference in measured.differences:
         _log.warning("%s: this Fiji and the native engine differ: %s", image, difference)
     path = _new(Path(out) / f"{image.stem}_Results.csv")
+    if overlay_tiff:
+        # Its name is the image's, whatever the format: ImageJ puts it into the column Label.
+        _write_overlay(
+            _new(Path(out) / "overlay" / plane.title), plane, calibration_of(s, plane.calibration), selections
+        )
     write_bytes(path, measured.results_csv)
     return path
+
+
+def _write_overlay(path: Path, plane: Plane, calibration: Calibration, selections: Selections) -> None:
+    import tifffile
+
+    offset = selections.offset.tolist()
+    rois = [selections.encoded[a:b] for a, b in itertools.pairwise(offset)]
+    unit = calibration.unit if calibration.unit != "pixel" else None
+    metadata = {"axes": "YX", "Overlays": rois, **({"unit": unit} if unit else {})}
+    how: dict[str, Any] = {"resolution": (1 / calibration.width, 1 / calibration.height)} if unit else {}
+    with whole_file(path) as part:
+        tifffile.imwrite(part, plane.pixels, imagej=True, metadata=metadata, **how)
 
 
 def summarize(results: Path | str) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -127,3 +129,12 @@ def hand_drawn(seed: int, n: int, shape: tuple[int, int]) -> Iterator[dict[str, 
             roi.name = f"cell {i}"
             drawn[f"cell {i}.roi"] = roi.tobytes()
         yield drawn
+
+
+def zipped(rois: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Put ROIs into a zip, as the ROI Manager does."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", how) as archive:
+        for name, roi in rois.items():
+            archive.writestr(name, roi)
+    return content.getvalue()

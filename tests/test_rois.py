@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from roifile import ROI_TYPE, ImagejRoi, roiread
-from small import hand_drawn
+from small import hand_drawn, zipped
 
 from bridge.errors import RoiError
 from bridge.imagej import FijiEngine
@@ -43,14 +43,6 @@ def shapes() -> np.ndarray:
     checker = (y + x) % 2 == 0
     labels[(y >= 44) & (y < 52) & (x >= 60) & (x < 70) & checker] = 603
     return labels
-
-
-def zipped(rois: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", how) as archive:
-        for name, roi in rois.items():
-            archive.writestr(name, roi)
-    return content.getvalue()
 
 
 # ---------------------------------------------------------------- labels -> ROI set -> labels

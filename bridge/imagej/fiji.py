@@ -184,13 +184,13 @@ class FijiEngine(Engine):
         _require_same_rois(measured, answer, task)
         return measured
 
-    def run_macro(self, text: str, argument: str = "") -> str | None:
+    def run_macro(self, macro: str | Path, argument: str = "") -> str | None:
         """Run an ImageJ macro headless (the engine must have been made with ``macros=True``).
 
         Parameters
         ----------
-        text : str
-            The macro itself.
+        macro : str or Path
+            The macro itself, or its file.
         argument : str
             What its ``getArgument()`` returns.
 
@@ -199,7 +199,7 @@ class FijiEngine(Engine):
         str or None
             What the macro returned; ImageJ answers ``[aborted]`` or nothing when it failed.
         """
-        answer, _ = self._ask_twice({"do": "macro", "text": text, "argument": argument}, [], "macro")
+        answer, _ = self._ask_twice({"do": "macro", "macro": str(macro), "is_file": isinstance(macro, Path), "argument": argument}, [], "macro")
         returned: str | None = answer["returned"]
         return returned
 

@@ -47,7 +47,7 @@ def main() -> None:
                 answer = imagej.measure(request, *blobs)
             elif request["do"] == "macro":
                 assert imagej is not None
-                answer = ({"returned": imagej.macro(request["text"], request["argument"])}, [])
+                answer = ({"returned": imagej.macro(request["macro"], request["is_file"], request["argument"])}, [])
             else:
                 raise ValueError(f"unknown request {request['do']!r}")
         except BaseException as error:  # whatever Java or Python raises is the engine's to judge
@@ -188,9 +188,10 @@ class _ImageJ:
             "jar_sha256": sha256(Path(location)) if os.path.isfile(location) else None,
         }
 
-    def macro(self, text: str, argument: str) -> str | None:
+    def macro(self, macro: str, is_file: bool, argument: str) -> str | None:
         """Run an ImageJ macro; return what it returns, None or '[aborted]' when it failed."""
-        returned = self.j("ij.IJ").runMacro(text, argument)
+        imagej = self.j("ij.IJ")
+        returned = imagej.runMacroFile(macro, argument) if is_file else imagej.runMacro(macro, argument)
         return None if returned is None else str(returned)
 
     def measure(

@@ -1,5 +1,6 @@
 """Label image <-> ImageJ ROI set, exact to the pixel."""
 
+from bridge.rois.compare import Change, Difference, apply_corrections, compare
 from bridge.rois.roiset import (
     decode_roiset,
     encode_roiset,
@@ -12,6 +13,10 @@ from bridge.rois.trace import COMPILING, compiled
 
 __all__ = [
     "COMPILING",
+    "Change",
+    "Difference",
+    "apply_corrections",
+    "compare",
     "compiled",
     "decode_roiset",
     "encode_roiset",

@@ -85,7 +85,7 @@ def selections_of(labels: Labels) -> Selections:
     return decode_roiset(encode_roiset(labels), (labels.shape[0], labels.shape[1]))
 
 
-def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set") -> Selections:
+def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set", outside: bool = False) -> Selections:
     """Read the ROIs of a zip, in its order, and find the pixels that ImageJ would select with each.
 
     Parameters
@@ -97,6 +97,8 @@ def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set")
         Height and width of the image in px.
     name : str
         Named in messages.
+    outside : bool
+        Accept ROIs that select no pixel of the image.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set")
     names, group, outlines, problem = decode_rois(entries, encoded, offset, name)
     row, left, right, first = fill(outlines, shape)
     found = Selections(names, encoded, offset, shape, row, left, right, first, group, problem)
-    if not problem:
+    if not problem and not outside:
         _refuse_empty(found, name)
     return found
 
@@ -126,7 +128,7 @@ def _refuse_empty(found: Selections, name: str) -> None:
         )
 
 
-def read_roiset(path: Path, shape: tuple[int, int]) -> Selections:
+def read_roiset(path: Path, shape: tuple[int, int], outside: bool = False) -> Selections:
     """Read a ROI set; as `decode_roiset`.
 
     Raises
@@ -138,7 +140,7 @@ def read_roiset(path: Path, shape: tuple[int, int]) -> Selections:
         content = path.read_bytes()
     except OSError as error:
         raise RoiError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
-    return decode_roiset(content, shape, str(path))
+    return decode_roiset(content, shape, str(path), outside)
 
 
 def selections_to_labels(found: Selections, name: str = "ROI set") -> tuple[Labels, npt.NDArray[np.int64]]:
@@ -176,21 +178,30 @@ def selections_to_labels(found: Selections, name: str = "ROI set") -> tuple[Labe
     if all(text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_LABEL for text in found.names):
         named = np.array([int(text) for text in found.names], np.uint32)
         ids = named if np.unique(named).size == named.size else ids
-    drawn = np.zeros(found.shape, np.uint32)
-    overlap = np.zeros(ids.size, np.int64)
-    _draw(drawn, found.row, found.left, found.right, found.first, ids, overlap)
+    drawn, overlap = draw_labels(found, ids, np.arange(ids.size))
     return as_labels(drawn, name), overlap
 
 
+def draw_labels(
+    found: Selections, ids: npt.NDArray[np.uint32], order: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """Draw ROIs with these ids in this order; a pixel keeps the first. Return the overlap in px of each, in the order."""
+    drawn = np.zeros(found.shape, np.uint32)
+    overlap = np.zeros(ids.size, np.int64)
+    _draw(drawn, found.row, found.left, found.right, found.first, ids, order, overlap)
+    return drawn, overlap
+
+
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _draw(labels: Any, row: Any, left: Any, right: Any, first: Any, ids: Any, overlap: Any) -> None:
-    for k in range(ids.size):
+def _draw(labels: Any, row: Any, left: Any, right: Any, first: Any, ids: Any, order: Any, overlap: Any) -> None:
+    for n in range(ids.size):
+        k = order[n]
         for i in range(first[k], first[k + 1]):
             for column in range(left[i], right[i]):
                 if labels[row[i], column] == 0:
-                    labels[row[i], column] = ids[k]
+                    labels[row[i], column] = ids[n]
                 else:
-                    overlap[k] += 1
+                    overlap[n] += 1
 
 
 def verify_roiset(found: Selections, labels: Labels, name: str = "ROI set") -> int:

@@ -1,0 +1,288 @@
+"""Cells corrected by a person: what Fiji or the Cellpose GUI needs for it, and what came back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bridge.errors import BridgeError, InputError
+from bridge.experiment import safe_name
+from bridge.files import sha256, whole_file, write_bytes
+from bridge.images import Plane, inspect, read_plane
+from bridge.labels import SEG_SUFFIX, Labels, read_labels, write_labels
+from bridge.rois import Change, apply_corrections, read_roiset, selections_of
+from bridge.tables import CORRECTIONS, FIELDS, Column, read_table, write_table
+from bridge.workflow import reopen
+
+if TYPE_CHECKING:
+    from bridge.workflow import _Run
+
+FOLDER = "corrections"
+_ROISET = "_RoiSet.zip"
+_HIDDEN = (
+    Column("name", "str", "", "name that hides the condition"),
+    Column("field_id", "str", "", "field it stands for"),
+)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came back from the corrections of a run.
+
+    Attributes
+    ----------
+    masks : dict of str to Path
+        Corrected label image of each field that was changed.
+    changes : DataFrame
+        As `corrections.csv`: one row for each cell that is not as it was.
+    failures : tuple of (str, str)
+        Field and what is wrong with its correction.
+    """
+
+    masks: dict[str, Path]
+    changes: pd.DataFrame
+    failures: tuple[tuple[str, str], ...]
+
+
+def correct(
+    results: Path | str,
+    fields: Sequence[str] = (),
+    hide_condition: bool = False,
+    tool: Literal["fiji", "cellpose"] = "fiji",
+) -> list[Path]:
+    """Write what a person needs to correct the cells of fields; a correction begun earlier is left as it is.
+
+    Parameters
+    ----------
+    results : Path or str
+        Folder of a run.
+    fields : sequence of str
+        Their `field_id`; all of them if none is named.
+    hide_condition : bool
+        Name the files so that they do not tell the condition.
+    tool : {"fiji", "cellpose"}
+        For Fiji: all channels as one image, and the ROI set to edit. For the Cellpose GUI: the image in which the cells
+        were found, and its `_seg.npy`.
+
+    Returns
+    -------
+    list of Path
+        What is to be edited: `corrections/<name>_RoiSet.zip` or `corrections/<name>_seg.npy`.
+
+    Raises
+    ------
+    InputError
+        Not the folder of a run, or no such field.
+    OutputError
+        A file cannot be written.
+    """
+    run = reopen(Path(results))
+    done = {d.field.field_id: d.field for d in run.done}
+    for name in fields:
+        if name not in done:
+            raise InputError(
+                f"{results}: no finished field {name} (got {name}, expected one of {_listed(list(done))}). Look at fields.csv."
+            )
+    rows = read_table(run.out / "fields.csv", FIELDS).set_index("field_id")
+    paths = pd.read_csv(run.out / "fields.csv", dtype=str, keep_default_na=False).set_index("field_id")
+    folder = run.out / FOLDER
+    names = _hidden(run, list(fields) or list(done)) if hide_condition else {}
+    written = []
+    for field_id in fields or done:
+        name = names.get(field_id, field_id)
+        condition = safe_name(str(rows.loc[field_id, "condition"]))
+        images = {
+            channel: run.plan.images / text
+            for channel, column in _image_columns(run)
+            if (text := str(paths.loc[field_id].get(column, "")))
+        }
+        planes = {channel: _plane(path, channel) for channel, path in images.items()}
+        if tool == "fiji":
+            edited = folder / f"{name}{_ROISET}"
+            if not edited.exists():
+                if planes:
+                    _write_channels(folder / f"{name}.tif", planes)
+                write_bytes(edited, (run.out / "rois" / condition / f"{field_id}{_ROISET}").read_bytes())
+        else:
+            edited = folder / f"{name}{SEG_SUFFIX}"
+            if not edited.exists():
+                labels = read_labels(run.out / "masks" / condition / f"{field_id}_mask.tif")
+                shown = next(iter(planes.values()), None)
+                if shown is None:
+                    raise InputError(f"{field_id}: has no image (got a label image alone). Correct it in Fiji.")
+                _write_seg(edited, shown, labels)
+        written.append(edited)
+    return written
+
+
+def collect(results: Path | str) -> Collected:
+    """Turn edited ROI sets (and `_seg.npy`) into corrected label images and list what changed.
+
+    A ROI that selects exactly the pixels of a cell is that cell and keeps its label; see
+    `bridge.rois.apply_corrections` for the others. `rois/` and `masks/` stay as they are.
+
+    Parameters
+    ----------
+    results : Path or str
+        Folder of a run, with `corrections/` in it.
+
+    Returns
+    -------
+    Collected
+        Also written: `corrections/<field_id>_mask.tif` and `corrections.csv`.
+
+    Raises
+    ------
+    InputError
+        Not the folder of a run, or nothing in `corrections/`.
+    OutputError
+        A label image written here earlier was changed by hand.
+    """
+    run = reopen(Path(results))
+    folder = run.out / FOLDER
+    edited = sorted([*folder.glob(f"*{_ROISET}"), *folder.glob(f"*{SEG_SUFFIX}")])
+    if not edited:
+        raise InputError(
+            f"{folder}: nothing to collect (expected ..._RoiSet.zip or ..._seg.npy in it). Begin with: cellpose-fiji correct {results} --field NAME"
+        )
+    hidden = _names_hidden(run.out)
+    fields = {d.field.field_id: d.field for d in run.done}
+    masks: dict[str, Path] = {}
+    rows: list[dict[str, Any]] = []
+    failures: list[tuple[str, str]] = []
+    for path in edited:
+        name = path.name.removesuffix(_ROISET).removesuffix(SEG_SUFFIX)
+        field_id = hidden.get(name, name)
+        try:
+            if field_id not in fields:
+                raise InputError(f"{path}: belongs to no finished field (got {name}). Name it as its field.")
+            condition = safe_name(fields[field_id].condition)
+            mask = run.out / "masks" / condition / f"{field_id}_mask.tif"
+            before = read_labels(mask)
+            after, changes = _apply(path, before)
+            changed = [change for change in changes if change.change != "unchanged"]
+            if not changed:
+                continue
+            if field_id in masks:
+                raise InputError(
+                    f"{path}: this field was corrected twice (got {name}{_ROISET} and {name}{SEG_SUFFIX}, or two names). Remove one."
+                )
+            target = folder / f"{field_id}_mask.tif"
+            made_from = {"mask": sha256(mask), "correction": sha256(path)}
+            if run.records.current(field_id, "correct", made_from, [target], derived=True) is None:
+                run.records.begin(field_id, "correct", made_from, [target])
+                write_labels(target, after, inspect(mask).calibration)
+                run.records.finish(field_id, "correct", made_from, [target], {"changed": len(changed)})
+            masks[field_id] = target
+            rows += [_row(field_id, change) for change in changed]
+        except BridgeError as error:
+            failures.append((field_id, str(error)))
+    table = pd.DataFrame(rows, columns=[c.name for c in CORRECTIONS]).astype({c.name: c.dtype for c in CORRECTIONS})
+    write_table(run.out / "corrections.csv", table, CORRECTIONS)
+    return Collected(masks, table, tuple(failures))
+
+
+def _apply(path: Path, before: Labels) -> tuple[Labels, list[Change]]:
+    shape = (before.shape[0], before.shape[1])
+    if path.name.endswith(_ROISET):
+        return apply_corrections(before, read_roiset(path, shape, outside=True), str(path))
+    masks = read_labels(path)
+    if masks.shape != before.shape:
+        raise InputError(
+            f"{path}: not the size of its field (got {masks.shape[0]} x {masks.shape[1]}, expected {shape[0]} x {shape[1]} px). Correct the image that was written for it."
+        )
+    return apply_corrections(before, selections_of(masks), str(path))
+
+
+def _row(field_id: str, c: Change) -> dict[str, Any]:
+    before = " ".join(map(str, c.before))
+    values = (field_id, c.change, before, c.after, c.roi, c.before_px, c.after_px, c.iou, c.overlap_px, c.clipped)
+    return dict(zip([column.name for column in CORRECTIONS], values, strict=True))
+
+
+def _image_columns(run: _Run) -> list[tuple[str, str]]:
+    """Channels and the columns of fields.csv with their files, the one in which the cells were found first."""
+    plan = run.plan
+    found = [(plan.segment_channel, "segment_path")] if plan.segment_channel else []
+    found += [(c, f"measure_path_{c}") for c in plan.measure_channels if c != plan.segment_channel]
+    return [*found, *([(plan.count_channel, "count_path")] if plan.count_channel else [])]
+
+
+def _plane(path: Path, channel: str) -> Plane:
+    several = len(inspect(path).channels) > 1
+    return read_plane(path, channel if several else None, "green", measured=False)
+
+
+def _write_channels(path: Path, planes: dict[str, Plane]) -> None:
+    import tifffile
+
+    first = next(iter(planes.values()))
+    dtype = np.result_type(*[plane.pixels.dtype for plane in planes.values()])
+    stack = np.stack([plane.pixels for plane in planes.values()]).astype(np.float32 if dtype.kind == "f" else dtype)
+    shown = [level for image in stack for level in np.percentile(image, (0.1, 99.9)).tolist()]
+    metadata = {"axes": "CYX", "mode": "grayscale", "Labels": list(planes), "Ranges": tuple(shown)}
+    unit = first.calibration.unit
+    how: dict[str, Any] = {}
+    if unit != "pixel":
+        metadata["unit"] = unit
+        how["resolution"] = (1 / first.calibration.width, 1 / first.calibration.height)
+    with whole_file(path) as part:
+        tifffile.imwrite(part, stack, imagej=True, metadata=metadata, **how)
+
+
+def _write_seg(path: Path, plane: Plane, labels: Labels) -> None:
+    """Write the image and the dict that the Cellpose GUI opens with it."""
+    import tifffile
+
+    image = path.with_name(path.name.removesuffix(SEG_SUFFIX) + ".tif")
+    with whole_file(image) as part:
+        tifffile.imwrite(part, plane.pixels)
+    # The GUI counts the cells by the largest id.
+    ids, compact = np.unique(labels, return_inverse=True)
+    compact = compact.reshape(labels.shape)
+    if ids[0] != 0:
+        compact = compact + 1
+    masks = compact.astype(np.uint16 if compact.max() < 65536 else np.uint32)
+    edge = np.zeros(masks.shape, bool)
+    edge[:-1] |= masks[:-1] != masks[1:]
+    edge[1:] |= masks[:-1] != masks[1:]
+    edge[:, :-1] |= masks[:, :-1] != masks[:, 1:]
+    edge[:, 1:] |= masks[:, :-1] != masks[:, 1:]
+    content = {
+        "masks": masks,
+        "outlines": masks * edge,
+        "chan_choose": [0, 0],
+        "ismanual": np.zeros(int(masks.max()), bool),
+        "filename": image.name,
+        "flows": [],
+    }
+    with whole_file(path) as part, part.open("wb") as file:
+        np.save(file, content, allow_pickle=True)  # type: ignore[arg-type]
+
+
+def _hidden(run: _Run, fields: list[str]) -> dict[str, str]:
+    """Return a name for each field that tells nothing, and note which is which."""
+    path = run.out / FOLDER / "hidden.csv"
+    known = _names_hidden(run.out)
+    names = {f"field_{hashlib.sha256(field_id.encode()).hexdigest()[:6]}": field_id for field_id in fields}
+    table = pd.DataFrame(sorted({**known, **names}.items()), columns=[c.name for c in _HIDDEN])
+    write_table(path, table, _HIDDEN)
+    return {field_id: name for name, field_id in names.items()}
+
+
+def _names_hidden(out: Path) -> dict[str, str]:
+    path = out / FOLDER / "hidden.csv"
+    if not path.exists():
+        return {}
+    table = read_table(path, _HIDDEN)
+    return dict(zip(table["name"], table["field_id"], strict=True))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

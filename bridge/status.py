@@ -1,0 +1,90 @@
+"""A command seen from outside: a status file that an ImageJ macro reads, and a cancel file that it writes."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from bridge.files import write_text
+
+_CANCEL_SUFFIX = ".cancel"
+_LOOK_EVERY_S = 0.2
+_ALIVE_EVERY = 10  # looks: who watches the file sees by its time that the command still runs
+
+
+class Status:
+    r"""The state of one command in a text file, a line for each thing: its name, a tab, its value.
+
+    While the block runs, a file beside it that is named like it with ``.cancel`` at its end stops the command as Ctrl-C
+    would. Values are ASCII, other characters ``\uXXXX``: ImageJ macros read text in the computer's own encoding.
+
+    Parameters
+    ----------
+    path : Path
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "status.txt"
+    >>> with Status(path) as status:
+    ...     status.tell(now="Zählen", done="3")
+    ...     print(path.read_text(), end="")
+    state	running
+    now	Z\u00e4hlen
+    done	3
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.facts: dict[str, str] = {"state": "running"}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._obey, daemon=True)
+
+    def __enter__(self) -> Status:
+        self._cancel_file().unlink(missing_ok=True)
+        self.tell()
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._watch.join()
+        self._cancel_file().unlink(missing_ok=True)
+
+    def tell(self, **facts: str) -> None:
+        """Change some of the facts and write all of them."""
+        with self._lock:
+            self.facts |= facts
+            write_text(self.path, "".join(f"{name}\t{escaped(value)}\n" for name, value in self.facts.items()))
+
+    def _cancel_file(self) -> Path:
+        return self.path.with_name(self.path.name + _CANCEL_SUFFIX)
+
+    def _obey(self) -> None:
+        looks = 0
+        while not self._over.wait(_LOOK_EVERY_S):
+            if self._cancel_file().exists():
+                _thread.interrupt_main()
+                return
+            looks += 1
+            if looks % _ALIVE_EVERY == 0 and self.path.exists():
+                os.utime(self.path)
+
+
+def escaped(text: str) -> str:
+    r"""Return a text in ASCII without line breaks, as the macros read it.
+
+    Examples
+    --------
+    >>> escaped("C:\\Bilder\\Zählung")
+    'C:\\u005cBilder\\u005cZ\\u00e4hlung'
+    """
+    units = text.encode("utf-16-be", "surrogatepass")
+    codes = [units[i] << 8 | units[i + 1] for i in range(0, len(units), 2)]
+    return "".join(chr(code) if 32 <= code < 127 and code != 0x5C else f"\\u{code:04x}" for code in codes)

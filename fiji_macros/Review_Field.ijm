@@ -1,0 +1,207 @@
+// Review a field
+//
+// Opens the images of one field of a run with its ROI set in the ROI Manager and its Results table, linked: click a row
+// and the cell is selected and zoomed in every image; click a cell and its row is selected. It goes on until one of the
+// images or the table is closed, or Esc is pressed.
+//
+// Input   the results folder of a run and the name of a field (its field_id, as in fields.csv).
+// Output  none; nothing is written.
+//
+// In the window  choose it from the menu, or run it with the arguments below. It needs a window.
+// Arguments      results=[..] field=[..] images=[..] (the folder of images; as in run.json if left out)
+//                It returns "OK: ..." or "Error: ...".
+
+var args = "";
+var results = "";
+
+args = getArgument();
+if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return stop("Review_Field: needs a window (got a headless ImageJ). Run it in Fiji's window.");
+if (args == "") {
+	Dialog.create("Review a field");
+	Dialog.addDirectory("Results folder of a run", call("ij.Prefs.get", "cellposefiji.out", ""));
+	Dialog.show();
+	results = Dialog.getString();
+	call("ij.Prefs.set", "cellposefiji.out", results);
+} else results = option("results", "");
+if (results == "") return stop("results: nothing named (expected the results folder of a run). Name one.");
+if (!File.exists(results + File.separator + "fields.csv") || !File.exists(results + File.separator + "run.json")) return stop(results + ": not the results of a run (expected fields.csv and run.json in it). Name the folder given to the run.");
+
+lines = split(File.openAsString(results + File.separator + "fields.csv"), "\n");
+heads = cells(lines[0]);
+names = newArray(0);
+for (i = 1; i < lines.length; i++) names = Array.concat(names, column(lines[i], heads, "field_id"));
+if (args == "") {
+	Dialog.create("Review a field");
+	Dialog.addChoice("Field", names, call("ij.Prefs.get", "cellposefiji.field", names[0]));
+	Dialog.show();
+	field = Dialog.getChoice();
+	call("ij.Prefs.set", "cellposefiji.field", field);
+	images = "";
+} else {
+	field = option("field", "");
+	images = option("images", "");
+}
+row = "";
+for (i = 0; i < names.length; i++) if (names[i] == field) row = lines[i + 1];
+if (row == "") return stop(results + ": has no field of this name (got " + field + "). Look at fields.csv.");
+if (images == "") images = imagesOf(File.openAsString(results + File.separator + "run.json"));
+
+condition = folderWith(results + File.separator + "rois", field + "_RoiSet.zip");
+if (condition == "") return stop(results + File.separator + "rois: has no " + field + "_RoiSet.zip (expected the ROI set of this field). Was the field finished?");
+zip = results + File.separator + "rois" + File.separator + condition + field + "_RoiSet.zip";
+folderOfTables = results + File.separator + "measurements" + File.separator + condition;
+table = "";
+found = getFileList(folderOfTables);
+for (i = 0; i < found.length; i++) {
+	if (table == "" && startsWith(found[i], field + "_") && endsWith(found[i], "_Results.csv")) table = folderOfTables + found[i];
+}
+if (table == "") return stop(field + ": has no Results file in " + folderOfTables + ". Was the field measured?");
+
+// The images side by side: where the cells were found, what was measured, the nuclei.
+shown = newArray(0);
+for (i = 0; i < heads.length; i++) {
+	if (heads[i] == "segment_path" || heads[i] == "count_path" || startsWith(heads[i], "measure_path_")) {
+		path = column(row, heads, heads[i]);
+		if (path != "" && !File.exists(path)) path = images + File.separator + path;
+		if (path != images + File.separator && File.exists(path) && !contains(shown, path)) shown = Array.concat(shown, path);
+	}
+}
+if (shown.length == 0) return stop(field + ": none of its images is in " + images + ". Name the folder of images.");
+if (roiManager("count") > 0 && args == "") showMessageWithCancel("Review a field", "The ROI Manager holds " + roiManager("count") + " ROIs. They are removed from it.");
+roiManager("reset");
+if (isOpen("Results") && nResults > 0) Table.rename("Results", "Results before");
+ids = newArray(shown.length);
+wide = floor(screenWidth / shown.length);
+for (i = 0; i < shown.length; i++) {
+	open(shown[i]);
+	ids[i] = getImageID();
+	run("Enhance Contrast", "saturated=0.2");
+	setLocation(i * wide, 120, wide - 10, screenHeight / 2);
+}
+roiManager("open", zip);
+n = roiManager("count");
+Table.open(table);
+Table.rename(File.getName(table), "Results");
+Table.setLocationAndSize(0, 140 + screenHeight / 2, screenWidth / 2, screenHeight / 2 - 180, "Results");
+if (Table.size("Results") != n) return stop(table + ": has not one row for each ROI (got " + Table.size("Results") + ", expected " + n + "). Run the field again with --update.");
+for (i = 0; i < shown.length; i++) {
+	selectImage(ids[i]);
+	run("From ROI Manager");
+	Overlay.useNamesAsLabels(true);
+	Overlay.drawLabels(false);
+}
+setTool("hand");
+showStatus("Click a row or a cell; Esc ends the review");
+if (option("once", "") != "") return "OK: " + n + " cells of " + field;
+
+selected = -1;
+pressed = false;
+while (isOpen("Results") && allOpen(ids)) {
+	wait(20);
+	picked = Table.getSelectionStart("Results");
+	if (picked >= 0 && picked != selected) {
+		selected = picked;
+		show(ids, selected);
+	}
+	if (nImages > 0) {
+		getCursorLoc(x, y, z, flags);
+		down = flags & 16 != 0;
+		if (down && !pressed) {
+			cell = Overlay.indexAt(x, y);
+			if (cell >= 0 && cell != selected) {
+				selected = cell;
+				Table.setSelection(cell, cell, "Results");
+				show(ids, cell);
+			}
+		}
+		pressed = down;
+	}
+}
+return "OK: " + n + " cells of " + field;
+
+
+// Selects a cell in every image and zooms to it.
+function show(ids, cell) {
+	front = getImageID();
+	for (j = 0; j < ids.length; j++) {
+		if (isOpen(ids[j])) {
+			selectImage(ids[j]);
+			roiManager("select", cell);
+			run("To Selection");
+			run("Out [-]");
+			run("Out [-]");
+		}
+	}
+	if (isOpen(front)) selectImage(front);
+}
+
+function allOpen(ids) {
+	for (j = 0; j < ids.length; j++) if (!isOpen(ids[j])) return false;
+	return true;
+}
+
+function contains(list, what) {
+	for (j = 0; j < list.length; j++) if (list[j] == what) return true;
+	return false;
+}
+
+// The folder below another one that holds a file of this name, with its separator; empty where there is none.
+function folderWith(path, name) {
+	below = getFileList(path);
+	for (j = 0; j < below.length; j++) if (File.exists(path + File.separator + below[j] + name)) return below[j];
+	return "";
+}
+
+// The folder of images as run.json has it.
+function imagesOf(json) {
+	begin = indexOf(json, "\"images\": \"") + 11;
+	if (begin < 11) return "";
+	path = "";
+	for (j = begin; j < lengthOf(json); j++) {
+		letter = substring(json, j, j + 1);
+		if (letter == "\"") return path;
+		if (letter == "\\") {
+			j++;
+			letter = substring(json, j, j + 1);
+		}
+		path = path + letter;
+	}
+	return path;
+}
+
+// The cells of a line of a CSV file; a quoted one may hold commas.
+function cells(line) {
+	found = newArray(0);
+	text = "";
+	quoted = false;
+	for (j = 0; j < lengthOf(line); j++) {
+		letter = substring(line, j, j + 1);
+		if (letter == "\"") quoted = !quoted;
+		else if (letter == "," && !quoted) {
+			found = Array.concat(found, text);
+			text = "";
+		} else text = text + letter;
+	}
+	return Array.concat(found, text);
+}
+
+function column(line, heads, name) {
+	values = cells(line);
+	for (j = 0; j < heads.length; j++) if (heads[j] == name && j < values.length) return values[j];
+	return "";
+}
+
+// One value of the arguments: name=[value].
+function option(name, otherwise) {
+	begin = indexOf(" " + args, " " + name + "=[");
+	if (begin < 0) return otherwise;
+	begin = begin + lengthOf(name) + 2;
+	return substring(args, begin, indexOf(args + "]", "]", begin));
+}
+
+// Says what is wrong: in a window if a person started this, else as what the macro returns.
+function stop(text) {
+	if (args == "") showMessage("Review a field", text);
+	else print("Error: " + text);
+	return "Error: " + text;
+}

@@ -1,0 +1,171 @@
+// Segment and measure
+//
+// Starts the bridge on a folder of images: Cellpose finds the cells, their masks become ROI sets, ImageJ subtracts the
+// background and measures every cell, tables and figures are written. Shows how far it is; Esc stops it (what is done is
+// kept, and the same settings go on from there). At its end the table of all cells is opened.
+//
+// Input   a folder of images: a folder for each condition, f1_phase.tif beside f1_EdU.tif (the README names other ways).
+// Output  the results folder: cells.csv, conditions/, figures/, overlays/, rois/, masks/, measurements/.
+//
+// It starts the program whose path "cellpose-fiji macros install" wrote into command.txt beside this file.
+//
+// In the window  choose it from the menu, or run it with the arguments below.
+// Headless       ImageJ --headless -macro Segment_and_Measure.ijm "images=[/path/images] out=[/path/results]"
+// Arguments      images=[..] out=[..] model=[..] diameter=[..] radius=[50], or settings=[file.toml] for all of the last;
+//                command=[..] for another program than the one in command.txt.
+//                It returns "OK: ..." or "Error: ...".
+
+var args = "";
+var headless = false;
+
+args = getArgument();
+headless = call("java.awt.GraphicsEnvironment.isHeadless") == "true";
+if (startsWith(args, "watch=[")) return watch(option("watch", ""));
+
+model = ""; diameter = ""; radius = "50"; settings = "";
+here = File.getParent(getInfo("macro.filepath"));
+if (args == "") {
+	Dialog.create("Segment and measure");
+	Dialog.addDirectory("Folder of images", call("ij.Prefs.get", "cellposefiji.images", ""));
+	Dialog.addDirectory("Folder for the results", call("ij.Prefs.get", "cellposefiji.out", ""));
+	Dialog.addString("Cellpose model (empty: cyto3)", call("ij.Prefs.get", "cellposefiji.model", ""), 20);
+	Dialog.addString("Cell diameter (px, auto, or empty: the model's own)", call("ij.Prefs.get", "cellposefiji.diameter", ""), 8);
+	Dialog.addString("Rolling ball radius (px, or none)", call("ij.Prefs.get", "cellposefiji.radius", radius), 8);
+	Dialog.addFile("Settings file instead of the three above (may be empty)", call("ij.Prefs.get", "cellposefiji.settings", ""));
+	Dialog.show();
+	images = Dialog.getString();
+	out = Dialog.getString();
+	model = Dialog.getString();
+	diameter = Dialog.getString();
+	radius = Dialog.getString();
+	settings = Dialog.getString();
+	call("ij.Prefs.set", "cellposefiji.images", images);
+	call("ij.Prefs.set", "cellposefiji.out", out);
+	call("ij.Prefs.set", "cellposefiji.model", model);
+	call("ij.Prefs.set", "cellposefiji.diameter", diameter);
+	call("ij.Prefs.set", "cellposefiji.radius", radius);
+	call("ij.Prefs.set", "cellposefiji.settings", settings);
+} else {
+	images = option("images", "");
+	out = option("out", "");
+	model = option("model", model);
+	diameter = option("diameter", diameter);
+	radius = option("radius", radius);
+	settings = option("settings", settings);
+}
+command = option("command", "");
+if (command == "" && File.exists(here + File.separator + "command.txt")) command = unescaped(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
+if (command == "") return stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
+if (!File.exists(command)) return stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
+if (images == "") return stop("images: nothing named (expected a folder of images). Name one.");
+if (out == "") return stop("out: nothing named (expected a folder for the results). Name one.");
+if (!File.isDirectory(images)) return stop(images + ": no such folder (expected a folder of images). Check the path.");
+if (settings != "" && !File.exists(settings)) return stop(settings + ": no such settings file. Check the path.");
+
+// The program runs by itself: it says in a file how far it is, and stops when it finds a second one.
+base = getDirectory("temp") + "cellpose-fiji-" + getTime();
+status = base + ".txt";
+setOption("WaitForCompletion", false);
+if (settings != "") exec(command, "run", images, "--out", out, "--status", status, "--settings", settings);
+else {
+	text = "images = \"" + escaped(images) + "\"\nout = \"" + escaped(out) + "\"\n";
+	if (model != "") text = text + "model = \"" + escaped(model) + "\"\n";
+	if (diameter != "") text = text + "diameter = \"" + escaped(diameter) + "\"\n";
+	if (radius != "") text = text + "rolling-ball = \"" + escaped(radius) + "\"\n";
+	File.saveString(text, base + ".toml");
+	exec(command, "run", "--status", status, "--settings", base + ".toml");
+}
+showStatus("Cellpose Fiji Bridge starts; Esc stops it");
+// In a macro of its own: Esc ends that one, and this one goes on.
+if (headless) state = watch(status);
+else state = runMacro(getInfo("macro.filepath"), "watch=[" + status + "]");
+if (state != "done" && state != "failed" && state != "error" && state != "stopped" && state != "silent") {
+	File.saveString("stop", status + ".cancel");
+	showProgress(1);
+	showStatus("Cellpose Fiji Bridge stops; the same settings go on from there");
+	return "Error: stopped; what is done is kept, and the same settings go on from there";
+}
+showProgress(1);
+message = fact(status, "message");
+fields = fact(status, "done") + " of " + fact(status, "total") + " fields";
+ok = File.delete(status);
+if (File.exists(base + ".toml")) ok = File.delete(base + ".toml");
+if (state == "silent") return stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
+if (state == "stopped") return stop("stopped; what is done is kept, and the same settings go on from there");
+if (state == "error") return stop(message);
+if (!File.exists(out + File.separator + "cells.csv")) return stop(out + ": has no cells.csv (expected one at the end of a run). " + message);
+if (!headless) open(out + File.separator + "cells.csv");
+if (state == "failed") return stop(fields + " done. " + message + " What failed is listed in failures.csv.");
+showStatus("Cellpose Fiji Bridge: " + fields + " done");
+return "OK: " + fields + " done. Results in " + out;
+
+
+// Shows how far the program is until it ends; returns its last state, or "silent".
+function watch(status) {
+	heard = getTime();
+	last = "";
+	state = "running";
+	while (state == "running") {
+		wait(200);
+		if (File.exists(status)) {
+			changed = File.lastModified(status);
+			if (changed != last) {
+				last = changed;
+				heard = getTime();
+			}
+			state = fact(status, "state");
+			if (state == "") state = "running";
+			total = parseInt(fact(status, "total"));
+			if (total > 0) {
+				done = parseInt(fact(status, "done"));
+				showProgress(done, total);
+				showStatus("Cellpose Fiji Bridge: " + done + " of " + total + " fields, " + fact(status, "now") + " (Esc stops it)");
+			}
+		}
+		if (getTime() - heard > 60000) state = "silent";
+	}
+	return state;
+}
+
+// One line of the status file: its name, a tab, its value.
+function fact(status, name) {
+	text = "\n" + File.openAsString(status);
+	begin = indexOf(text, "\n" + name + "\t");
+	if (begin < 0) return "";
+	begin = begin + lengthOf(name) + 2;
+	return unescaped(substring(text, begin, indexOf(text + "\n", "\n", begin)));
+}
+
+function escaped(text) {
+	said = "";
+	for (j = 0; j < lengthOf(text); j++) {
+		code = charCodeAt(text, j);
+		if (code < 32 || code > 126 || code == 92 || code == 34) said = said + "\\u" + IJ.pad(toHex(code), 4);
+		else said = said + substring(text, j, j + 1);
+	}
+	return said;
+}
+
+function unescaped(text) {
+	j = indexOf(text, "\\u");
+	while (j >= 0) {
+		text = substring(text, 0, j) + fromCharCode(parseInt(substring(text, j + 2, j + 6), 16)) + substring(text, j + 6);
+		j = indexOf(text, "\\u", j + 1);
+	}
+	return text;
+}
+
+// One value of the arguments: name=[value].
+function option(name, otherwise) {
+	begin = indexOf(" " + args, " " + name + "=[");
+	if (begin < 0) return otherwise;
+	begin = begin + lengthOf(name) + 2;
+	return substring(args, begin, indexOf(args + "]", "]", begin));
+}
+
+// Says what is wrong: in a window if a person started this, else as what the macro returns.
+function stop(text) {
+	if (args == "") showMessage("Segment and measure", text);
+	else print("Error: " + text);
+	return "Error: " + text;
+}

