@@ -19,17 +19,17 @@
 var args = "";
 
 args = getArgument();
-if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return stop("Correct_Cells: needs a window (got a headless ImageJ). Run it in Fiji's window.");
+if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return "" + stop("Correct_Cells: needs a window (got a headless ImageJ). Run it in Fiji's window.");
 here = File.getParent(getInfo("macro.filepath"));
 command = option("command", "");
 if (command == "" && File.exists(here + File.separator + "command.txt")) command = unescaped(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
-if (command == "") return stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
-if (!File.exists(command)) return stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
+if (command == "") return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
+if (!File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
 hide = false;
 if (args == "") {
 	Dialog.create("Correct cells");
 	Dialog.addDirectory("Results folder of a run", call("ij.Prefs.get", "cellposefiji.out", ""));
-	Dialog.addCheckbox("Hide the condition (fields by chance)", call("ij.Prefs.get", "cellposefiji.hide", "0") == "1");
+	Dialog.addCheckbox("Hide the condition (fields by chance)", parseInt(call("ij.Prefs.get", "cellposefiji.hide", "0")));
 	Dialog.show();
 	results = Dialog.getString();
 	hide = Dialog.getCheckbox();
@@ -37,17 +37,18 @@ if (args == "") {
 	call("ij.Prefs.set", "cellposefiji.hide", "" + hide);
 } else {
 	results = option("results", "");
-	hide = option("hide", "no") == "yes";
+	wish = option("hide", "no");
+	if (wish == "yes") hide = true;
 }
-if (results == "") return stop("results: nothing named (expected the results folder of a run). Name one.");
-if (!File.exists(results + File.separator + "fields.csv")) return stop(results + ": not the results of a run (expected fields.csv in it). Name the folder given to the run.");
+if (results == "") return "" + stop("results: nothing named (expected the results folder of a run). Name one.");
+if (!File.exists(results + File.separator + "fields.csv")) return "" + stop(results + ": not the results of a run (expected fields.csv in it). Name the folder given to the run.");
 names = newArray(0);
 lines = split(File.openAsString(results + File.separator + "fields.csv"), "\n");
 for (i = 1; i < lines.length; i++) {
 	end = indexOf(lines[i], ",");
 	if (end > 0) names = Array.concat(names, substring(lines[i], 0, end));
 }
-if (names.length == 0) return stop(results + ": has no fields. Look at fields.csv.");
+if (names.length == 0) return "" + stop(results + ": has no fields. Look at fields.csv.");
 if (args == "" && !hide) {
 	Dialog.create("Correct cells");
 	Dialog.addChoice("Field", names, call("ij.Prefs.get", "cellposefiji.field", names[0]));
@@ -60,9 +61,9 @@ else field = option("field", "");
 if (hide) said = exec(command, "correct", results, "--field", field, "--hide-condition");
 else said = exec(command, "correct", results, "--field", field);
 zip = lastLine(said);
-if (!endsWith(zip, "_RoiSet.zip") || !File.exists(zip)) return stop(field + ": could not be opened for correction. Try it in a terminal: " + command + " correct \"" + results + "\" --field " + field);
+if (!endsWith(zip, "_RoiSet.zip") || !File.exists(zip)) return "" + stop(field + ": could not be opened for correction. Try it in a terminal: " + command + " correct \"" + results + "\" --field " + field);
 image = replace(zip, "_RoiSet.zip", ".tif");
-if (!File.exists(image)) return stop(image + ": is not there (expected the images of the field). Remove " + zip + " and try again.");
+if (!File.exists(image)) return "" + stop(image + ": is not there (expected the images of the field). Remove " + zip + " and try again.");
 
 if (roiManager("count") > 0 && args == "") showMessageWithCancel("Correct cells", "The ROI Manager holds " + roiManager("count") + " ROIs. They are removed from it.");
 roiManager("reset");
@@ -73,16 +74,16 @@ roiManager("show all with labels");
 setTool("freehand");
 waitForUser("Correct cells", "Correct the " + roiManager("count") + " cells of " + field + " in the ROI Manager:\n \ndelete: select, Delete\nredraw: select, draw, Update\nadd: draw, then t\nmerge: select several, More > OR (Combine), t, delete the old ones\nsplit: draw the parts, t after each, delete the old one\n \nOK saves the corrected ROI set; Esc leaves it as it was.");
 n = roiManager("count");
-if (n == 0) return stop(field + ": the ROI Manager is empty (expected the corrected cells). Nothing was saved.");
+if (n == 0) return "" + stop(field + ": the ROI Manager is empty (expected the corrected cells). Nothing was saved.");
 part = zip + ".part.zip";
 roiManager("deselect");
 roiManager("save", part);
-if (!File.exists(part)) return stop(zip + ": could not be written. Check the folder and the disk.");
+if (!File.exists(part)) return "" + stop(zip + ": could not be written. Check the folder and the disk.");
 ok = File.delete(zip);
 ok = File.rename(part, zip);
-if (!File.exists(zip)) return stop(zip + ": could not be written; the corrected set is in " + part + ". Check the folder and the disk.");
+if (!File.exists(zip)) return "" + stop(zip + ": could not be written; the corrected set is in " + part + ". Check the folder and the disk.");
 said = lastLine(exec(command, "correct", results, "--collect"));
-if (!File.exists(results + File.separator + "corrections.csv")) return stop("The ROI set was saved, but the bridge could not use it. Try it in a terminal: " + command + " correct \"" + results + "\" --collect");
+if (!File.exists(results + File.separator + "corrections.csv")) return "" + stop("The ROI set was saved, but the bridge could not use it. Try it in a terminal: " + command + " correct \"" + results + "\" --collect");
 if (args == "") showMessage("Correct cells", said);
 return "OK: " + said;
 
@@ -90,7 +91,7 @@ return "OK: " + said;
 function lastLine(text) {
 	lines = split(text, "\n");
 	if (lines.length == 0) return "";
-	return lines[lines.length - 1];
+	return "" + lines[lines.length - 1];
 }
 
 function unescaped(text) {

@@ -17,7 +17,7 @@ var args = "";
 var headless = false;
 
 args = getArgument();
-headless = call("java.awt.GraphicsEnvironment.isHeadless") == "true";
+if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") headless = true;
 if (args == "") {
 	Dialog.create("Masks to ROI sets");
 	Dialog.addMessage("One exact ROI per label of each label image (_mask.tif)");
@@ -32,14 +32,14 @@ if (args == "") {
 	masks = option("masks", "");
 	out = option("out", "");
 }
-if (masks == "") return stop("masks: nothing named (expected a label image or a folder of them). Name one.");
-if (out == "") return stop("out: nothing named (expected the folder for the ROI sets). Name one.");
-if (!File.exists(masks)) return stop(masks + ": no such file or folder (expected a label image or a folder of them). Check the path.");
+if (masks == "") return "" + stop("masks: nothing named (expected a label image or a folder of them). Name one.");
+if (out == "") return "" + stop("out: nothing named (expected the folder for the ROI sets). Name one.");
+if (!File.exists(masks)) return "" + stop(masks + ": no such file or folder (expected a label image or a folder of them). Check the path.");
 
 if (File.isDirectory(masks)) {
 	root = folder(masks);
 	files = maskFiles(root, "");
-	if (files.length == 0) return stop(masks + ": no label images in it (expected ..._mask.tif, ..._masks.tif or ..._cp_masks.tif). Check the folder.");
+	if (files.length == 0) return "" + stop(masks + ": no label images in it (expected ..._mask.tif, ..._masks.tif or ..._cp_masks.tif). Check the folder.");
 } else {
 	root = folder(File.getParent(masks));
 	files = newArray(1);
@@ -49,7 +49,7 @@ if (File.isDirectory(masks)) {
 // Everything that can be refused is refused before anything is written.
 for (i = 0; i < files.length; i++) {
 	target = targetOf(folder(out), files[i]);
-	if (File.exists(target)) return stop(target + ": is there already. It is not overwritten: move it elsewhere, or name another folder.");
+	if (File.exists(target)) return "" + stop(target + ": is there already. It is not overwritten: move it elsewhere, or name another folder.");
 }
 if (!headless) {
 	if (roiManager("count") > 0) {
@@ -62,7 +62,7 @@ total = 0;
 for (i = 0; i < files.length; i++) {
 	showStatus("ROI set " + (i + 1) + " of " + files.length);
 	said = makeRoiSet(root + files[i], targetOf(folder(out), files[i]));
-	if (startsWith(said, "Error: ")) return stop(substring(said, 7));
+	if (startsWith(said, "Error: ")) return "" + stop(substring(said, 7));
 	total = total + parseInt(said);
 }
 setBatchMode(false);
@@ -78,6 +78,7 @@ function makeRoiSet(path, target) {
 	if (nImages == before) return "Error: " + path + ": could not be opened as an image. Check the file.";
 	mask = getImageID();
 	problem = "";
+	n = 0;
 	if (nSlices > 1) problem = "a stack (got " + nSlices + " planes, expected 1). Save the label image as a single plane.";
 	else if (bitDepth() == 24) problem = "a colour image (expected numbers, one per cell). Save the label image, not a picture of it.";
 	else {
@@ -90,15 +91,15 @@ function makeRoiSet(path, target) {
 		setOption("ExpandableArrays", true);
 		label = newArray(0); left = newArray(0); top = newArray(0); right = newArray(0); bottom = newArray(0);
 		List.clear();
-		n = 0;
 		w = getWidth();
 		h = getHeight();
+		k = 0;
 		for (y = 0; y < h; y++) {
 			last = 0;
 			for (x = 0; x < w; x++) {
 				v = getPixel(x, y);
 				if (v != last) {
-					if (last != 0 && x > right[k]) right[k] = x;
+					if (last != 0) right[k] = maxOf(right[k], x);
 					if (v != 0) {
 						found = List.get("" + v);
 						if (found == "") {
@@ -151,8 +152,10 @@ function makeRoiSet(path, target) {
 	}
 	selectImage(mask);
 	close();
-	if (headless) made = getFileList(part).length;
-	else made = roiManager("count");
+	if (headless) {
+		saved = getFileList(part);
+		made = saved.length;
+	} else made = roiManager("count");
 	if (made != n) return "Error: " + path + ": not every label became a ROI (got " + made + ", expected " + n + "). Nothing was kept.";
 	if (!headless) {
 		part = target + ".part.zip";
@@ -160,7 +163,7 @@ function makeRoiSet(path, target) {
 		roiManager("save", part);
 		roiManager("reset");
 	}
-	File.rename(part, target);
+	ok = File.rename(part, target);
 	if (!File.exists(target)) return "Error: " + target + ": could not be written. Check the folder and the disk.";
 	return "" + n;
 }
@@ -183,8 +186,10 @@ function maskFiles(root, below) {
 	found = newArray(0);
 	names = getFileList(root + below);
 	for (j = 0; j < names.length; j++) {
-		if (endsWith(names[j], "/")) found = Array.concat(found, maskFiles(root, below + names[j]));
-		else if (matches(names[j], ".*_(mask|masks|cp_masks)[.]tiff?")) found = Array.concat(found, below + names[j]);
+		if (endsWith(names[j], "/")) {
+			inside = maskFiles(root, below + names[j]);
+			found = Array.concat(found, inside);
+		} else if (matches(names[j], ".*_(mask|masks|cp_masks)[.]tiff?")) found = Array.concat(found, below + names[j]);
 	}
 	return found;
 }

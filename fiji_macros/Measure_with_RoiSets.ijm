@@ -22,7 +22,7 @@ var suffix = "_EdU.tif";
 var rois = "";
 
 args = getArgument();
-headless = call("java.awt.GraphicsEnvironment.isHeadless") == "true";
+if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") headless = true;
 if (args == "") {
 	Dialog.create("Measure with ROI sets");
 	Dialog.addMessage("Folders: subfolders are the conditions; f1_EdU.tif is measured in f1_RoiSet.zip.\nOr one image and its ROI set.");
@@ -49,13 +49,13 @@ if (args == "") {
 	radius = option("radius", radius);
 	out = option("out", "");
 }
-if (images == "") return stop("images: nothing named (expected an image or a folder of images). Name one.");
-if (out == "") return stop("out: nothing named (expected the folder for the results). Name one.");
-if (!File.exists(images)) return stop(images + ": no such file or folder (expected an image or a folder of images). Check the path.");
-if (radius != "none" && !(parseFloat(radius) > 0)) return stop("radius: not a radius (got " + radius + ", expected a number of px above 0, or none). Correct it.");
+if (images == "") return "" + stop("images: nothing named (expected an image or a folder of images). Name one.");
+if (out == "") return "" + stop("out: nothing named (expected the folder for the results). Name one.");
+if (!File.exists(images)) return "" + stop(images + ": no such file or folder (expected an image or a folder of images). Check the path.");
+if (radius != "none" && !(parseFloat(radius) > 0)) return "" + stop("radius: not a radius (got " + radius + ", expected a number of px above 0, or none). Correct it.");
 if (!headless) {
-	if (rois == "") return stop("rois: nothing named (expected a ROI set or a folder of ROI sets). Name one.");
-	if (!File.exists(rois)) return stop(rois + ": no such file or folder (expected a ROI set or a folder of ROI sets). Check the path.");
+	if (rois == "") return "" + stop("rois: nothing named (expected a ROI set or a folder of ROI sets). Name one.");
+	if (!File.exists(rois)) return "" + stop(rois + ": no such file or folder (expected a ROI set or a folder of ROI sets). Check the path.");
 }
 
 // Which image is measured with which ROI set, and where the results go: all of it is known before anything is opened.
@@ -67,16 +67,19 @@ if (one) {
 } else {
 	root = folder(images);
 	files = imageFiles(root, "");
-	if (files.length == 0) return stop(images + ": no images in it whose name ends in " + suffix + ". Check the folder and the ending.");
+	if (files.length == 0) return "" + stop(images + ": no images in it whose name ends in " + suffix + ". Check the folder and the ending.");
 }
 zips = newArray(files.length);
 for (i = 0; i < files.length; i++) {
 	if (!headless) {
 		zips[i] = roiSetOf(files[i], one);
-		if (startsWith(zips[i], "Error: ")) return stop(substring(zips[i], 7));
+		if (startsWith(zips[i], "Error: ")) return "" + stop(substring(zips[i], 7));
 	}
-	if (File.exists(resultsOf(files[i]))) return stop(resultsOf(files[i]) + ": is there already. It is not overwritten: move it elsewhere, or name another folder.");
-	if (!one && conditionOf(files[i]) != "" && File.exists(folder(out) + conditionOf(files[i]) + ".csv")) return stop(folder(out) + conditionOf(files[i]) + ".csv: is there already. It is not overwritten: move it elsewhere, or name another folder.");
+	target = resultsOf(files[i]);
+	if (File.exists(target)) return "" + stop(target + ": is there already. It is not overwritten: move it elsewhere, or name another folder.");
+	condition = conditionOf(files[i]);
+	target = "" + folder(out) + condition + ".csv";
+	if (condition != "" && File.exists(target)) return "" + stop(target + ": is there already. It is not overwritten: move it elsewhere, or name another folder.");
 }
 
 if (!headless) {
@@ -90,12 +93,12 @@ for (i = 0; i < files.length; i++) {
 	showStatus("Measuring " + (i + 1) + " of " + files.length);
 	showProgress(i, files.length);
 	said = measureImage(root + files[i], zips[i], resultsOf(files[i]));
-	if (startsWith(said, "Error: ")) return stop(substring(said, 7));
+	if (startsWith(said, "Error: ")) return "" + stop(substring(said, 7));
 	total = total + parseInt(said);
 }
 if (!one) {
 	said = joinConditions(files);
-	if (startsWith(said, "Error: ")) return stop(substring(said, 7));
+	if (startsWith(said, "Error: ")) return "" + stop(substring(said, 7));
 }
 setBatchMode(false);
 said = "OK: " + files.length + " images, " + total + " ROIs measured. Results in " + out;
@@ -184,7 +187,8 @@ function joinConditions(files) {
 			text = "";
 			number = 0;
 			for (m = j; m < files.length; m++) {
-				if (conditionOf(files[m]) == condition) {
+				other = conditionOf(files[m]);
+				if (other == condition) {
 					lines = split(File.openAsString(resultsOf(files[m])), "\n");
 					if (text == "") text = lines[0] + "\n";
 					for (r = 1; r < lines.length; r++) {
@@ -193,7 +197,7 @@ function joinConditions(files) {
 					}
 				}
 			}
-			target = folder(out) + condition + ".csv";
+			target = "" + folder(out) + condition + ".csv";
 			File.saveString(text, target + ".part.csv");
 			ok = File.rename(target + ".part.csv", target);
 			if (!File.exists(target)) return "Error: " + target + ": could not be written. Check the folder and the disk.";
@@ -212,7 +216,7 @@ function roiSetOf(file, one) {
 	else name = substring(name, 0, lastIndexOf(name, "."));
 	condition = conditionOf(file);
 	if (condition == "") below = folder(rois);
-	else below = folder(rois) + condition + File.separator;
+	else below = "" + folder(rois) + condition + File.separator;
 	plain = below + name + "_RoiSet.zip";
 	long = below + replace(condition, "/", "_") + "_" + name + "_RoiSet.zip";
 	if (condition != "" && File.exists(plain) && File.exists(long)) return "Error: " + file + ": two ROI sets fit (" + File.getName(plain) + " and " + File.getName(long) + "). Move one elsewhere.";
@@ -230,7 +234,7 @@ function conditionOf(file) {
 
 function resultsOf(file) {
 	name = substring(file, 0, lastIndexOf(file, "."));
-	return folder(out) + name + "_Results.csv";
+	return "" + folder(out) + name + "_Results.csv";
 }
 
 // The measured images below a folder, as paths relative to it.
@@ -238,8 +242,10 @@ function imageFiles(root, below) {
 	found = newArray(0);
 	names = getFileList(root + below);
 	for (j = 0; j < names.length; j++) {
-		if (endsWith(names[j], "/")) found = Array.concat(found, imageFiles(root, below + names[j]));
-		else if (endsWith(names[j], suffix)) found = Array.concat(found, below + names[j]);
+		if (endsWith(names[j], "/")) {
+			inside = imageFiles(root, below + names[j]);
+			found = Array.concat(found, inside);
+		} else if (endsWith(names[j], suffix)) found = Array.concat(found, below + names[j]);
 	}
 	return found;
 }

@@ -15,7 +15,7 @@ var args = "";
 var results = "";
 
 args = getArgument();
-if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return stop("Review_Field: needs a window (got a headless ImageJ). Run it in Fiji's window.");
+if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return "" + stop("Review_Field: needs a window (got a headless ImageJ). Run it in Fiji's window.");
 if (args == "") {
 	Dialog.create("Review a field");
 	Dialog.addDirectory("Results folder of a run", call("ij.Prefs.get", "cellposefiji.out", ""));
@@ -23,8 +23,8 @@ if (args == "") {
 	results = Dialog.getString();
 	call("ij.Prefs.set", "cellposefiji.out", results);
 } else results = option("results", "");
-if (results == "") return stop("results: nothing named (expected the results folder of a run). Name one.");
-if (!File.exists(results + File.separator + "fields.csv") || !File.exists(results + File.separator + "run.json")) return stop(results + ": not the results of a run (expected fields.csv and run.json in it). Name the folder given to the run.");
+if (results == "") return "" + stop("results: nothing named (expected the results folder of a run). Name one.");
+if (!File.exists(results + File.separator + "fields.csv") || !File.exists(results + File.separator + "run.json")) return "" + stop(results + ": not the results of a run (expected fields.csv and run.json in it). Name the folder given to the run.");
 
 lines = split(File.openAsString(results + File.separator + "fields.csv"), "\n");
 heads = cells(lines[0]);
@@ -43,11 +43,11 @@ if (args == "") {
 }
 row = "";
 for (i = 0; i < names.length; i++) if (names[i] == field) row = lines[i + 1];
-if (row == "") return stop(results + ": has no field of this name (got " + field + "). Look at fields.csv.");
+if (row == "") return "" + stop(results + ": has no field of this name (got " + field + "). Look at fields.csv.");
 if (images == "") images = imagesOf(File.openAsString(results + File.separator + "run.json"));
 
 condition = folderWith(results + File.separator + "rois", field + "_RoiSet.zip");
-if (condition == "") return stop(results + File.separator + "rois: has no " + field + "_RoiSet.zip (expected the ROI set of this field). Was the field finished?");
+if (condition == "") return "" + stop(results + File.separator + "rois: has no " + field + "_RoiSet.zip (expected the ROI set of this field). Was the field finished?");
 zip = results + File.separator + "rois" + File.separator + condition + field + "_RoiSet.zip";
 folderOfTables = results + File.separator + "measurements" + File.separator + condition;
 table = "";
@@ -55,7 +55,7 @@ found = getFileList(folderOfTables);
 for (i = 0; i < found.length; i++) {
 	if (table == "" && startsWith(found[i], field + "_") && endsWith(found[i], "_Results.csv")) table = folderOfTables + found[i];
 }
-if (table == "") return stop(field + ": has no Results file in " + folderOfTables + ". Was the field measured?");
+if (table == "") return "" + stop(field + ": has no Results file in " + folderOfTables + ". Was the field measured?");
 
 // The images side by side: where the cells were found, what was measured, the nuclei.
 shown = newArray(0);
@@ -66,7 +66,7 @@ for (i = 0; i < heads.length; i++) {
 		if (path != images + File.separator && File.exists(path) && !contains(shown, path)) shown = Array.concat(shown, path);
 	}
 }
-if (shown.length == 0) return stop(field + ": none of its images is in " + images + ". Name the folder of images.");
+if (shown.length == 0) return "" + stop(field + ": none of its images is in " + images + ". Name the folder of images.");
 if (roiManager("count") > 0 && args == "") showMessageWithCancel("Review a field", "The ROI Manager holds " + roiManager("count") + " ROIs. They are removed from it.");
 roiManager("reset");
 if (isOpen("Results") && nResults > 0) Table.rename("Results", "Results before");
@@ -83,7 +83,7 @@ n = roiManager("count");
 Table.open(table);
 Table.rename(File.getName(table), "Results");
 Table.setLocationAndSize(0, 140 + screenHeight / 2, screenWidth / 2, screenHeight / 2 - 180, "Results");
-if (Table.size("Results") != n) return stop(table + ": has not one row for each ROI (got " + Table.size("Results") + ", expected " + n + "). Run the field again with --update.");
+if (Table.size("Results") != n) return "" + stop(table + ": has not one row for each ROI (got " + Table.size("Results") + ", expected " + n + "). Run the field again with --update.");
 for (i = 0; i < shown.length; i++) {
 	selectImage(ids[i]);
 	run("From ROI Manager");
@@ -92,7 +92,8 @@ for (i = 0; i < shown.length; i++) {
 }
 setTool("hand");
 showStatus("Click a row or a cell; Esc ends the review");
-if (option("once", "") != "") return "OK: " + n + " cells of " + field;
+once = option("once", "");
+if (once != "") return "OK: " + n + " cells of " + field;
 
 selected = -1;
 pressed = false;
@@ -148,7 +149,7 @@ function contains(list, what) {
 // The folder below another one that holds a file of this name, with its separator; empty where there is none.
 function folderWith(path, name) {
 	below = getFileList(path);
-	for (j = 0; j < below.length; j++) if (File.exists(path + File.separator + below[j] + name)) return below[j];
+	for (j = 0; j < below.length; j++) if (File.exists(path + File.separator + below[j] + name)) return "" + below[j];
 	return "";
 }
 
@@ -182,12 +183,13 @@ function cells(line) {
 			text = "";
 		} else text = text + letter;
 	}
-	return Array.concat(found, text);
+	found = Array.concat(found, text);
+	return found;
 }
 
 function column(line, heads, name) {
 	values = cells(line);
-	for (j = 0; j < heads.length; j++) if (heads[j] == name && j < values.length) return values[j];
+	for (j = 0; j < heads.length; j++) if (heads[j] == name && j < values.length) return "" + values[j];
 	return "";
 }
 

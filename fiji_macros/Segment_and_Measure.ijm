@@ -19,8 +19,8 @@ var args = "";
 var headless = false;
 
 args = getArgument();
-headless = call("java.awt.GraphicsEnvironment.isHeadless") == "true";
-if (startsWith(args, "watch=[")) return watch(option("watch", ""));
+if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") headless = true;
+if (startsWith(args, "watch=[")) return "" + watch(option("watch", ""));
 
 model = ""; diameter = ""; radius = "50"; settings = "";
 here = File.getParent(getInfo("macro.filepath"));
@@ -55,15 +55,15 @@ if (args == "") {
 }
 command = option("command", "");
 if (command == "" && File.exists(here + File.separator + "command.txt")) command = unescaped(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
-if (command == "") return stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
-if (!File.exists(command)) return stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
-if (images == "") return stop("images: nothing named (expected a folder of images). Name one.");
-if (out == "") return stop("out: nothing named (expected a folder for the results). Name one.");
-if (!File.isDirectory(images)) return stop(images + ": no such folder (expected a folder of images). Check the path.");
-if (settings != "" && !File.exists(settings)) return stop(settings + ": no such settings file. Check the path.");
+if (command == "") return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
+if (!File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
+if (images == "") return "" + stop("images: nothing named (expected a folder of images). Name one.");
+if (out == "") return "" + stop("out: nothing named (expected a folder for the results). Name one.");
+if (!File.isDirectory(images)) return "" + stop(images + ": no such folder (expected a folder of images). Check the path.");
+if (settings != "" && !File.exists(settings)) return "" + stop(settings + ": no such settings file. Check the path.");
 
 // The program runs by itself: it says in a file how far it is, and stops when it finds a second one.
-base = getDirectory("temp") + "cellpose-fiji-" + getTime();
+base = getDirectory("temp") + "cellpose-fiji-" + d2s(getTime(), 0);
 status = base + ".txt";
 setOption("WaitForCompletion", false);
 if (settings != "") exec(command, "run", images, "--out", out, "--status", status, "--settings", settings);
@@ -87,15 +87,15 @@ if (state != "done" && state != "failed" && state != "error" && state != "stoppe
 }
 showProgress(1);
 message = fact(status, "message");
-fields = fact(status, "done") + " of " + fact(status, "total") + " fields";
+fields = "" + fact(status, "done") + " of " + fact(status, "total") + " fields";
 ok = File.delete(status);
 if (File.exists(base + ".toml")) ok = File.delete(base + ".toml");
-if (state == "silent") return stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
-if (state == "stopped") return stop("stopped; what is done is kept, and the same settings go on from there");
-if (state == "error") return stop(message);
-if (!File.exists(out + File.separator + "cells.csv")) return stop(out + ": has no cells.csv (expected one at the end of a run). " + message);
+if (state == "silent") return "" + stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
+if (state == "stopped") return "" + stop("stopped; what is done is kept, and the same settings go on from there");
+if (state == "error") return "" + stop(message);
+if (!File.exists(out + File.separator + "cells.csv")) return "" + stop(out + ": has no cells.csv (expected one at the end of a run). " + message);
 if (!headless) open(out + File.separator + "cells.csv");
-if (state == "failed") return stop(fields + " done. " + message + " What failed is listed in failures.csv.");
+if (state == "failed") return "" + stop(fields + " done. " + message + " What failed is listed in failures.csv.");
 showStatus("Cellpose Fiji Bridge: " + fields + " done");
 return "OK: " + fields + " done. Results in " + out;
 
@@ -133,7 +133,7 @@ function fact(status, name) {
 	begin = indexOf(text, "\n" + name + "\t");
 	if (begin < 0) return "";
 	begin = begin + lengthOf(name) + 2;
-	return unescaped(substring(text, begin, indexOf(text + "\n", "\n", begin)));
+	return "" + unescaped(substring(text, begin, indexOf(text + "\n", "\n", begin)));
 }
 
 function escaped(text) {
