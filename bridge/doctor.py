@@ -143,6 +143,7 @@ def _java(fiji: str, java: Path | None) -> Fact:
 
 def _imagej(fiji: str, java: Path | None) -> Fact:
     from bridge.imagej import FijiEngine
+    from bridge.imagej.provision import IMAGEJ_VERSION
 
     try:
         with FijiEngine(fiji, java) as engine:
@@ -150,7 +151,9 @@ def _imagej(fiji: str, java: Path | None) -> Fact:
     except BridgeError as error:
         return Fact("ImageJ", "does not start", str(error))
     gateway = f", ImageJ2 {info['gateway']}" if info["gateway"] else ""
-    return Fact("ImageJ", f"{info['imagej']}{gateway} starts, in Java {info['java']}")
+    other = "" if info["imagej"] == IMAGEJ_VERSION else f" (not {IMAGEJ_VERSION}, which the native engine equals)"
+    sites = f", update sites {', '.join(info['update_sites'])}" if info["update_sites"] else ""
+    return Fact("ImageJ", f"{info['imagej']}{other}{gateway} starts, in Java {info['java']}{sites}")
 
 
 def _imagej_cached(fiji: str) -> Fact:

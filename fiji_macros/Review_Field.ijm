@@ -13,6 +13,8 @@
 
 var args = "";
 var results = "";
+var wide = 0;  // of the view on an image, in px of the screen
+var tall = 0;
 
 args = getArgument();
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return "" + stop("Review_Field: needs a window (got a headless ImageJ). Run it in Fiji's window.");
@@ -29,7 +31,10 @@ if (!File.exists(results + File.separator + "fields.csv") || !File.exists(result
 lines = split(File.openAsString(results + File.separator + "fields.csv"), "\n");
 heads = cells(lines[0]);
 names = newArray(0);
-for (i = 1; i < lines.length; i++) names = Array.concat(names, column(lines[i], heads, "field_id"));
+for (i = 1; i < lines.length; i++) {
+	name = column(lines[i], heads, "field_id");
+	names = Array.concat(names, name);
+}
 if (args == "") {
 	Dialog.create("Review a field");
 	Dialog.addChoice("Field", names, call("ij.Prefs.get", "cellposefiji.field", names[0]));
@@ -62,8 +67,10 @@ shown = newArray(0);
 for (i = 0; i < heads.length; i++) {
 	if (heads[i] == "segment_path" || heads[i] == "count_path" || startsWith(heads[i], "measure_path_")) {
 		path = column(row, heads, heads[i]);
-		if (path != "" && !File.exists(path)) path = images + File.separator + path;
-		if (path != images + File.separator && File.exists(path) && !contains(shown, path)) shown = Array.concat(shown, path);
+		if (path != "") {
+			if (!File.exists(path)) path = images + File.separator + path;
+			if (File.exists(path) && !contains(shown, path)) shown = Array.concat(shown, path);
+		}
 	}
 }
 if (shown.length == 0) return "" + stop(field + ": none of its images is in " + images + ". Name the folder of images.");
@@ -71,24 +78,28 @@ if (roiManager("count") > 0 && args == "") showMessageWithCancel("Review a field
 roiManager("reset");
 if (isOpen("Results") && nResults > 0) Table.rename("Results", "Results before");
 ids = newArray(shown.length);
-wide = floor(screenWidth / shown.length);
+wide = floor(screenWidth / maxOf(2, shown.length)) - 20;
+tall = floor(screenHeight / 2) - 60;
 for (i = 0; i < shown.length; i++) {
 	open(shown[i]);
 	ids[i] = getImageID();
 	run("Enhance Contrast", "saturated=0.2");
-	setLocation(i * wide, 120, wide - 10, screenHeight / 2);
+	setLocation(i * (wide + 20), 120, wide, tall);
 }
 roiManager("open", zip);
 n = roiManager("count");
 Table.open(table);
 Table.rename(File.getName(table), "Results");
-Table.setLocationAndSize(0, 140 + screenHeight / 2, screenWidth / 2, screenHeight / 2 - 180, "Results");
+Table.setLocationAndSize(0, 160 + tall, screenWidth / 2, screenHeight - tall - 200, "Results");
+selectWindow("ROI Manager");
+setLocation(screenWidth / 2 + 20, 160 + tall);
 if (Table.size("Results") != n) return "" + stop(table + ": has not one row for each ROI (got " + Table.size("Results") + ", expected " + n + "). Run the field again with --update.");
 for (i = 0; i < shown.length; i++) {
 	selectImage(ids[i]);
 	run("From ROI Manager");
 	Overlay.useNamesAsLabels(true);
 	Overlay.drawLabels(false);
+	Overlay.setStrokeColor("cyan");
 }
 setTool("hand");
 showStatus("Click a row or a cell; Esc ends the review");
@@ -128,9 +139,15 @@ function show(ids, cell) {
 		if (isOpen(ids[j])) {
 			selectImage(ids[j]);
 			roiManager("select", cell);
-			run("To Selection");
-			run("Out [-]");
-			run("Out [-]");
+			getSelectionBounds(x, y, w, h);
+			// A cell fills a quarter of the view; the view stays within the image.
+			zoom = minOf(800, floor(25 * minOf(wide, tall) / maxOf(w, h)));
+			zoom = maxOf(zoom, floor(100 * maxOf(wide / getWidth(), tall / getHeight())) + 1);
+			w2 = floor(100 * wide / zoom);
+			h2 = floor(100 * tall / zoom);
+			x = minOf(maxOf(floor(x + w / 2), floor(w2 / 2)), getWidth() - w2 + floor(w2 / 2));
+			y = minOf(maxOf(floor(y + h / 2), floor(h2 / 2)), getHeight() - h2 + floor(h2 / 2));
+			run("Set... ", "zoom=" + zoom + " x=" + x + " y=" + y + " width=" + w2 + " height=" + h2);
 		}
 	}
 	if (isOpen(front)) selectImage(front);
@@ -189,7 +206,7 @@ function cells(line) {
 
 function column(line, heads, name) {
 	values = cells(line);
-	for (j = 0; j < heads.length; j++) if (heads[j] == name && j < values.length) return "" + values[j];
+	for (j = 0; j < values.length; j++) if (heads[j] == name) return "" + values[j];
 	return "";
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,19 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder of real images (../shared/data) is not on this machine")
     return SHARED
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fiji", default=os.environ.get("FIJI_HOME"), help="folder of a Fiji to test with")
+
+
+@pytest.fixture(scope="session")
+def fiji_folder(request: pytest.FixtureRequest) -> Path:
+    """A Fiji of the user's."""
+    named = request.config.getoption("--fiji")
+    if not named:
+        pytest.skip("no Fiji was named (pytest --fiji PATH, or FIJI_HOME)")
+    return Path(named)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,9 @@ def test_masks_become_exact_rois_headless(tmp_path: Path, macro) -> None:
     labels = shapes()
     write_labels(tmp_path / "masks" / "a" / "f1_mask.tif", labels)
     tifffile.imwrite(tmp_path / "masks" / "f2_cp_masks.tif", np.minimum(labels, 255).astype(np.uint8))
-    tifffile.imwrite(tmp_path / "masks" / "f3_masks.tif", np.where(labels == 700, np.float32(100_000), labels.astype(np.float32)))
+    tifffile.imwrite(
+        tmp_path / "masks" / "f3_masks.tif", np.where(labels == 700, np.float32(100_000), labels.astype(np.float32))
+    )
     said = macro("Masks_to_RoiSets.ijm", masks=tmp_path / "masks", out=tmp_path / "rois")
     assert said.startswith("OK: 3 ROI sets, "), said
     for mask, made in (("a/f1_mask.tif", "a/f1"), ("f2_cp_masks.tif", "f2"), ("f3_masks.tif", "f3")):
@@ -213,25 +215,28 @@ def test_a_row_selects_its_cell_and_a_cell_its_row(finished: Path, tmp_path: Pat
     drive = """
 begin()
 said = start('Review_Field.ijm', f'results=[{folder}/results] field=[DMSO_day1_f1]')
-table = wait_for(lambda: WindowManager.getFrame('Results'), 'the table')
+table = wait_for(lambda: WindowManager.getFrame('Results') or said.done() and done(said.result()), 'the table')
 manager = wait_for(lambda: RoiManager.getInstance(), 'the ROI Manager')
-wait_for(lambda: manager.getCount() and WindowManager.getImageCount() >= 2, 'images and ROIs')
-time.sleep(1)
+wait_for(lambda: 'Click a row' in ''.join(words(window)), 'the macro waits for clicks')
 panel = table.getTextPanel()
 place = panel.getLocationOnScreen()
 click_at(place.x + 60, place.y + 16 + 3.5 * 15)  # a row
 first = wait_for(lambda: panel.getSelectionStart() >= 0 and panel.getSelectionStart(), 'a row is selected')
 wait_for(lambda: manager.getSelectedIndex() == first, 'its cell is selected')
 ids = list(WindowManager.getIDList())
-image = WindowManager.getImage(ids[0])
+image = WindowManager.getCurrentImage()
 zoom = float(image.getCanvas().getMagnification())
 # A click into another cell that is seen: its row is selected.
 canvas = image.getCanvas()
 rois = manager.getRoisAsArray()
-other = next(k for k, roi in enumerate(rois) if k != first and canvas.getSrcRect().contains(roi.getBounds()))
-box = rois[other].getBounds()
+def seen(roi):
+    part = canvas.getSrcRect().intersection(roi.getBounds())
+    x, y = int(part.x + part.width / 2), int(part.y + part.height / 2)
+    return (x, y) if part.width > 2 and part.height > 2 and roi.contains(x, y) else None
+other = next(k for k, roi in enumerate(rois) if k != first and seen(roi))
+x, y = seen(rois[other])
 place = canvas.getLocationOnScreen()
-click_at(place.x + canvas.screenX(int(box.x + box.width / 2)), place.y + canvas.screenY(int(box.y + box.height / 2)))
+click_at(place.x + canvas.screenX(x), place.y + canvas.screenY(y))
 wait_for(lambda: panel.getSelectionStart() == other, 'its row is selected')
 wait_for(lambda: manager.getSelectedIndex() == other, 'the cell is selected')
 table.close(False)
@@ -256,7 +261,7 @@ Roi, ShapeRoi = jpype.JClass('ij.gui.Roi'), jpype.JClass('ij.gui.OvalRoi')
 n = manager.getCount()
 manager.select(0)
 manager.runCommand('Delete')
-oval = ShapeRoi(2, 2, 12, 9)
+oval = ShapeRoi(x, y, 9, 7)
 oval.setName('mine')
 manager.addRoi(oval)
 title = str(WindowManager.getCurrentImage().getTitle())
@@ -264,12 +269,14 @@ press(asked, 'OK')
 wait_for(said.done, 'the macro ends')
 done(f'{n} {title} {said.result()}')
 """
-    said = in_the_window(drive, tmp_path, results=str(results), program=PROGRAM)
+    before = read_labels(results / "masks" / "Drug" / "Drug_day2_f1_mask.tif")
+    y, x = next((y, x) for y in range(150) for x in range(150) if not before[y : y + 8, x : x + 10].any())
+    said = in_the_window(drive, tmp_path, results=str(results), program=PROGRAM, x=x, y=y)
     n, title, answer = said.split(" ", 2)
     assert "Drug" not in title
     assert answer.startswith("OK: 1 field corrected: ")
     assert "1 deleted" in answer
-    before = read_labels(results / "masks" / "Drug" / "Drug_day2_f1_mask.tif")
+    assert "1 added" in answer
     after = read_labels(results / "corrections" / "Drug_day2_f1_mask.tif")
     kept = label_ids(before)[1:]
     assert label_ids(before).size == int(n)

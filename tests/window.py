@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+LIMIT_S = 120
 HAS_DISPLAY = shutil.which("xvfb-run") is not None
 MACROS = Path(__file__).parents[1] / "fiji_macros"
 
@@ -30,13 +31,27 @@ def begin(*properties):
     WindowManager = jpype.JClass("ij.WindowManager")
     robot = jpype.JClass("java.awt.Robot")()
     robot.setAutoDelay(20)
+    threading.Thread(target=watch, daemon=True).start()
+
+def give_up(why):
+    shown = [w for w in jpype.JClass("java.awt.Window").getWindows() if w.isShowing()]
+    print(why, [(type(w).__name__, str(w.getTitle()) if hasattr(w, "getTitle") else "", words(w)) for w in shown], flush=True)
+    os._exit(1)
+
+def watch():
+    # A macro error opens a modal window; nothing else may take longer than this either.
+    end = time.monotonic() + LIMIT_S
+    while True:
+        time.sleep(0.5)
+        if time.monotonic() > end or titled("Macro Error"):
+            give_up("STUCK")
 
 def done(text):
     print("DONE " + str(text), flush=True)
     os._exit(0)
 
 def wait_for(condition, what):
-    end = time.monotonic() + 120
+    end = time.monotonic() + LIMIT_S / 2
     while True:
         try:
             found = condition()
@@ -45,9 +60,7 @@ def wait_for(condition, what):
         if found:
             return found
         if time.monotonic() > end:
-            screenshot("/tmp/waited.png")
-            print("NEVER " + what, flush=True)
-            os._exit(1)
+            give_up("NEVER " + what)
         time.sleep(0.02)
 
 def run(macro, argument=""):
@@ -77,8 +90,10 @@ def words(shown):
             said.append(str(part.getText()))
         elif hasattr(part, "getLabel"):
             said.append(str(part.getLabel()))
-        elif type(part).__name__.endswith("MultiLineLabel"):
-            said.append(str(part))
+        elif type(part).__name__ == "ij.gui.MultiLineLabel":
+            lines = part.getClass().getDeclaredField("lines")
+            lines.setAccessible(True)
+            said += [str(line) for line in lines.get(part)]
     return said
 
 def click_at(x, y, times=1):
@@ -93,9 +108,8 @@ def press(shown, label):
     place, size = button.getLocationOnScreen(), button.getSize()
     click_at(place.x + size.width / 2, place.y + size.height / 2)
 
-def screenshot(path):
-    size = jpype.JClass("java.awt.Toolkit").getDefaultToolkit().getScreenSize()
-    picture = robot.createScreenCapture(jpype.JClass("java.awt.Rectangle")(size))
+def screenshot(path, x, y, width, height):
+    picture = robot.createScreenCapture(jpype.JClass("java.awt.Rectangle")(x, y, width, height))
     jpype.JClass("javax.imageio.ImageIO").write(picture, "png", jpype.JClass("java.io.File")(str(path)))
 """
 
@@ -103,12 +117,29 @@ def screenshot(path):
 def in_the_window(drive: str, home: Path, **names: object) -> str:
     """Run code in a process with ImageJ's window; return what it hands to `done`."""
     given = "".join(f"{name} = {value!r}\n" for name, value in names.items())
-    head = f"HOME = {str(home)!r}\nMACROS = __import__('pathlib').Path({str(MACROS)!r})\n"
+    head = f"LIMIT_S = {LIMIT_S}\nHOME = {str(home)!r}\nMACROS = __import__('pathlib').Path({str(MACROS)!r})\n"
     code = f"{head}{PRELUDE}\n{given}\ntry:\n" + "".join(f"    {line}\n" for line in drive.strip().splitlines())
     code += "except BaseException:\n    traceback.print_exc()\n    os._exit(1)\n"
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", sys.executable, "-c", code]
+    # A window manager, so that a click activates a window, as on a desk.
+    manager = "openbox & " if shutil.which("openbox") else ""
+    command = [
+        "xvfb-run",
+        "-a",
+        "-s",
+        "-screen 0 1600x1000x24",
+        "sh",
+        "-c",
+        f'{manager}exec "$0" -c "$1"',
+        sys.executable,
+        code,
+    ]
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=400, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+        check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     said = [line.removeprefix("DONE ") for line in ended.stdout.splitlines() if line.startswith("DONE ")]
     assert said, ended.stdout[-3000:] + ended.stderr[-3000:]

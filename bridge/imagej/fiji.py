@@ -199,7 +199,9 @@ class FijiEngine(Engine):
         str or None
             What the macro returned; ImageJ answers ``[aborted]`` or nothing when it failed.
         """
-        answer, _ = self._ask_twice({"do": "macro", "macro": str(macro), "is_file": isinstance(macro, Path), "argument": argument}, [], "macro")
+        answer, _ = self._ask_twice(
+            {"do": "macro", "macro": str(macro), "is_file": isinstance(macro, Path), "argument": argument}, [], "macro"
+        )
         returned: str | None = answer["returned"]
         return returned
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import html
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import zlib
 from pathlib import Path
 
 from bridge.errors import MissingDependencyError
@@ -119,6 +122,22 @@ def fiji_root(path: Path) -> Path:
     raise MissingDependencyError(
         f"{path}: no Fiji (expected jars/ij-1.*.jar in it). Give the folder that Fiji was unpacked to."
     )
+
+
+def update_sites(fiji: Path) -> list[str]:
+    """Return the update sites a Fiji follows, as its updater has them in `db.xml.gz`; empty where it has none.
+
+    Examples
+    --------
+    >>> update_sites(Path("no such folder"))
+    []
+    """
+    try:
+        content = gzip.decompress((fiji / "db.xml.gz").read_bytes()).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        return []
+    # Not by an XML parser: the file has a document type of its own. What is switched off is a <disabled-update-site>.
+    return [html.unescape(name) for name in re.findall(r'<update-site\b[^>]*?\bname="([^"]*)"', content)]
 
 
 def java_home(fiji: Path | None = None, named: Path | None = None) -> Path:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from bridge.errors import BridgeError, MissingDependencyError
 from bridge.files import sha256
 from bridge.imagej.pipe import receive, send
-from bridge.imagej.provision import core_jars, fiji_root, java_home
+from bridge.imagej.provision import core_jars, fiji_root, java_home, update_sites
 
 # ij.measure.Measurements: the bits of ImageJ's key words.
 _BITS = {"area": 1, "mean": 2, "standard": 4, "min": 16, "centroid": 32, "integrated": 32768}
@@ -109,6 +109,7 @@ class _ImageJ:
         source: str = request["fiji"]
         named = Path(request["java"]) if request["java"] else None
         self.gateway: Any = None
+        self.sites: list[str] = []
         import scyjava.config as config
 
         for option in (
@@ -131,6 +132,7 @@ class _ImageJ:
             self._start_pyimagej(source, java_home(named=named))
         else:
             root = fiji_root(Path(source))
+            self.sites = update_sites(root)
             self._start_pyimagej(str(root), java_home(root, named))
         import jpype
 
@@ -184,6 +186,7 @@ class _ImageJ:
             "gateway": str(self.gateway.getVersion()) if self.gateway is not None else None,
             "java": str(system.getProperty("java.version")),
             "java_vendor": str(system.getProperty("java.vendor")),
+            "update_sites": self.sites,
             "jar": os.path.basename(location),
             "jar_sha256": sha256(Path(location)) if os.path.isfile(location) else None,
         }

@@ -1,0 +1,82 @@
+"""Make the pictures of ImageJ's windows in the README: uv run python scripts/screenshots.py (needs xvfb-run and openbox)."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import bridge
+import bridge.macros
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from window import in_the_window  # noqa: E402
+
+MANAGER = """
+begin()
+IJ.open(image)
+IJ.run('Enhance Contrast', 'saturated=0.2')
+IJ.run('Set... ', 'zoom=100')
+IJ.runMacro("roiManager('open', getArgument()); roiManager('show all with labels');", roiset)
+manager = RoiManager.getInstance()
+shown = WindowManager.getCurrentImage().getWindow()
+shown.setLocation(40, 140)
+manager.setLocation(40 + shown.getWidth() + 20, 140)
+wait_for(lambda: manager.getCount() and manager.isShowing(), 'the ROI Manager')
+IJ.run('Set Measurements...', 'area mean min integrated display redirect=None decimal=3')
+IJ.runMacro("roiManager('deselect'); roiManager('measure'); roiManager('select', 11);", "")
+robot.delay(1000)
+table = WindowManager.getFrame('Results')
+table.setBounds(40 + shown.getWidth() + 20, 140 + manager.getHeight() + 20, 640, 420)
+robot.delay(1000)
+screenshot(path, 30, 0, 1470, 960)
+done('')
+"""
+REVIEW = """
+begin()
+said = start('Review_Field.ijm', f'results=[{results}] field=[{field}]')
+wait_for(lambda: 'Click a row' in ''.join(words(window)), 'the macro waits for clicks')
+panel = WindowManager.getFrame('Results').getTextPanel()
+place = panel.getLocationOnScreen()
+click_at(place.x + 60, place.y + 16 + 8.5 * 15)
+manager = RoiManager.getInstance()
+wait_for(lambda: manager.getSelectedIndex() >= 0, 'a cell is selected')
+robot.delay(2000)
+screenshot(path, 0, 0, 1600, 960)
+done('')
+"""
+INSTALLED = """
+begin('-Dplugins.dir=' + fiji)
+robot.delay(1000)
+place = window.getLocationOnScreen()
+click_at(place.x + 325, place.y + 33)  # Plugins
+robot.delay(800)
+for key in (38, 39):  # up to its last entry, right into it
+    robot.keyPress(key)
+    robot.keyRelease(key)
+    robot.delay(500)
+screenshot(path, place.x, 0, 680, 280)
+done('')
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        report = bridge.demo.run_demo(folder / "demo")[0]
+        field = report.plan.fields[0]
+        roiset = report.out / "rois" / field.condition / f"{field.field_id}_RoiSet.zip"
+        edu = next(iter(field.measure.values())).path
+        in_the_window(MANAGER, folder, image=str(edu), roiset=str(roiset), path=str(ROOT / "docs/roi_manager.png"))
+        given = {"results": str(report.out), "field": field.field_id, "path": str(ROOT / "docs/review.png")}
+        in_the_window(REVIEW, folder, **given)
+        fiji = folder / "Fiji"
+        (fiji / "plugins").mkdir(parents=True)
+        (fiji / "ij.jar").write_bytes(b"")
+        bridge.macros.install(fiji)
+        in_the_window(INSTALLED, folder, fiji=str(fiji), path=str(ROOT / "docs/menu.png"))
+
+
+if __name__ == "__main__":
+    main()
