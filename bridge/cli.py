@@ -51,6 +51,7 @@ app = App(
     help="Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.",
     help_format="plaintext",
     version=lambda: importlib.metadata.version("cellpose-fiji-bridge"),
+    suppress_keyboard_interrupt=False,
 )
 
 

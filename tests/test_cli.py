@@ -185,3 +185,46 @@ def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     for name in Settings().as_json():
         assert f"--{name.replace('_', '-')}" in out
     assert app.name[0] == "cellpose-fiji"
+
+
+def test_a_status_file_tells_what_happens(tmp_path: Path) -> None:
+    status = tmp_path / "status.txt"
+    assert call("run", tmp_path / "gone", "--out", tmp_path / "out", "--status", status) == 2
+    facts = dict(line.split("\t") for line in status.read_text("ascii").splitlines())
+    assert facts["state"] == "error"
+    assert facts["message"] == (f"{tmp_path / 'gone'}: no such folder (expected a folder with images). Check the path.")
+    assert not list(tmp_path.glob("*.cancel"))
+
+
+def test_a_cancel_file_stops_a_run(experiment: Path, tmp_path: Path) -> None:
+    status = tmp_path / "status.txt"
+    command = [
+        sys.executable,
+        "-m",
+        "bridge",
+        "run",
+        str(experiment),
+        "--out",
+        str(tmp_path / "out"),
+        "--status",
+        str(status),
+    ]
+    command += ["--model", "demo", "--diameter", "37", "--count", "none", "--engine", "native"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out" / "run.json").exists():
+        assert process.poll() is None
+    (tmp_path / "status.txt.cancel").touch()
+    _, words = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert words.splitlines()[-1] == "stopped; what is done is kept, and the same command goes on from there"
+    facts = dict(line.split("\t") for line in status.read_text("ascii").splitlines())
+    assert facts["state"] == "stopped"
+    assert not (tmp_path / "status.txt.cancel").exists()
+
+
+def test_macros_are_installed_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "ij.jar").touch()
+    for verb, words in (("install", "5 macros are in "), ("uninstall", "The macros were taken out of ")):
+        assert call("macros", verb, "--fiji", tmp_path) == 0
+        assert said(capsys)[0].startswith(words)
