@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import io
 import logging
 import sys
 import traceback
@@ -70,11 +71,19 @@ def _meta(
 ) -> int:
     if status is None:
         return _answer(tokens, settings, debug)
-    with Status(status) as seen:
-        _watched.set(seen)
-        code = _answer(tokens, settings, debug)
-        state = {0: "done", 1: "failed", 130: "stopped"}.get(code, "error")
-        seen.tell(state=state)
+    try:
+        with Status(status) as seen:
+            before = _watched.set(seen)
+            try:
+                code = _answer(tokens, settings, debug)
+            finally:
+                _watched.reset(before)
+            seen.tell(state={0: "done", 1: "failed", 130: "stopped"}.get(code, "error"))
+    except BridgeError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:  # asked to stop when all was done
+        return 130
     return code
 
 
@@ -149,6 +158,9 @@ def _names_images(given: Sequence[str]) -> bool:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0 done, 1 fields failed, 2 usage or input, 3 environment."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that this console has no letters for
     sys.exit(app.meta(sys.argv[1:] if words is None else words))
 
 
@@ -159,6 +171,12 @@ def _complain(text: str) -> None:
     )
     if (seen := _watched.get()) is not None and "message" not in seen.facts:
         seen.tell(message=text)
+
+
+def _note(**facts: str) -> None:
+    """Put facts into the status file, where one is kept."""
+    if (seen := _watched.get()) is not None:
+        seen.tell(**facts)
 
 
 def _say(text: str) -> None:
@@ -344,13 +362,23 @@ def correct(
         bool,
         Parameter(group=_GENERAL, negative=(), help="Turn what was corrected into label images and list the changes."),
     ] = False,
+    fields: Annotated[
+        bool, Parameter(name="--list", group=_GENERAL, negative=(), help="List the fields that can be corrected.")
+    ] = False,
 ) -> int:
     """Correct the cells of a run's fields by hand: write what is edited, then --collect it."""
     import bridge.corrections
 
     _say_if_compiling()
+    if fields:
+        finished, left = bridge.corrections.fields_of(results)
+        _note(fields="\n".join(finished), left="\n".join(left))
+        for name in finished:
+            _out.print(f"{name}{'' if name in left else ' (begun)'}")
+        return 0
     if not collect:
         for path in bridge.corrections.correct(results, field or (), hide_condition, tool):
+            _note(path=str(path))
             _out.print(str(path))
         return 0
     found = bridge.corrections.collect(results)
@@ -360,7 +388,9 @@ def correct(
         _out.print(str(path))
     counts = found.changes["change"].value_counts()
     said = ", ".join(f"{n} {change}" for change, n in counts.items()) or "nothing changed"
-    _out.print(f"{_number(len(found.masks), 'field')} corrected: {said}. See {results / 'corrections.csv'}")
+    said = f"{_number(len(found.masks), 'field')} corrected: {said}. See {results / 'corrections.csv'}"
+    _note(said=said)
+    _out.print(said)
     return int(bool(found.failures))
 
 

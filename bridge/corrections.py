@@ -14,7 +14,7 @@ import pandas as pd
 from bridge.errors import BridgeError, InputError
 from bridge.experiment import safe_name
 from bridge.files import sha256, whole_file, write_bytes
-from bridge.images import Plane, inspect, read_plane
+from bridge.images import Plane, imagej_scale, inspect, read_plane
 from bridge.labels import SEG_SUFFIX, Labels, read_labels, write_labels
 from bridge.rois import Change, apply_corrections, read_roiset, selections_of
 from bridge.tables import CORRECTIONS, FIELDS, Column, read_table, write_table
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FOLDER = "corrections"
 _ROISET = "_RoiSet.zip"
+_CELLPOSE = f"_cellpose{SEG_SUFFIX}"
 _HIDDEN = (
     Column("name", "str", "", "name that hides the condition"),
     Column("field_id", "str", "", "field it stands for"),
@@ -73,7 +74,7 @@ def correct(
     Returns
     -------
     list of Path
-        What is to be edited: `corrections/<name>_RoiSet.zip` or `corrections/<name>_seg.npy`.
+        What is to be edited: `corrections/<name>_RoiSet.zip` or `corrections/<name>_cellpose_seg.npy`.
 
     Raises
     ------
@@ -97,27 +98,25 @@ def correct(
     for field_id in fields or done:
         name = names.get(field_id, field_id)
         condition = safe_name(str(rows.loc[field_id, "condition"]))
+        edited = folder / (f"{name}{_ROISET}" if tool == "fiji" else f"{name}{_CELLPOSE}")
+        written.append(edited)
+        if edited.exists():
+            continue
         images = {
             channel: run.plan.images / text
             for channel, column in _image_columns(run)
             if (text := str(paths.loc[field_id].get(column, "")))
         }
-        planes = {channel: _plane(path, channel) for channel, path in images.items()}
+        planes = {channel: _plane(path, channel, run.settings.rgb_channel) for channel, path in images.items()}
         if tool == "fiji":
-            edited = folder / f"{name}{_ROISET}"
-            if not edited.exists():
-                if planes:
-                    _write_channels(folder / f"{name}.tif", planes)
-                write_bytes(edited, (run.out / "rois" / condition / f"{field_id}{_ROISET}").read_bytes())
-        else:
-            edited = folder / f"{name}{SEG_SUFFIX}"
-            if not edited.exists():
-                labels = read_labels(run.out / "masks" / condition / f"{field_id}_mask.tif")
-                shown = next(iter(planes.values()), None)
-                if shown is None:
-                    raise InputError(f"{field_id}: has no image (got a label image alone). Correct it in Fiji.")
-                _write_seg(edited, shown, labels)
-        written.append(edited)
+            if planes:
+                _write_channels(folder / f"{name}.tif", planes)
+            write_bytes(edited, (run.out / "rois" / condition / f"{field_id}{_ROISET}").read_bytes())
+            continue
+        shown = next(iter(planes.values()), None)
+        if shown is None:
+            raise InputError(f"{field_id}: has no image (got a label image alone). Correct it in Fiji.")
+        _write_seg(edited, shown, read_labels(run.out / "masks" / condition / f"{field_id}_mask.tif"))
     return written
 
 
@@ -141,15 +140,13 @@ def collect(results: Path | str) -> Collected:
     ------
     InputError
         Not the folder of a run, or nothing in `corrections/`.
-    OutputError
-        A label image written here earlier was changed by hand.
     """
     run = reopen(Path(results))
     folder = run.out / FOLDER
-    edited = sorted([*folder.glob(f"*{_ROISET}"), *folder.glob(f"*{SEG_SUFFIX}")])
+    edited = sorted([*folder.glob(f"*{_ROISET}"), *folder.glob(f"*{_CELLPOSE}")])
     if not edited:
         raise InputError(
-            f"{folder}: nothing to collect (expected ..._RoiSet.zip or ..._seg.npy in it). Begin with: cellpose-fiji correct {results} --field NAME"
+            f"{folder}: nothing to collect (expected ..._RoiSet.zip or ..._cellpose_seg.npy in it). Begin with: cellpose-fiji correct {results} --field NAME"
         )
     hidden = _names_hidden(run.out)
     fields = {d.field.field_id: d.field for d in run.done}
@@ -157,7 +154,7 @@ def collect(results: Path | str) -> Collected:
     rows: list[dict[str, Any]] = []
     failures: list[tuple[str, str]] = []
     for path in edited:
-        name = path.name.removesuffix(_ROISET).removesuffix(SEG_SUFFIX)
+        name = path.name.removesuffix(_ROISET).removesuffix(_CELLPOSE)
         field_id = hidden.get(name, name)
         try:
             if field_id not in fields:
@@ -171,7 +168,7 @@ def collect(results: Path | str) -> Collected:
                 continue
             if field_id in masks:
                 raise InputError(
-                    f"{path}: this field was corrected twice (got {name}{_ROISET} and {name}{SEG_SUFFIX}, or two names). Remove one."
+                    f"{path}: this field was corrected twice (in Fiji and in Cellpose, or under two names). Remove one."
                 )
             target = folder / f"{field_id}_mask.tif"
             made_from = {"mask": sha256(mask), "correction": sha256(path)}
@@ -183,6 +180,8 @@ def collect(results: Path | str) -> Collected:
             rows += [_row(field_id, change) for change in changed]
         except BridgeError as error:
             failures.append((field_id, str(error)))
+    for field_id in fields.keys() - masks.keys():
+        run.records.withdraw(field_id, "correct")  # of a correction that was undone or cannot be used any more
     table = pd.DataFrame(rows, columns=[c.name for c in CORRECTIONS]).astype({c.name: c.dtype for c in CORRECTIONS})
     write_table(run.out / "corrections.csv", table, CORRECTIONS)
     return Collected(masks, table, tuple(failures))
@@ -214,9 +213,9 @@ def _image_columns(run: _Run) -> list[tuple[str, str]]:
     return [*found, *([(plan.count_channel, "count_path")] if plan.count_channel else [])]
 
 
-def _plane(path: Path, channel: str) -> Plane:
+def _plane(path: Path, channel: str, rgb_channel: str | None) -> Plane:
     several = len(inspect(path).channels) > 1
-    return read_plane(path, channel if several else None, "green", measured=False)
+    return read_plane(path, channel if several else None, rgb_channel, measured=False)
 
 
 def _write_channels(path: Path, planes: dict[str, Plane]) -> None:
@@ -226,12 +225,8 @@ def _write_channels(path: Path, planes: dict[str, Plane]) -> None:
     dtype = np.result_type(*[plane.pixels.dtype for plane in planes.values()])
     stack = np.stack([plane.pixels for plane in planes.values()]).astype(np.float32 if dtype.kind == "f" else dtype)
     shown = [level for image in stack for level in np.percentile(image, (0.1, 99.9)).tolist()]
-    metadata = {"axes": "CYX", "mode": "grayscale", "Labels": list(planes), "Ranges": tuple(shown)}
-    unit = first.calibration.unit
-    how: dict[str, Any] = {}
-    if unit != "pixel":
-        metadata["unit"] = unit
-        how["resolution"] = (1 / first.calibration.width, 1 / first.calibration.height)
+    scale, how = imagej_scale(first.calibration)
+    metadata = {"axes": "CYX", "mode": "grayscale", "Labels": list(planes), "Ranges": tuple(shown), **scale}
     with whole_file(path) as part:
         tifffile.imwrite(part, stack, imagej=True, metadata=metadata, **how)
 
@@ -282,6 +277,23 @@ def _names_hidden(out: Path) -> dict[str, str]:
         return {}
     table = read_table(path, _HIDDEN)
     return dict(zip(table["name"], table["field_id"], strict=True))
+
+
+def fields_of(results: Path) -> tuple[list[str], list[str]]:
+    """Return the fields of a run that can be corrected, and those of them whose correction was not begun.
+
+    Raises
+    ------
+    InputError
+        Not the folder of a run.
+    """
+    run = reopen(results)
+    folder = run.out / FOLDER
+    hidden = _names_hidden(run.out)
+    names = {path.name.removesuffix(_ROISET).removesuffix(_CELLPOSE) for path in folder.glob("*")}
+    begun = names | {hidden[name] for name in names & hidden.keys()}
+    finished = [d.field.field_id for d in run.done]
+    return finished, [name for name in finished if name not in begun]
 
 
 def _listed(names: list[str]) -> str:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,32 @@ class Plane:
     calibration: Calibration
     title: str
     notices: tuple[str, ...] = ()
+
+
+def imagej_scale(calibration: Calibration) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what tells ImageJ the scale of a TIFF: entries of its description, and options of `tifffile.imwrite`."""
+    if calibration.unit == "pixel":
+        return {}, {}
+    return {"unit": calibration.unit}, {"resolution": (_per_pixel(calibration.width), _per_pixel(calibration.height))}
+
+
+def _per_pixel(size: float) -> tuple[int, int]:
+    """Return pixels per unit as the fraction from which ImageJ gets exactly this pixel size, if there is one.
+
+    There is one for every size that was read from a TIFF; not for each that a person gives: no double's inverse is 0.325.
+
+    Examples
+    --------
+    >>> _per_pixel(0.5), _per_pixel(1 / 3.0769)
+    ((2, 1), (30769, 10000))
+    """
+    inverse = 1 / size
+    for wanted in (inverse, np.nextafter(inverse, np.inf), np.nextafter(inverse, 0)):
+        for most in (10**3, 10**6, 2**32 - 1):
+            part = Fraction(float(wanted)).limit_denominator(most)
+            if 0 < part.numerator < 2**32 and 1.0 / (part.numerator / part.denominator) == size:
+                return part.numerator, part.denominator
+    return part.numerator, part.denominator
 
 
 def inspect(path: Path) -> ImageInfo:

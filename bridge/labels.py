@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bridge.errors import LabelError
 from bridge.files import read_npy, whole_file
-from bridge.images import Calibration, decode, inspect
+from bridge.images import PIXELS, Calibration, decode, imagej_scale, inspect
 
 MAX_LABEL = 2**24  # ImageJ reads 32-bit integers as floats: exact up to here
 MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
@@ -112,12 +112,14 @@ def write_labels(path: Path, labels: Labels, calibration: Calibration | None = N
 
     options: dict[str, Any] = {}
     if labels.dtype == np.uint16:
-        unit = calibration.unit if calibration and calibration.unit != "pixel" else None
-        lines = ["ImageJ=1.54p", *([f"unit={unit}"] if unit else []), "min=0.0", f"max={float(labels.max())}", ""]
-        options["description"] = "\n".join(lines)
-        if unit and calibration:
-            options["resolution"] = (1 / calibration.width, 1 / calibration.height)
-            options["resolutionunit"] = tifffile.RESUNIT.NONE
+        scale, options = imagej_scale(calibration or PIXELS)
+        lines = [
+            "ImageJ=1.54p",
+            *(f"{key}={value}" for key, value in scale.items()),
+            "min=0.0",
+            f"max={float(labels.max())}",
+        ]
+        options |= {"description": "\n".join([*lines, ""]), "resolutionunit": tifffile.RESUNIT.NONE}
     with whole_file(path) as part:
         tifffile.imwrite(part, labels, photometric="minisblack", compression="zlib", metadata=None, **options)
 

@@ -87,7 +87,8 @@ def install(fiji: Path) -> Path:
                 f"{path}: was changed by hand. It is not overwritten: rename it (keep an underscore in its name to have it in the menu), and install again."
             )
     for name in before.keys() - new.keys():
-        (folder / name).unlink(missing_ok=True)
+        if (folder / name).is_file() and sha256(folder / name) == before[name]:
+            (folder / name).unlink()
     for name, content in new.items():
         write_bytes(folder / name, content)
     write_text(folder / _COMMAND, escaped(str(command)) + "\n")

@@ -125,6 +125,15 @@ class Records:
                 (self.out / name).unlink(missing_ok=True)
         self._write(field_id, step, {"made_from": made_from, "outputs": hashes, "facts": facts})
 
+    def withdraw(self, field_id: str, step: str) -> None:
+        """Remove what a step wrote, and its record; a file that a person changed stays."""
+        record = self._read(field_id, step)
+        for name, digest in (record or {"outputs": {}})["outputs"].items():
+            path = self.out / name
+            if path.is_file() and sha256(path) == digest:
+                path.unlink()
+        self._path(field_id, step).unlink(missing_ok=True)
+
     def _name(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()
 

@@ -310,6 +310,9 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         if values.get(name):
             # Relative to the settings file, so that it works from any folder.
             values[name] = str(path.parent / values[name])
+    for name in ("model", "count_model", "fiji"):
+        if values.get(name) and (path.parent / values[name]).exists():
+            values[name] = str(path.parent / values[name])
     return values
 
 

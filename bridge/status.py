@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
+import signal
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from bridge.files import write_text
+from bridge.errors import OutputError
 
 _CANCEL_SUFFIX = ".cancel"
 _LOOK_EVERY_S = 0.2
@@ -35,6 +38,7 @@ class Status:
     state	running
     now	Z\u00e4hlen
     done	3
+    end
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,10 +47,18 @@ class Status:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._obey, daemon=True)
+        self._before: Any = None
 
     def __enter__(self) -> Status:
-        self._cancel_file().unlink(missing_ok=True)
-        self.tell()
+        try:
+            self._cancel_file().unlink(missing_ok=True)
+            self._write()
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be written ({error.strerror}). Name another file with --status."
+            ) from error
+        # A program started in the background may have been told to ignore Ctrl-C.
+        self._before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self._watch.start()
         return self
 
@@ -55,13 +67,20 @@ class Status:
     ) -> None:
         self._over.set()
         self._watch.join()
+        signal.signal(signal.SIGINT, self._before)
         self._cancel_file().unlink(missing_ok=True)
 
     def tell(self, **facts: str) -> None:
-        """Change some of the facts and write all of them."""
+        """Change some of the facts and write all of them; a file that cannot be written now is written next time."""
         with self._lock:
             self.facts |= facts
-            write_text(self.path, "".join(f"{name}\t{escaped(value)}\n" for name, value in self.facts.items()))
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        # In place: Windows does not let a file be replaced while the macro reads it. The last line says it is whole.
+        lines = [f"{name}\t{escaped(value)}\n" for name, value in self.facts.items()]
+        self.path.write_text("".join([*lines, "end\t\n"]), "ascii", newline="\n")
 
     def _cancel_file(self) -> Path:
         return self.path.with_name(self.path.name + _CANCEL_SUFFIX)
@@ -70,11 +89,15 @@ class Status:
         looks = 0
         while not self._over.wait(_LOOK_EVERY_S):
             if self._cancel_file().exists():
-                _thread.interrupt_main()
+                if hasattr(signal, "pthread_kill"):  # wakes a thread that waits, too
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                else:
+                    _thread.interrupt_main()
                 return
             looks += 1
-            if looks % _ALIVE_EVERY == 0 and self.path.exists():
-                os.utime(self.path)
+            if looks % _ALIVE_EVERY == 0:
+                with contextlib.suppress(OSError):
+                    os.utime(self.path)
 
 
 def escaped(text: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from bridge.errors import InputError, OutputError
 from bridge.experiment import Plan, make_plan
 from bridge.files import whole_file, write_bytes
-from bridge.images import Calibration, Plane, inspect, read_plane
+from bridge.images import Calibration, Plane, imagej_scale, inspect, read_plane
 from bridge.labels import MASK_SUFFIXES, read_labels, write_labels
 from bridge.settings import Settings, settings_from
 
@@ -251,11 +251,15 @@ def _write_overlay(path: Path, plane: Plane, calibration: Calibration, selection
 
     offset = selections.offset.tolist()
     rois = [selections.encoded[a:b] for a, b in itertools.pairwise(offset)]
-    unit = calibration.unit if calibration.unit != "pixel" else None
-    metadata = {"axes": "YX", "Overlays": rois, **({"unit": unit} if unit else {})}
-    how: dict[str, Any] = {"resolution": (1 / calibration.width, 1 / calibration.height)} if unit else {}
+    scale, how = imagej_scale(calibration)
+    for (pixels, units), size in zip(how.get("resolution", ()), (calibration.width, calibration.height), strict=False):
+        if 1.0 / (pixels / units) != size:
+            _log.warning(
+                "%s: a TIFF cannot hold this pixel size (%r becomes %r); measured in it, the last printed digit may differ",
+                path, size, 1.0 / (pixels / units),
+            )  # fmt: skip
     with whole_file(path) as part:
-        tifffile.imwrite(part, plane.pixels, imagej=True, metadata=metadata, **how)
+        tifffile.imwrite(part, plane.pixels, imagej=True, metadata={"axes": "YX", "Overlays": rois, **scale}, **how)
 
 
 def summarize(results: Path | str) -> pd.DataFrame:

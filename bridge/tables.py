@@ -69,7 +69,7 @@ CORRECTIONS = (
     Column("label", "int64", "", "its label in the corrected label image; 0 for none"),
     Column("roi", "str", "", "name of its ROI; empty for a deleted cell"),
     Column("before_px", "int64", "px", "pixels before, of the cell whose label it keeps; 0 without one"),
-    Column("after_px", "int64", "px", "pixels its ROI selects in the image; 0 for none"),
+    Column("after_px", "int64", "px", "pixels of the cell now; 0 for none"),
     Column("iou", "float64", "", "intersection over union with the cell whose label it keeps; 0 without one"),
     Column("overlap_px", "int64", "px", "pixels that stay with an unchanged cell or an earlier ROI"),
     Column("clipped", "bool", "", "its ROI reaches beyond the image; only what lies inside counts"),

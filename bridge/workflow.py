@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import datetime
 import functools
 import json
@@ -40,10 +41,10 @@ from bridge.errors import (
     StaleError,
 )
 from bridge.experiment import ChannelFile, Field, Plan, make_plan, safe_name
-from bridge.files import require_writable, sha256, write_bytes, write_text
+from bridge.files import require_writable, sha256, whole_file, write_bytes, write_text
 from bridge.imagej import Background, DoubleEntry, Engine, FijiEngine, Measured, NativeEngine, statistics
 from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
-from bridge.images import PIXELS, Calibration, Plane, inspect, read_plane, saturation_level
+from bridge.images import PIXELS, Calibration, Plane, imagej_scale, inspect, read_plane, saturation_level
 from bridge.labels import Labels, label_ids, read_labels, touches_border, write_labels
 from bridge.records import Records, differences, locked
 from bridge.rois import COMPILING, compiled, encode_roiset, read_roiset, verify_roiset
@@ -188,9 +189,15 @@ def run(
             f"{out}: is the folder of the images (expected another one). Name a folder of its own with --out, e.g. {out / 'results'}."
         )
     plan = make_plan(images, settings)
+    fresh = not out.exists()
     require_writable(out)
-    with locked(out):
-        return _Run(plan, out, settings, update, progress, announce).go()
+    try:
+        with locked(out):
+            return _Run(plan, out, settings, update, progress, announce).go()
+    finally:
+        if fresh:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # only if nothing was written
 
 
 @dataclass
@@ -1211,9 +1218,6 @@ def _cell_table(job: _Job, calibration: Calibration, columns: Sequence[Column]) 
 def _write_subtracted(path: Path, pixels: np.ndarray[Any, Any], calibration: Calibration) -> None:
     import tifffile
 
-    from bridge.files import whole_file
-
-    unit = calibration.unit if calibration.unit != "pixel" else None
-    how: dict[str, Any] = {"resolution": (1 / calibration.width, 1 / calibration.height)} if unit else {}
+    scale, how = imagej_scale(calibration)
     with whole_file(path) as part:
-        tifffile.imwrite(part, pixels, imagej=True, metadata={"axes": "YX", **({"unit": unit} if unit else {})}, **how)
+        tifffile.imwrite(part, pixels, imagej=True, metadata={"axes": "YX", **scale}, **how)

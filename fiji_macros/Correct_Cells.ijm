@@ -17,6 +17,8 @@
 //                It returns "OK: ..." or "Error: ...".
 
 var args = "";
+var status = "";
+var command = "";
 
 args = getArgument();
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return "" + stop("Correct_Cells: needs a window (got a headless ImageJ). Run it in Fiji's window.");
@@ -41,29 +43,34 @@ if (args == "") {
 	if (wish == "yes") hide = true;
 }
 if (results == "") return "" + stop("results: nothing named (expected the results folder of a run). Name one.");
-if (!File.exists(results + File.separator + "fields.csv")) return "" + stop(results + ": not the results of a run (expected fields.csv in it). Name the folder given to the run.");
-names = newArray(0);
-lines = split(File.openAsString(results + File.separator + "fields.csv"), "\n");
-for (i = 1; i < lines.length; i++) {
-	end = indexOf(lines[i], ",");
-	if (end > 0) names = Array.concat(names, substring(lines[i], 0, end));
-}
-if (names.length == 0) return "" + stop(results + ": has no fields. Look at fields.csv.");
+status = getDirectory("temp") + "cellpose-fiji-" + d2s(getTime(), 0) + ".txt";
+
+// The bridge says which fields there are; names may hold any letter, so they come through the status file.
+exec(command, "correct", results, "--list", "--status", status);
+problem = answer("its fields could not be listed");
+if (problem != "") return "" + stop(problem);
+names = split(fact(status, "fields"), "\n");
+left = split(fact(status, "left"), "\n");
+if (names.length == 0) return "" + stop(results + ": has no finished fields. Look at failures.csv.");
 if (args == "" && !hide) {
 	Dialog.create("Correct cells");
 	Dialog.addChoice("Field", names, call("ij.Prefs.get", "cellposefiji.field", names[0]));
 	Dialog.show();
 	field = Dialog.getChoice();
 	call("ij.Prefs.set", "cellposefiji.field", field);
-} else if (args == "") field = names[floor(random * names.length)];
-else field = option("field", "");
+} else if (args == "") {
+	if (left.length == 0) return "" + stop("every field was opened for correction already. Untick 'Hide the condition' to go on with one of them.");
+	field = left[floor(random * left.length)];
+} else field = option("field", "");
 
-if (hide) said = exec(command, "correct", results, "--field", field, "--hide-condition");
-else said = exec(command, "correct", results, "--field", field);
-zip = lastLine(said);
-if (!endsWith(zip, "_RoiSet.zip") || !File.exists(zip)) return "" + stop(field + ": could not be opened for correction. Try it in a terminal: " + command + " correct \"" + results + "\" --field " + field);
+if (hide) exec(command, "correct", results, "--field", field, "--hide-condition", "--status", status);
+else exec(command, "correct", results, "--field", field, "--status", status);
+problem = answer("the field could not be opened for correction");
+if (problem != "") return "" + stop(problem);
+zip = fact(status, "path");
+if (!File.exists(zip)) return "" + stop(zip + ": is not there (expected the ROI set to edit). Check the folder and the disk.");
 image = replace(zip, "_RoiSet.zip", ".tif");
-if (!File.exists(image)) return "" + stop(image + ": is not there (expected the images of the field). Remove " + zip + " and try again.");
+if (!File.exists(image)) return "" + stop(image + ": is not there (expected the images of the field). Move " + zip + " elsewhere and try again.");
 
 if (roiManager("count") > 0 && args == "") showMessageWithCancel("Correct cells", "The ROI Manager holds " + roiManager("count") + " ROIs. They are removed from it.");
 roiManager("reset");
@@ -74,7 +81,7 @@ roiManager("show all with labels");
 setTool("freehand");
 waitForUser("Correct cells", "Correct the " + roiManager("count") + " cells of " + field + " in the ROI Manager:\n \ndelete: select, Delete\nredraw: select, draw, Update\nadd: draw, then t\nmerge: select several, More > OR (Combine), t, delete the old ones\nsplit: draw the parts, t after each, delete the old one\n \nOK saves the corrected ROI set; Esc leaves it as it was.");
 n = roiManager("count");
-if (n == 0) return "" + stop(field + ": the ROI Manager is empty (expected the corrected cells). Nothing was saved.");
+if (n == 0) return "" + stop(field + ": the ROI Manager is empty (expected the corrected cells: ImageJ saves no empty ROI set). Nothing was saved.");
 part = zip + ".part.zip";
 roiManager("deselect");
 roiManager("save", part);
@@ -82,16 +89,33 @@ if (!File.exists(part)) return "" + stop(zip + ": could not be written. Check th
 ok = File.delete(zip);
 ok = File.rename(part, zip);
 if (!File.exists(zip)) return "" + stop(zip + ": could not be written; the corrected set is in " + part + ". Check the folder and the disk.");
-said = lastLine(exec(command, "correct", results, "--collect"));
-if (!File.exists(results + File.separator + "corrections.csv")) return "" + stop("The ROI set was saved, but the bridge could not use it. Try it in a terminal: " + command + " correct \"" + results + "\" --collect");
+exec(command, "correct", results, "--collect", "--status", status);
+problem = answer("it was saved, but could not be used");
+if (problem != "") return "" + stop(problem);
+said = fact(status, "said");
+ok = File.delete(status);
 if (args == "") showMessage("Correct cells", said);
 return "OK: " + said;
 
 
-function lastLine(text) {
-	lines = split(text, "\n");
-	if (lines.length == 0) return "";
-	return "" + lines[lines.length - 1];
+// What went wrong in the command that was just given; empty if nothing did.
+function answer(what) {
+	state = fact(status, "state");
+	if (state == "done") return "";
+	message = fact(status, "message");
+	if (message == "") message = "" + what + ": the bridge did not answer. Try it in a terminal: " + command + " doctor";
+	if (File.exists(status)) ok = File.delete(status);
+	return "" + message;
+}
+
+// One line of the status file: its name, a tab, its value; empty while the file is not whole.
+function fact(status, name) {
+	if (!File.exists(status)) return "";
+	text = "\n" + File.openAsString(status);
+	begin = indexOf(text, "\n" + name + "\t");
+	if (begin < 0 || indexOf(text, "\nend\t") < 0) return "";
+	begin = begin + lengthOf(name) + 2;
+	return "" + unescaped(substring(text, begin, indexOf(text, "\n", begin)));
 }
 
 function unescaped(text) {

@@ -50,6 +50,10 @@ if (File.isDirectory(masks)) {
 for (i = 0; i < files.length; i++) {
 	target = targetOf(folder(out), files[i]);
 	if (File.exists(target)) return "" + stop(target + ": is there already. It is not overwritten: move it elsewhere, or name another folder.");
+	for (j = 0; j < i; j++) {
+		other = targetOf(folder(out), files[j]);
+		if (other == target) return "" + stop("" + files[i] + ": would get the same ROI set as " + files[j] + " (expected names of their own). Move one elsewhere.");
+	}
 }
 if (!headless) {
 	if (roiManager("count") > 0) {
@@ -164,7 +168,7 @@ function makeRoiSet(path, target) {
 		roiManager("reset");
 	}
 	ok = File.rename(part, target);
-	if (!File.exists(target)) return "Error: " + target + ": could not be written. Check the folder and the disk.";
+	if (ok != 1 || !File.exists(target)) return "Error: " + target + ": could not be written. Check the folder and the disk.";
 	return "" + n;
 }
 

@@ -4,7 +4,8 @@
 // byte for byte the one "cellpose-fiji measure" writes for the same image. No Python is needed.
 //
 // Input   one image and its ROI set; or a folder of images (subfolders are conditions) and a folder of ROI sets.
-//         The ROI set of COND/f1_EdU.tif is COND/f1_RoiSet.zip, or COND/COND_f1_RoiSet.zip as the bridge names it.
+//         The ROI set of COND/f1_EdU.tif is COND/f1_RoiSet.zip, or as the bridge names it COND/COND_f1_RoiSet.zip (of
+//         COND/day1/f1_EdU.tif: COND/COND_day1_f1_RoiSet.zip; letters that no file name may have become _).
 //         headless: images that carry their ROIs as an overlay, as "cellpose-fiji measure --overlay-tiff" writes them
 //         (ImageJ opens no ROI set without a window).
 // Output  OUT/COND/f1_EdU_Results.csv for each image and OUT/COND.csv for each condition.
@@ -119,6 +120,9 @@ function measureImage(path, zip, target) {
 		close();
 		return "Error: " + path + ": " + problem;
 	}
+	// A resolution in inch is a printer's: the bridge, too, takes such an image as not calibrated.
+	getPixelSize(unit, x, y);
+	if (startsWith(unit, "inch")) setVoxelSize(1, 1, 1, "pixel");
 	if (radius != "none") run("Subtract Background...", "rolling=" + radius);
 	run("Set Measurements...", "area mean standard min centroid integrated display redirect=None decimal=3");
 	if (headless) {
@@ -154,7 +158,7 @@ function measureImage(path, zip, target) {
 		run("Clear Results");
 		if (!startsWith(File.openAsString(part), " ,Label,Area,Mean,StdDev,Min,Max,X,Y,IntDen,RawIntDen")) {
 			ok = File.delete(part);
-			return "Error: " + path + ": the Results file has other columns than expected. Switch on 'Save column headers' and 'Save row numbers' in Edit > Options > Input/Output, and leave groups of ROIs out.";
+			return "Error: " + path + ": the Results file has other columns than expected. Switch on 'Save column headers' and 'Save row numbers' in Edit > Options > Input/Output.";
 		}
 	}
 	ok = File.rename(part, target);
@@ -218,11 +222,24 @@ function roiSetOf(file, one) {
 	if (condition == "") below = folder(rois);
 	else below = "" + folder(rois) + condition + File.separator;
 	plain = below + name + "_RoiSet.zip";
-	long = below + replace(condition, "/", "_") + "_" + name + "_RoiSet.zip";
+	first = condition;
+	if (indexOf(condition, "/") > 0) first = substring(condition, 0, indexOf(condition, "/"));
+	long = "" + folder(rois) + plainName(first) + File.separator + plainName(condition) + "_" + plainName(name) + "_RoiSet.zip";
 	if (condition != "" && File.exists(plain) && File.exists(long)) return "Error: " + file + ": two ROI sets fit (" + File.getName(plain) + " and " + File.getName(long) + "). Move one elsewhere.";
 	if (File.exists(plain)) return plain;
 	if (condition != "" && File.exists(long)) return long;
 	return "Error: " + file + ": has no ROI set (expected " + plain + "). Make it first, or name another folder of ROI sets.";
+}
+
+// A name as the bridge writes it into file names.
+function plainName(text) {
+	said = "";
+	for (j = 0; j < lengthOf(text); j++) {
+		letter = substring(text, j, j + 1);
+		if (matches(letter, "[\\p{L}\\p{N}_.+,=()-]")) said = said + letter;
+		else if (!endsWith(said, "\n")) said = said + "\n";
+	}
+	return replace(said, "\n", "_");
 }
 
 // The folder an image lies in, below the folder of images; empty where there is none.

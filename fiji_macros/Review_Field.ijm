@@ -86,6 +86,7 @@ for (i = 0; i < shown.length; i++) {
 	run("Enhance Contrast", "saturated=0.2");
 	setLocation(i * (wide + 20), 120, wide, tall);
 }
+if (File.length(zip) <= 22) return "" + stop(field + ": has no cells (got an empty ROI set). There is nothing to review.");
 roiManager("open", zip);
 n = roiManager("count");
 Table.open(table);

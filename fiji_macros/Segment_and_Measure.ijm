@@ -88,7 +88,7 @@ if (state != "done" && state != "failed" && state != "error" && state != "stoppe
 showProgress(1);
 message = fact(status, "message");
 fields = "" + fact(status, "done") + " of " + fact(status, "total") + " fields";
-ok = File.delete(status);
+if (File.exists(status)) ok = File.delete(status);
 if (File.exists(base + ".toml")) ok = File.delete(base + ".toml");
 if (state == "silent") return "" + stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
 if (state == "stopped") return "" + stop("stopped; what is done is kept, and the same settings go on from there");
@@ -115,8 +115,9 @@ function watch(status) {
 			}
 			state = fact(status, "state");
 			if (state == "") state = "running";
-			total = parseInt(fact(status, "total"));
-			if (total > 0) {
+			total = fact(status, "total");
+			if (total != "") {
+				total = parseInt(total);
 				done = parseInt(fact(status, "done"));
 				showProgress(done, total);
 				showStatus("Cellpose Fiji Bridge: " + done + " of " + total + " fields, " + fact(status, "now") + " (Esc stops it)");
@@ -127,20 +128,28 @@ function watch(status) {
 	return state;
 }
 
-// One line of the status file: its name, a tab, its value.
+// One line of the status file: its name, a tab, its value; empty while the file is not whole.
 function fact(status, name) {
+	if (!File.exists(status)) return "";
 	text = "\n" + File.openAsString(status);
 	begin = indexOf(text, "\n" + name + "\t");
-	if (begin < 0) return "";
+	if (begin < 0 || indexOf(text, "\nend\t") < 0) return "";
 	begin = begin + lengthOf(name) + 2;
-	return "" + unescaped(substring(text, begin, indexOf(text + "\n", "\n", begin)));
+	return "" + unescaped(substring(text, begin, indexOf(text, "\n", begin)));
 }
 
 function escaped(text) {
 	said = "";
 	for (j = 0; j < lengthOf(text); j++) {
 		code = charCodeAt(text, j);
-		if (code < 32 || code > 126 || code == 92 || code == 34) said = said + "\\u" + IJ.pad(toHex(code), 4);
+		if (code >= 55296 && code < 56320 && j + 1 < lengthOf(text)) {
+			// Half of a character beyond the first plane: TOML wants it whole.
+			j++;
+			said = said + "\\U" + IJ.pad(toHex((code - 55296) * 1024 + charCodeAt(text, j) - 56320 + 65536), 8);
+			code = 0;
+		}
+		if (code == 0) code = 0;
+		else if (code < 32 || code > 126 || code == 92 || code == 34) said = said + "\\u" + IJ.pad(toHex(code), 4);
 		else said = said + substring(text, j, j + 1);
 	}
 	return said;

@@ -88,7 +88,7 @@ def test_overlaps_and_what_lies_outside_are_said_and_resolved() -> None:
     by_roi = dict(zip(["mine", *"123456", "outside", "partly", "twice"], changes, strict=True))
     assert np.array_equal(labels == 1, BEFORE == 1)  # every pixel of an unchanged cell
     mine = by_roi["mine"]
-    assert (mine.change, mine.overlap_px, mine.after_px, mine.clipped) == ("added", 50, 156, False)
+    assert (mine.change, mine.overlap_px, mine.after_px, mine.clipped) == ("added", 50, 106, False)
     assert (by_roi["outside"].change, by_roi["outside"].after) == ("outside", 0)
     assert (by_roi["partly"].change, by_roi["partly"].after_px, by_roi["partly"].clipped) == ("added", 100, True)
     assert (by_roi["twice"].change, by_roi["twice"].after) == ("covered", 0)
@@ -111,6 +111,20 @@ def test_what_is_shared_is_counted_exactly() -> None:
             if pair.before and pair.after:
                 both = (labels == int(pair.before)) & masks[after.names.index(pair.after)]
                 assert pair.both_px == both.sum(), k
+
+
+def test_a_cell_that_was_added_twice_is_one_edited_cell() -> None:
+    edited = BEFORE.copy()
+    edited[0:2, 0:10] = 0
+    with zipfile.ZipFile(io.BytesIO(encode_roiset(edited))) as archive:
+        rois = {name: archive.read(name) for name in archive.namelist()}
+    after = decode_roiset(zipped({**rois, "again.roi": rois["00001.roi"]}), (60, 60))
+    labels, changes = apply_corrections(BEFORE, after)
+    assert [(c.change, c.before, c.after) for c in changes if c.change != "unchanged"] == [
+        ("edited", (1,), 1),
+        ("covered", (), 0),
+    ]
+    assert np.array_equal(labels, edited)
 
 
 def test_a_line_is_refused() -> None:
@@ -162,6 +176,10 @@ def test_round_trip_through_fiji(results: Path) -> None:
     assert (read_roiset(results / "rois" / "DMSO" / f"{FIELD}_RoiSet.zip", (160, 160)).names) != read_roiset(
         path, (160, 160)
     ).names
+    # Undone: the label image goes, too.
+    path.write_bytes((results / "rois" / "DMSO" / f"{FIELD}_RoiSet.zip").read_bytes())
+    assert bridge.collect(results).masks == {}
+    assert not found.masks[FIELD].exists()
     # Corrected again: the label image follows; changed by hand, it is not overwritten.
     edited = without_the_first(results, path)
     bridge.collect(results)
@@ -227,7 +245,7 @@ def test_bad_corrections_are_named(results: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         bridge.collect(results)
     assert str(refused.value) == (
-        f"{results / 'corrections'}: nothing to collect (expected ..._RoiSet.zip or ..._seg.npy in it). Begin with: cellpose-fiji correct {results} --field NAME"
+        f"{results / 'corrections'}: nothing to collect (expected ..._RoiSet.zip or ..._cellpose_seg.npy in it). Begin with: cellpose-fiji correct {results} --field NAME"
     )
     with pytest.raises(InputError, match=r"no finished field nothing \(got nothing, expected one of DMSO_day1_f1, "):
         bridge.correct(results, ["nothing"])

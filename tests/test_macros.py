@@ -60,9 +60,13 @@ def conditions(tmp_path_factory: pytest.TempPathFactory) -> Path:
             field = synthetic_field(seed=70 + k, size_px=180, n_cells=10)
             image = folder / "images" / condition / f"{name}_EdU.tif"
             image.parent.mkdir(parents=True, exist_ok=True)
-            scale = {"resolution": (3.0769, 3.0769), "metadata": {"axes": "YX", "unit": "um"}} if k else {}
-            tifffile.imwrite(image, field.edu, imagej=True, **scale)
-            zipped = folder / "rois" / condition / f"{f'{condition}_' if k else ''}{name}_RoiSet.zip"
+            if k:
+                scale = {"resolution": (3.0769, 3.0769), "metadata": {"axes": "YX", "unit": "um"}}
+                tifffile.imwrite(image, field.edu, imagej=True, **scale)
+            else:
+                tifffile.imwrite(image, field.edu, resolution=(300, 300), resolutionunit="INCH")
+            safe = condition.replace(" ", "_")
+            zipped = folder / "rois" / safe / f"{f'{safe}_' if k else ''}{name}_RoiSet.zip"
             zipped.parent.mkdir(parents=True, exist_ok=True)
             zipped.write_bytes(encode_roiset(field.cells))
     return folder
@@ -119,8 +123,9 @@ done(run('Measure_with_RoiSets.ijm', f'images=[{folder}/images] rois=[{folder}/r
     assert said.startswith("OK: 4 images, "), said
     for image in sorted((conditions / "images").rglob("*.tif")):
         condition = image.parent.name
-        name = f"{condition}_{image.stem}" if condition.startswith("Drug") else image.stem
-        zipped = conditions / "rois" / condition / f"{name.removesuffix('_EdU')}_RoiSet.zip"
+        safe = condition.replace(" ", "_")
+        name = f"{safe}_{image.stem}" if condition.startswith("Drug") else image.stem
+        zipped = conditions / "rois" / safe / f"{name.removesuffix('_EdU')}_RoiSet.zip"
         measure(image, zipped, tmp_path / "bridge" / condition, overlay_tiff=True)
     overlays = tmp_path / "overlays"
     for path in sorted((tmp_path / "bridge").rglob("overlay/*.tif")):
@@ -299,6 +304,9 @@ def test_macros_say_what_is_wrong(tmp_path: Path, macro) -> None:
     tifffile.imwrite(tmp_path / "none_mask.tif", np.zeros((20, 20), np.uint8))
     tifffile.imwrite(tmp_path / "half_mask.tif", np.full((20, 20), 1.5, np.float32))
     gone = tmp_path / "gone"
+    twice = tmp_path / "twice"
+    for name in ("a_mask.tif", "a_masks.tif"):
+        write_labels(twice / name, shapes())
     for name, given, expected in (
         ("Masks_to_RoiSets.ijm", {"masks": gone, "out": out}, f"{gone}: no such file or folder (expected a label image or a folder of them). Check the path."),
         ("Masks_to_RoiSets.ijm", {"masks": empty, "out": out}, f"{empty}: no label images in it (expected ..._mask.tif, ..._masks.tif or ..._cp_masks.tif). Check the folder."),
@@ -306,6 +314,7 @@ def test_macros_say_what_is_wrong(tmp_path: Path, macro) -> None:
         ("Masks_to_RoiSets.ijm", {"masks": tmp_path / "none_mask.tif", "out": out}, f"{tmp_path / 'none_mask.tif'}: has no cells (expected at least one label). There is nothing to make a ROI set of."),
         ("Masks_to_RoiSets.ijm", {"masks": tmp_path / "half_mask.tif", "out": out}, f"{tmp_path / 'half_mask.tif'}: labels are not whole numbers (got 1.5). Save it again as a label image."),
         ("Masks_to_RoiSets.ijm", {"masks": tmp_path}, "out: nothing named (expected the folder for the ROI sets). Name one."),
+        ("Masks_to_RoiSets.ijm", {"masks": twice, "out": out}, "a_masks.tif: would get the same ROI set as a_mask.tif (expected names of their own). Move one elsewhere."),
         ("Measure_with_RoiSets.ijm", {"images": gone, "out": out}, f"{gone}: no such file or folder (expected an image or a folder of images). Check the path."),
         ("Measure_with_RoiSets.ijm", {"images": empty, "out": out}, f"{empty}: no images in it whose name ends in _EdU.tif. Check the folder and the ending."),
         ("Measure_with_RoiSets.ijm", {"images": tmp_path / "f1_EdU.tif", "out": out}, f"{tmp_path / 'f1_EdU.tif'}: has no ROIs as its overlay (expected them: without a window ImageJ opens no ROI set). Write it with: cellpose-fiji measure --overlay-tiff"),
@@ -343,8 +352,8 @@ def test_macros_say_what_is_wrong_in_the_window(conditions: Path, finished: Path
         ("Measure_with_RoiSets.ijm", f"images=[{small}] rois=[{tmp_path}/gone] out=[{tmp_path}/out]", "gone: no such file or folder (expected a ROI set or a folder of ROI sets). Check the path."),
         ("Review_Field.ijm", f"results=[{empty}] field=[x]", "not the results of a run (expected fields.csv and run.json in it). Name the folder given to the run."),
         ("Review_Field.ijm", f"results=[{finished}/results] field=[x]", "has no field of this name (got x). Look at fields.csv."),
-        ("Correct_Cells.ijm", f"results=[{empty}] field=[x] command=[{PROGRAM}]", "not the results of a run (expected fields.csv in it). Name the folder given to the run."),
-        ("Correct_Cells.ijm", f"results=[{finished}/results] field=[x] command=[{PROGRAM}]", "x: could not be opened for correction. Try it in a terminal: "),
+        ("Correct_Cells.ijm", f"results=[{empty}] field=[x] command=[{PROGRAM}]", f"{empty}: not the folder of a run (no run.json that can be read). Name the folder given with --out."),
+        ("Correct_Cells.ijm", f"results=[{finished}/results] field=[x] command=[{PROGRAM}]", f"{finished}/results: no finished field x (got x, expected one of DMSO_day1_f1, "),
     ]  # fmt: skip
     drive = "begin()\ndone(chr(31).join(run(name, argument) for name, argument, _ in cases))"
     said = in_the_window(drive, tmp_path, cases=cases).split(chr(31))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -62,10 +62,11 @@ class Change:
     roi : str
         Name of the ROI; empty for a deleted cell.
     before_px, after_px : int
+        Pixels of the cell whose label it keeps, and of the cell now.
     iou : float
-        With the cell whose label it keeps; 0 without one.
+        Of these two; 0 without a cell before.
     overlap_px : int
-        Pixels that ROIs before it in the set have; they stay with those.
+        Pixels that an unchanged cell or a ROI before it in the set has; they stay with those.
     clipped : bool
         Its box reaches beyond the image; only what lies inside counts.
     """
@@ -169,63 +170,73 @@ def apply_corrections(labels: Labels, after: Selections, name: str = "ROI set") 
         raise RoiError(f"{name}: {after.problem}. Remove it from the set.")
     before = selections_of(labels)
     ids = np.array([int(text) for text in before.names], np.int64)
-    b, a, both = _shared(before, after)
-    b_px, a_px = before.area_px, after.area_px
+    selected_px = after.area_px
 
+    # A ROI with exactly the pixels of a cell is that cell.
+    b, a, both = _shared(before, after)
     same: dict[int, int] = {}  # ROI -> cell
-    for k in np.flatnonzero((both == b_px[b]) & (both == a_px[a])).tolist():
-        if int(b[k]) not in same.values():
-            same.setdefault(int(a[k]), int(b[k]))
-    kept = set(same.values())
-    cells_of: dict[int, dict[int, int]] = {}  # ROI -> its cells and the pixels they share
-    rois_of: dict[int, dict[int, int]] = {}
-    for k in np.flatnonzero((2 * both > b_px[b]) | (2 * both > a_px[a])).tolist():
+    kept: set[int] = set()
+    for k in np.flatnonzero((both == before.area_px[b]) & (both == selected_px[a])).tolist():
         i, j = int(b[k]), int(a[k])
         if i not in kept and j not in same:
-            cells_of.setdefault(j, {})[i] = rois_of.setdefault(i, {})[j] = int(both[k])
+            same[j] = i
+            kept.add(i)
 
-    # Each label goes on with the ROI that has most of it.
-    label_of = {j: int(ids[i]) for j, i in same.items()}
+    # Overlaps are resolved first: what is left of each ROI decides what it is.
+    order = [*same, *(j for j in range(len(after.names)) if j not in same)]
+    drawn, overlap = draw_labels(after, (np.array(order, np.int64) + 1).astype(np.uint32), np.array(order, np.int64))
+    overlap_px = np.zeros(len(order), np.int64)
+    overlap_px[order] = overlap
+    left_px = selected_px - overlap_px
+    left = selections_of(as_labels(drawn, name))
+    b, a, both = _shared(before, left)
+    a = np.array([int(text) - 1 for text in left.names], np.int64)[a]
+    shared = {(int(i), int(j)): int(px) for i, j, px in zip(b, a, both, strict=True)}
+    cells_of: dict[int, set[int]] = {}  # ROI -> its cells
+    rois_of: dict[int, set[int]] = {}
+    for (i, j), px in shared.items():
+        if i not in kept and j not in same and (2 * px > before.area_px[i] or 2 * px > left_px[j]):
+            cells_of.setdefault(j, set()).add(i)
+            rois_of.setdefault(i, set()).add(j)
+
+    # Each label goes on with the ROI that has most of it; the others are new.
     goes_on: dict[int, int] = dict(same)
     given = set(kept)
-    for px, i, j in sorted((-px, i, j) for j, cells in cells_of.items() for i, px in cells.items()):
-        if px and i not in given and j not in goes_on:
-            goes_on[j], label_of[j] = i, int(ids[i])
+    for _, i, j in sorted((-shared[i, j], i, j) for j, cells in cells_of.items() for i in cells):
+        if i not in given and j not in goes_on:
+            goes_on[j] = i
             given.add(i)
+    label_of = {j: int(ids[i]) for j, i in goes_on.items()}
     new = int(ids.max(initial=0))
-    for j in range(len(after.names)):
-        if j not in label_of and a_px[j]:
+    for j in np.flatnonzero(left_px).tolist():
+        if j not in label_of:
             new += 1
             label_of[j] = new
-
-    order = [*same, *(j for j in label_of if j not in same)]
-    order[len(same) :] = sorted(order[len(same) :])
-    drawn, overlap = draw_labels(after, np.array([label_of[j] for j in order], np.uint32), np.array(order, np.int64))
-    overlap_of = dict.fromkeys(range(len(after.names)), 0) | dict(zip(order, overlap.tolist(), strict=True))
-    clipped = _beyond(after)
-    shared = {(int(i), int(j)): int(px) for i, j, px in zip(b, a, both, strict=True)}
+    numbers = np.zeros(len(after.names) + 1, np.uint32)
+    for j, label in label_of.items():
+        numbers[j + 1] = label
 
     rows = []
+    clipped = _beyond(after)
     for j, roi in enumerate(after.names):
-        cells = cells_of.get(j, {})
+        cells = cells_of.get(j, set())
         if j in same:
-            change = "unchanged"
-        elif not a_px[j]:
+            change, cells = "unchanged", {same[j]}
+        elif not selected_px[j]:
             change = "outside"
-        elif overlap_of[j] == a_px[j]:
+        elif not left_px[j]:
             change = "covered"
         elif not cells:
             change = "added"
         elif len(cells) > 1:
             change = "redrawn" if any(len(rois_of[i]) > 1 for i in cells) else "merged"
         else:
-            change = "split" if len(rois_of[next(iter(cells))]) > 1 else "edited"
+            change = "split" if any(len(rois_of[i]) > 1 for i in cells) else "edited"
         own = goes_on.get(j)
-        own_px = 0 if own is None else int(b_px[own])
+        own_px = 0 if own is None else int(before.area_px[own])
         both_px = 0 if own is None else shared[own, j]
-        iou = both_px / (own_px + int(a_px[j]) - both_px) if both_px else 0.0
-        parents = [same[j]] if j in same else sorted(cells)
-        labels_before = tuple(int(ids[i]) for i in parents)
+        iou = both_px / (own_px + int(left_px[j]) - both_px) if both_px else 0.0
+        labels_before = tuple(int(ids[i]) for i in sorted(cells))
         rows.append(
             Change(
                 change,
@@ -233,16 +244,15 @@ def apply_corrections(labels: Labels, after: Selections, name: str = "ROI set") 
                 label_of.get(j, 0),
                 roi,
                 own_px,
-                int(a_px[j]),
+                int(left_px[j]),
                 iou,
-                overlap_of[j],
+                int(overlap_px[j]),
                 bool(clipped[j]),
             )
         )
-    rows = [replace(row, after=0) if row.change == "covered" else row for row in rows]
     gone = [i for i in range(ids.size) if i not in kept and i not in rois_of]
-    rows += [Change("deleted", (int(ids[i]),), 0, "", int(b_px[i]), 0, 0.0, 0) for i in gone]
-    return as_labels(drawn, name), rows
+    rows += [Change("deleted", (int(ids[i]),), 0, "", int(before.area_px[i]), 0, 0.0, 0) for i in gone]
+    return as_labels(numbers[drawn], name), rows
 
 
 def _beyond(found: Selections) -> npt.NDArray[np.bool_]:
