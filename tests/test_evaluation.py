@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from bridge.errors import LabelError
-from bridge.evaluation import match_labels
+from bridge.evaluation import Counts, aggregated_jaccard, match_labels, score, score_neurips
 
 
 def test_shifted_square() -> None:
@@ -59,3 +60,121 @@ def test_against_an_independent_count() -> None:
         dict(zip(zip(match.true.tolist(), match.predicted.tolist(), strict=True), match.iou.tolist(), strict=True))
         == expected
     )
+
+
+# ---------------------------------------------------------------- scores
+
+
+def random_labels(rng: np.random.Generator, n: int, gaps: bool) -> np.ndarray:
+    labels = rng.integers(0, n + 1, (9, 11)).repeat(4, 0).repeat(4, 1)
+    return (labels * (7 if gaps else 1)).astype(np.uint16)
+
+
+def disturbed(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    other = np.where(rng.random(labels.shape) < 0.25, rng.choice(labels.ravel(), labels.shape), labels)
+    other[other == other.max()] = 0
+    return np.roll(other, int(rng.integers(0, 3)), axis=1).astype(np.uint16)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_are_those_of_the_best_assignment(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true = random_labels(rng, 12, gaps=bool(seed % 2))
+    predicted = disturbed(rng, true)
+    ids_true, ids_predicted = (np.unique(a[a > 0]) for a in (true, predicted))
+    iou = np.array([
+        [((true == i) & (predicted == j)).sum() / ((true == i) | (predicted == j)).sum() for j in ids_predicted]
+        for i in ids_true
+    ])  # fmt: skip
+    found = score(true, predicted)
+    assert (found.n_true, found.n_predicted) == iou.shape
+    for threshold, counts in found.by_iou.items():
+        rows, columns = linear_sum_assignment(iou >= threshold, maximize=True)
+        tp = int((iou[rows, columns] >= threshold).sum())
+        assert (counts.tp, counts.fp, counts.fn) == (tp, iou.shape[1] - tp, iou.shape[0] - tp)
+        assert counts.average_precision == tp / (iou.shape[0] + iou.shape[1] - tp)
+        if threshold > 0.5:
+            assert counts.iou_sum == pytest.approx(iou[iou >= threshold].sum(), abs=1e-12)
+    both, either = ((true > 0) & (predicted > 0)).sum(), ((true > 0) | (predicted > 0)).sum()
+    assert found.pixels.iou == both / either
+    assert found.pixels.dice == 2 * both / (both + either)
+    assert found.pixels.accuracy == ((true > 0) == (predicted > 0)).mean()
+    inside_true = [sum(((true == i) & (predicted == j)).sum() * 2 > (true == i).sum() for i in ids_true) for j in ids_predicted]  # fmt: skip
+    assert found.merged == sum(n > 1 for n in inside_true)
+
+
+EMPTY = np.zeros((10, 10), np.uint16)
+SQUARE = np.pad(np.ones((4, 5), np.uint16), ((3, 3), (2, 3))) * 9
+
+
+def test_nothing_against_nothing_is_perfect() -> None:
+    found = score(EMPTY, EMPTY)
+    for counts in found.by_iou.values():
+        assert (counts.average_precision, counts.precision, counts.recall, counts.f1) == (1, 1, 1, 1)
+        assert np.isnan(counts.mean_iou)
+        assert counts.panoptic_quality == 1
+    assert (found.pixels.dice, found.pixels.iou, found.pixels.precision, found.pixels.recall) == (1, 1, 1, 1)
+    assert (found.pixels.accuracy, found.count_error, aggregated_jaccard(EMPTY, EMPTY)) == (1, 0, 1)
+
+
+def test_all_missed_and_all_false() -> None:
+    missed, false = score(SQUARE, EMPTY), score(EMPTY, SQUARE)
+    for found, error in ((missed, -1), (false, 1)):
+        counts = found.by_iou[0.5]
+        assert (counts.average_precision, counts.precision, counts.recall, counts.f1) == (0, 0, 0, 0)
+        assert (found.pixels.dice, found.pixels.accuracy, found.count_error) == (0, 0.8, error)
+    assert aggregated_jaccard(SQUARE, EMPTY) == aggregated_jaccard(EMPTY, SQUARE) == 0
+
+
+def test_one_label_far_from_one_is_one_cell() -> None:
+    # Cellpose 3 counts cells by the largest label and gives 1 / 9.
+    assert score(SQUARE, SQUARE).by_iou[0.95] == Counts(1, 0, 0, 1.0)
+
+
+def test_one_huge_cell_merges_all() -> None:
+    true = EMPTY.copy()
+    true[1:4, 1:4], true[1:4, 5:8], true[6:9, 1:4] = 1, 2, 3
+    found = score(true, EMPTY + 1)
+    assert (found.merged, found.split, found.count_error) == (1, 0, -2)
+    assert found.by_iou[0.5].tp == 0
+    assert (found.pixels.recall, found.pixels.precision) == (1, 27 / 100)
+    # Each true cell of 9 px takes the one of 100 px: 27 shared, 3 x 100 in the unions.
+    assert aggregated_jaccard(true, EMPTY + 1) == 27 / 300
+    turned = score(EMPTY + 1, true)
+    assert (turned.merged, turned.split) == (0, 1)
+
+
+def test_exactly_one_half_counts_once() -> None:
+    # Each half of the cell has an IoU of exactly 0.5: two partners are possible, one counts.
+    true = np.array([[1, 1, 1, 1]], np.uint16)
+    halves = np.array([[1, 1, 2, 2]], np.uint16)
+    assert score(true, halves).by_iou[0.5] == Counts(1, 1, 0, 0.5)
+    assert score(true, halves).by_iou[0.55] == Counts(0, 2, 1, 0.0)
+
+
+def test_touching_nuclei_merged_hide_from_the_pixels() -> None:
+    true = EMPTY.copy()
+    true[2:8, 1:5], true[2:8, 5:9] = 1, 2
+    found = score(true, (true > 0).astype(np.uint16))
+    assert found.pixels.dice == 1
+    assert found.by_iou[0.55].f1 == 0
+    assert found.merged == 1
+
+
+def test_counts_add_up() -> None:
+    total = sum((score(SQUARE, SQUARE).by_iou[0.5], score(SQUARE, EMPTY).by_iou[0.5]), Counts())
+    assert (total.precision, total.recall, total.f1) == (1, 0.5, 2 / 3)
+    pixels = score(SQUARE, SQUARE).pixels + score(EMPTY, EMPTY).pixels
+    assert (pixels.tp, pixels.tn) == (20, 180)
+
+
+def test_the_challenges_rule() -> None:
+    true = EMPTY.copy()
+    true[3:6, 3:6] = 1
+    true[0:3, 6:9] = 2  # in the strip along the border
+    assert score_neurips(true, true) == Counts(1, 0, 0, 1.0)
+    assert score_neurips(true, EMPTY) == Counts(0, 0, 1, 0.0)
+    large = np.zeros((5000, 5000), np.uint8)  # 25 million px: in patches
+    large[100:110, 100:110] = 1
+    large[1995:2005, 100:110] = 2  # cut by two patches, so in the border of both
+    assert score_neurips(large, large) == Counts(1, 0, 0, 1.0)

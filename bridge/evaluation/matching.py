@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import LabelError
-from bridge.labels import Labels, label_areas
+from bridge.evaluation.scores import overlaps
+from bridge.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,8 @@ def match_labels(true: Labels, predicted: Labels, min_area_px: int = 0) -> Match
     >>> match.true.tolist(), match.predicted.tolist(), match.n_true
     ([1], [9], 2)
     """
-    if true.shape != predicted.shape:
-        raise LabelError(
-            f"label images differ in size (got {true.shape} and {predicted.shape}, expected the same). Compare images of one field."
-        )
-    areas_true, areas_predicted = label_areas(true), label_areas(predicted)
-    wanted = areas_true >= max(1, min_area_px)
-    both = (true > 0) & (predicted > 0)
-    pairs, overlap = np.unique(np.stack([true[both], predicted[both]]).astype(np.int64), axis=1, return_counts=True)
-    iou = overlap / (areas_true[pairs[0]] + areas_predicted[pairs[1]] - overlap)
-    kept = (iou > 0.5) & wanted[pairs[0]]
-    return Matching(
-        pairs[0][kept], pairs[1][kept], iou[kept], int(np.count_nonzero(wanted)), int(np.count_nonzero(areas_predicted))
-    )
+    pairs = overlaps(true, predicted)
+    wanted = pairs.true_px >= max(1, min_area_px)
+    kept = (pairs.iou > 0.5) & wanted[pairs.true]
+    n_true = int(np.count_nonzero(wanted))
+    return Matching(pairs.true[kept], pairs.predicted[kept], pairs.iou[kept], n_true, pairs.n_predicted)
