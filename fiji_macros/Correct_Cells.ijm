@@ -46,7 +46,7 @@ if (results == "") return "" + stop("results: nothing named (expected the result
 status = getDirectory("temp") + "cellpose-fiji-" + d2s(getTime(), 0) + ".txt";
 
 // The bridge says which fields there are; names may hold any letter, so they come through the status file.
-exec(command, "correct", results, "--list", "--status", status);
+said = exec(command, "correct", results, "--list", "--status", status);
 problem = answer("its fields could not be listed");
 if (problem != "") return "" + stop(problem);
 names = split(fact(status, "fields"), "\n");
@@ -63,8 +63,8 @@ if (args == "" && !hide) {
 	field = left[floor(random * left.length)];
 } else field = option("field", "");
 
-if (hide) exec(command, "correct", results, "--field", field, "--hide-condition", "--status", status);
-else exec(command, "correct", results, "--field", field, "--status", status);
+if (hide) said = exec(command, "correct", results, "--field", field, "--hide-condition", "--status", status);
+else said = exec(command, "correct", results, "--field", field, "--status", status);
 problem = answer("the field could not be opened for correction");
 if (problem != "") return "" + stop(problem);
 zip = fact(status, "path");
@@ -75,6 +75,7 @@ if (!File.exists(image)) return "" + stop(image + ": is not there (expected the 
 if (roiManager("count") > 0 && args == "") showMessageWithCancel("Correct cells", "The ROI Manager holds " + roiManager("count") + " ROIs. They are removed from it.");
 roiManager("reset");
 open(image);
+setLocation(20, 120);
 field = File.getNameWithoutExtension(image);
 if (File.length(zip) > 22) roiManager("open", zip);
 roiManager("show all with labels");
@@ -89,7 +90,7 @@ if (!File.exists(part)) return "" + stop(zip + ": could not be written. Check th
 ok = File.delete(zip);
 ok = File.rename(part, zip);
 if (!File.exists(zip)) return "" + stop(zip + ": could not be written; the corrected set is in " + part + ". Check the folder and the disk.");
-exec(command, "correct", results, "--collect", "--status", status);
+said = exec(command, "correct", results, "--collect", "--status", status);
 problem = answer("it was saved, but could not be used");
 if (problem != "") return "" + stop(problem);
 said = fact(status, "said");

@@ -114,7 +114,7 @@ while (isOpen("Results") && allOpen(ids)) {
 	picked = Table.getSelectionStart("Results");
 	if (picked >= 0 && picked != selected) {
 		selected = picked;
-		show(ids, selected);
+		showCell(ids, selected);
 	}
 	if (nImages > 0) {
 		getCursorLoc(x, y, z, flags);
@@ -124,7 +124,7 @@ while (isOpen("Results") && allOpen(ids)) {
 			if (cell >= 0 && cell != selected) {
 				selected = cell;
 				Table.setSelection(cell, cell, "Results");
-				show(ids, cell);
+				showCell(ids, cell);
 			}
 		}
 		pressed = down;
@@ -134,7 +134,7 @@ return "OK: " + n + " cells of " + field;
 
 
 // Selects a cell in every image and zooms to it.
-function show(ids, cell) {
+function showCell(ids, cell) {
 	front = getImageID();
 	for (j = 0; j < ids.length; j++) {
 		if (isOpen(ids[j])) {

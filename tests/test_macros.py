@@ -437,3 +437,39 @@ done('|'.join(words(told)))
 """
     said = in_the_window(drive, tmp_path, root=str(root))
     assert "images: nothing named (expected a folder of images). Name one." in said
+
+
+@needs_window
+def test_review_and_correction_from_the_menu(finished: Path, tmp_path: Path) -> None:
+    root = fake_fiji(tmp_path, "Fiji")
+    bridge.macros.install(root)
+    results = tmp_path / "results"
+    shutil.copytree(finished / "results", results)
+    drive = """
+begin('-Dplugins.dir=' + root)
+jpype.JClass('ij.Prefs').set('cellposefiji.out', results)
+IJ.doCommand('Measure with RoiSets')
+press(wait_for(lambda: titled('Measure with ROI sets'), 'the dialog'), 'Cancel')
+IJ.doCommand('Review Field')
+press(asking('Review a field', 'Results folder of a run'), 'OK')
+press(asking('Review a field', 'Field'), 'OK')
+wait_for(lambda: 'Click a row' in ''.join(words(window)), 'the review')
+WindowManager.getFrame('Results').close(False)
+wait_for(lambda: not jpype.JClass('ij.macro.Interpreter').getInstance(), 'the end of the review')
+IJ.doCommand('Correct Cells')
+asked = asking('Correct cells', 'Results folder of a run')
+box = next(p for p in within(asked) if type(p).__name__ == 'java.awt.Checkbox')
+place = box.getLocationOnScreen()
+click_at(place.x + 8, place.y + 8)  # hide the condition
+wait_for(lambda: box.getState(), 'the tick')
+press(asked, 'OK')
+press(asking('Correct cells', 'They are removed from it.'), 'OK')
+asked = asking('Correct cells', 'delete: select, Delete')
+title = str(WindowManager.getCurrentImage().getTitle())
+press(asked, 'OK')
+told = asking('Correct cells', 'corrected: nothing changed')
+done(title + ' ' + str(WindowManager.getFrame('Log')))
+"""
+    title, log = in_the_window(drive, tmp_path, root=str(root), results=str(results)).split(" ")
+    assert title.startswith("field_")
+    assert log == "None"  # nothing tells the condition

@@ -96,6 +96,14 @@ def words(shown):
             said += [str(line) for line in lines.get(part)]
     return said
 
+def asking(title, text):
+    # A window of this title with this text in it.
+    def found():
+        for shown in jpype.JClass("java.awt.Window").getWindows():
+            if shown.isShowing() and str(getattr(shown, "getTitle", str)()) == title and text in "|".join(words(shown)):
+                return shown
+    return wait_for(found, title + ": " + text)
+
 def click_at(x, y, times=1):
     robot.mouseMove(int(x), int(y))
     for _ in range(times):
