@@ -1,7 +1,7 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
-(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct` and `collect`; `bridge.demo.run_demo` and `bridge.doctor.checkup` are the other two.
+(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct` and `collect`, `evaluate`; `bridge.demo.run_demo` and `bridge.doctor.checkup` are the other two.
 
 Examples
 --------
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bridge.corrections import collect, correct
     from bridge.errors import BridgeError
     from bridge.experiment import Plan
+    from bridge.scoring import evaluate
     from bridge.settings import Settings
     from bridge.steps import compare, measure, plan, plot, rasterize, segment, summarize, trace
     from bridge.workflow import Report, run
@@ -32,6 +33,7 @@ _HOMES = {
     "collect": "bridge.corrections",
     "compare": "bridge.steps",
     "correct": "bridge.corrections",
+    "evaluate": "bridge.scoring",
     "measure": "bridge.steps",
     "plan": "bridge.steps",
     "plot": "bridge.steps",
@@ -42,7 +44,7 @@ _HOMES = {
     "trace": "bridge.steps",
 }
 __all__ = [
-    "BridgeError", "Plan", "Report", "Settings", "collect", "compare", "correct", "measure", "plan", "plot", "rasterize",
+    "BridgeError", "Plan", "Report", "Settings", "collect", "compare", "correct", "evaluate", "measure", "plan", "plot", "rasterize",
     "run", "segment", "summarize", "trace",
 ]  # fmt: skip
 

@@ -394,7 +394,42 @@ def correct(
     return int(bool(found.failures))
 
 
-_macros = App(name="macros", sort_key=12, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")
+@app.command(sort_key=12)
+def evaluate(
+    truth: Path,
+    predicted: Annotated[tuple[Path, ...], Parameter(help="Label images, or folders of them; several side by side.")],
+    /,
+    *,
+    out: _Out,
+    only: Annotated[
+        Path | None, Parameter(group=_GENERAL, help="Text file with the names of the images that count.")
+    ] = None,
+    rule: Annotated[
+        Literal["all", "neurips"],
+        Parameter(group=_GENERAL, help="neurips: cells at the border left out, large images in patches."),
+    ] = "all",
+) -> int:
+    """Score predicted label images against ground truth, by cells and by pixels."""
+    from rich.table import Table
+
+    from bridge.scoring import evaluate as work
+
+    found = work(truth, predicted, out, only, rule)
+    for _, problem in found.failures:
+        _complain(problem)
+    table = Table()
+    columns = ("prediction", "n_images", "n_true", "n_predicted", "merged", "split", "ap_50_mean", "ap_75_mean", "ap_90_mean", "f1_pooled", "pixel_dice_mean")  # fmt: skip
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="left" if name == "prediction" else "right")
+    for row in found.sets[list(columns)].itertuples(index=False):
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    (_out if _out.is_terminal else Console(width=140, **_AS_IT_IS)).print(table)
+    for path in found.files:
+        _out.print(str(path))
+    return int(bool(found.failures))
+
+
+_macros = App(name="macros", sort_key=13, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")
 app.command(_macros)
 _Fiji = Annotated[Path, Parameter(group=_GENERAL, help="Folder of a Fiji, or of an ImageJ.")]
 
@@ -419,7 +454,7 @@ def uninstall(*, fiji: _Fiji) -> int:
     return 0
 
 
-@app.command(sort_key=13)
+@app.command(sort_key=14)
 def doctor(
     fiji: Annotated[str, Parameter(group=_GENERAL, help="As in run.")] = "core",
     java: Annotated[Path | None, Parameter(group=_GENERAL, help="As in run.")] = None,

@@ -75,6 +75,70 @@ CORRECTIONS = (
     Column("clipped", "bool", "", "its ROI reaches beyond the image; only what lies inside counts"),
 )
 
+_SCORED = (
+    Column("n_true", "int64", "", "true cells"),
+    Column("n_predicted", "int64", "", "predicted cells"),
+    Column("count_error", "int64", "", "predicted less true cells"),
+    Column("merged", "int64", "", "predicted cells with more than half of each of several true cells"),
+    Column("split", "int64", "", "true cells with more than half of each of several predicted cells"),
+)
+_THRESHOLDS = range(50, 100, 5)
+_INSTANCES = (
+    Column("tp", "int64", "", "predicted cells with a true partner (IoU 0.5 or above)"),
+    Column("fp", "int64", "", "predicted cells without"),
+    Column("fn", "int64", "", "true cells without"),
+    Column("precision", "float64", "", "TP / (TP + FP)"),
+    Column("recall", "float64", "", "TP / (TP + FN)"),
+    Column("f1", "float64", "", "2 TP / (2 TP + FP + FN)"),
+    Column("mean_iou", "float64", "", "mean IoU of the partners; empty without any"),
+)
+_PIXELS = tuple(
+    Column(f"pixel_{name}", "float64", "", f"of pixels, cell against background: {meaning}")
+    for name, meaning in (
+        ("dice", "2 TP / (2 TP + FP + FN)"),
+        ("iou", "TP / (TP + FP + FN)"),
+        ("precision", "TP / (TP + FP)"),
+        ("recall", "TP / (TP + FN)"),
+        ("accuracy", "(TP + TN) / all"),
+    )
+)
+_AVERAGE_PRECISION = tuple(
+    Column(f"ap_{t}", "float64", "", f"TP / (TP + FP + FN), partners from an IoU of {t / 100:g} on")
+    for t in _THRESHOLDS
+)
+EVALUATED_IMAGES = (
+    Column("prediction", "str", "", "whose label images"),
+    Column("image", "str", "", "name of the image"),
+    *_SCORED,
+    *_AVERAGE_PRECISION,
+    *_INSTANCES,
+    Column("panoptic_quality", "float64", "", "sum of the partners' IoU / (TP + FP / 2 + FN / 2)"),
+    *_PIXELS,
+    Column("aggregated_jaccard", "float64", "", "shared pixels over the union, cell by cell"),
+)
+EVALUATED_SETS = (
+    Column("prediction", "str", "", "whose label images"),
+    Column("n_images", "int64", "", "images"),
+    *_SCORED,
+    *(
+        Column(f"{c.name}_pooled", c.dtype, c.unit, f"{c.meaning}; over the cells or pixels of all images")
+        for c in (*_AVERAGE_PRECISION, *_INSTANCES, *_PIXELS)
+    ),
+    *(
+        Column(f"{c.name}_{how}", "float64", c.unit, f"{c.meaning}; {how} over images")
+        for c in (*_AVERAGE_PRECISION, *_INSTANCES, *_PIXELS)
+        if c.name in ("ap_50", "ap_75", "ap_90", "f1", "mean_iou") or c in _PIXELS
+        for how in ("mean", "lowest", "highest")
+    ),
+)
+MATCHES = (
+    Column("prediction", "str", "", "whose label image"),
+    Column("image", "str", "", "name of the image"),
+    Column("true_label", "int64", "", "true cell; 0 where a predicted one has no partner"),
+    Column("predicted_label", "int64", "", "predicted cell; 0 where a true one has no partner"),
+    Column("iou", "float64", "", "intersection over union; 0 without a partner"),
+)
+
 _CELL = (
     *KEYS,
     Column("label", "int64", "", "id of the cell in its label image; the name of its ROI"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,6 +197,48 @@ _STYLE = {
     "svg.hashsalt": "cellpose-fiji-bridge",
     "axes.linewidth": 0.8,
 }
+
+
+def precision_figure(
+    path: Path, thresholds: Sequence[float], curves: Mapping[str, Sequence[float]], images: pd.DataFrame
+) -> Path:
+    """Draw average precision over the IoU threshold, and beside it every image, the worst first.
+
+    Parameters
+    ----------
+    path : Path
+        PNG.
+    thresholds : sequence of float
+    curves : dict of str to sequence of float
+        For each prediction the mean over images at each threshold.
+    images : DataFrame
+        Columns prediction, image, ap_50.
+
+    Returns
+    -------
+    Path
+    """
+    from matplotlib.figure import Figure
+
+    worst = images.groupby("image")["ap_50"].mean().sort_values().index[:30]
+    figure = Figure(figsize=(11, max(4.5, 1.6 + 0.22 * len(worst))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for k, (title, values) in enumerate(curves.items()):
+        colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k % len(_MARKERS)]
+        left.plot(thresholds, values, color=colour, marker=marker, label=textwrap.shorten(title, 40))
+        own = images[images["prediction"] == title].set_index("image")["ap_50"].reindex(worst)
+        right.plot(own.to_numpy(), range(len(worst)), linestyle="", color=colour, marker=marker)
+    left.set(xlabel="IoU threshold", ylabel="average precision, mean over images", ylim=(0, 1.02))
+    left.legend(frameon=False)
+    right.set(xlabel="average precision at IoU 0.5", xlim=(-0.02, 1.02), title="the worst images first")
+    right.set_yticks(range(len(worst)), [n if len(n := str(name)) <= 28 else n[:25] + "..." for name in worst])
+    right.invert_yaxis()
+    for axes in (left, right):
+        axes.grid(color="0.9")
+        axes.spines[["top", "right"]].set_visible(False)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=150, metadata={"Software": None})
+    return path
 
 
 def _save(figure: Figure, path: Path) -> list[Path]:

@@ -1,0 +1,303 @@
+"""Predicted label images against ground truth, file by file: tables and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bridge.analysis.figures import precision_figure
+from bridge.errors import BridgeError, InputError, LabelError, OutputError
+from bridge.evaluation import IOU_THRESHOLDS, Counts, Pixels, Scores, aggregated_jaccard, overlaps, score, score_neurips
+from bridge.images import decode, inspect
+from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, read_labels
+from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, Column, write_table
+
+_ENDINGS = (".tif", ".tiff", ".png")
+_OBJECTS = "masks"  # a folder of this name holds one file per object
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well predictions agree with ground truth.
+
+    Attributes
+    ----------
+    images : DataFrame
+        One row for each prediction and image.
+    sets : DataFrame
+        One row for each prediction: all its images pooled, and the mean and range over images.
+    matches : DataFrame
+        One row for each true and each predicted cell: who is whose partner.
+    failures : tuple of (str, str)
+        Image and what is wrong with it.
+    files : tuple of Path
+    """
+
+    images: pd.DataFrame
+    sets: pd.DataFrame
+    matches: pd.DataFrame
+    failures: tuple[tuple[str, str], ...]
+    files: tuple[Path, ...]
+
+
+def evaluate(
+    truth: Path | str,
+    predicted: Sequence[Path | str],
+    out: Path | str,
+    only: Path | str | None = None,
+    rule: Literal["all", "neurips"] = "all",
+) -> Evaluation:
+    """Score predicted label images against ground truth.
+
+    Parameters
+    ----------
+    truth : Path or str
+        A label image or a folder of them (with its sub-folders): TIFF or PNG of ids, PNG in which each object has a
+        colour of its own, `_seg.npy` of the Cellpose GUI, or a folder ``<name>/masks`` with one file per object.
+    predicted : sequence of Path or str
+        The same of one or several predictions. Images are paired by their names, without ``_mask`` and the like.
+    out : Path or str
+        Folder for ``images.csv``, ``sets.csv``, ``matches.csv`` and ``average_precision.png``.
+    only : Path or str, optional
+        Text file with the names of the images that count, one a line.
+    rule : {"all", "neurips"}
+        "neurips" counts as the NeurIPS 2022 challenge does: see `bridge.evaluation.score_neurips`.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError
+        Nothing to compare, or two predictions of one name.
+    OutputError
+        There are results in `out` already.
+    """
+    truth, out = Path(truth), Path(out)
+    truths = _label_files(truth)
+    if only is not None:
+        wanted = _names(Path(only))
+        missing = [name for name in wanted if name not in truths]
+        if missing:
+            raise InputError(
+                f"{only}: no ground truth of this name (got {missing[0]}, expected one of {_few(truths)}). Correct the list."
+            )
+        truths = {name: truths[name] for name in wanted}
+    paths = [Path(path) for path in predicted]
+    titles = _titles(paths)
+    for name in ("images.csv", "sets.csv", "matches.csv", "average_precision.png"):
+        if (out / name).exists():
+            raise OutputError(
+                f"{out / name}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out."
+            )
+    rows: list[dict[str, Any]] = []
+    matched: list[pd.DataFrame] = []
+    failures: list[tuple[str, str]] = []
+    found: dict[str, list[tuple[Scores, Counts]]] = {title: [] for title in titles}
+    for title, path in zip(titles, paths, strict=True):
+        guesses = _label_files(path)
+        if truth.is_file() and path.is_file():
+            guesses = {next(iter(truths)): path}
+        if not truths.keys() & guesses.keys():
+            raise InputError(
+                f"{path}: no image has the name of a ground truth (got {_few(guesses)}, expected one of {_few(truths)}). Name them alike."
+            )
+        for name, file in truths.items():
+            try:
+                if name not in guesses:
+                    raise InputError(f"{path}: no prediction for {name} (expected {name}{MASK_SUFFIXES[0]}.tif). Add it, or leave {name} out with --only.")  # fmt: skip
+                true, guess = read_objects(file), read_objects(guesses[name])
+                if true.shape != guess.shape:
+                    raise LabelError(
+                        f"{guesses[name]}: not the size of its ground truth (got {guess.shape[0]} x {guess.shape[1]}, expected {true.shape[0]} x {true.shape[1]} px). Compare images of one field."
+                    )
+            except BridgeError as error:
+                failures.append((name, str(error)))
+                continue
+            scores = score(true, guess)
+            by_rule = score_neurips(true, guess) if rule == "neurips" else scores.by_iou[0.5]
+            found[title].append((scores, by_rule))
+            rows.append({"prediction": title, "image": name, **_row(scores, by_rule), "aggregated_jaccard": aggregated_jaccard(true, guess)})  # fmt: skip
+            matched.append(_matches(title, name, true, guess))
+    if not rows:
+        raise InputError(f"{truth}: not one image could be compared. {failures[0][1]}")
+    images = _table(sorted(rows, key=lambda row: (titles.index(row["prediction"]), row["ap_50"])), EVALUATED_IMAGES)
+    sets = _table([_pooled(title, found[title], images) for title in titles if found[title]], EVALUATED_SETS)
+    matches = pd.concat(matched, ignore_index=True)
+    write_table(out / "images.csv", images, EVALUATED_IMAGES)
+    write_table(out / "sets.csv", sets, EVALUATED_SETS)
+    write_table(out / "matches.csv", matches, MATCHES)
+    curves = {
+        title: [float(np.mean([s.by_iou[t].average_precision for s, _ in found[title]])) for t in IOU_THRESHOLDS]
+        for title in titles
+        if found[title]
+    }
+    picture = precision_figure(out / "average_precision.png", IOU_THRESHOLDS, curves, images)
+    files = (out / "images.csv", out / "sets.csv", out / "matches.csv", picture)
+    return Evaluation(images, sets, matches, tuple(failures), files)
+
+
+def read_objects(path: Path) -> Labels:
+    """Read a label image, a picture in which each object has a colour, or a folder with one file per object.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    LabelError
+        Not a label image; objects that overlap.
+    """
+    if path.is_dir():
+        return _one_file_per_object(path)
+    if path.name.endswith(SEG_SUFFIX):
+        return read_labels(path)
+    info = inspect(path)
+    if not info.colour:
+        return read_labels(path)
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        colours = np.asarray(picture.convert("RGB")).astype(np.uint32)
+    code = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    ids, labels = np.unique(code, return_inverse=True)
+    labels = labels.reshape(code.shape)
+    return as_labels(labels if ids[0] == 0 else labels + 1, str(path))
+
+
+def _one_file_per_object(folder: Path) -> Labels:
+    labels: Labels | None = None
+    for k, path in enumerate(sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS), 1):
+        info = inspect(path)
+        pixels = decode(info)
+        inside = pixels.reshape(pixels.shape[0], pixels.shape[1], -1)[..., :3].any(axis=2)
+        if labels is None:
+            labels = np.zeros(inside.shape, np.uint32)
+        if inside.shape != labels.shape:
+            raise LabelError(f"{path}: not the size of the other objects (got {inside.shape}, expected {labels.shape}). Use the masks of one image.")  # fmt: skip
+        if labels[inside].any():
+            raise LabelError(f"{path}: lies over another object of {folder} (expected objects apart). A label image cannot hold both.")  # fmt: skip
+        labels[inside] = k
+    if labels is None:
+        raise InputError(f"{folder}: no objects in it (expected one TIFF or PNG for each). Check the folder.")
+    return as_labels(labels, str(folder))
+
+
+def _label_files(path: Path) -> dict[str, Path]:
+    """Return the label images below a folder by the names they go by; of a file, itself."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder (expected label images). Check the path.")
+    files = [path] if path.is_file() else list(_walk(path))
+    found: dict[str, Path] = {}
+    for file in files:
+        name = _name(file)
+        if name in found:
+            raise InputError(f"{path}: two label images of one name (got {found[name]} and {file}, expected one for {name}). Rename one.")  # fmt: skip
+        found[name] = file
+    if not found:
+        raise InputError(f"{path}: no label images in it (expected .tif, .png or {SEG_SUFFIX}). Check the path.")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            if path.name == _OBJECTS and folder.name and any(p.is_file() for p in path.iterdir()):
+                yield path
+            else:
+                yield from _walk(path)
+        elif path.name.endswith(SEG_SUFFIX) or path.suffix.lower() in _ENDINGS:
+            yield path
+
+
+def _name(path: Path) -> str:
+    if path.is_dir():
+        return path.parent.name
+    stem = path.name.removesuffix(SEG_SUFFIX) if path.name.endswith(SEG_SUFFIX) else path.stem
+    for suffix in sorted(MASK_SUFFIXES, key=len, reverse=True):
+        if stem.endswith(suffix):
+            return stem.removesuffix(suffix)
+    return stem
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Check the path given with --only.") from error
+    return [_name(Path(line)) for line in lines if line and not line.startswith("#")]
+
+
+def _titles(paths: Sequence[Path]) -> list[str]:
+    titles = [path.stem if path.is_file() else path.resolve().name for path in paths]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise InputError(f"{title}: two predictions of this name (expected one name for each). Rename a folder.")
+    return titles
+
+
+def _few(names: Any) -> str:
+    names = list(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _table(rows: list[dict[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
+
+
+def _row(scores: Scores, by_rule: Counts) -> dict[str, Any]:
+    pixels = scores.pixels
+    return {
+        "n_true": scores.n_true, "n_predicted": scores.n_predicted, "count_error": scores.count_error,
+        "merged": scores.merged, "split": scores.split,
+        **{f"ap_{round(100 * t)}": scores.by_iou[t].average_precision for t in IOU_THRESHOLDS},
+        **_instances(by_rule),
+        "panoptic_quality": scores.by_iou[0.5].panoptic_quality,
+        **_of_pixels(pixels),
+    }  # fmt: skip
+
+
+def _instances(counts: Counts) -> dict[str, Any]:
+    return {
+        "tp": counts.tp, "fp": counts.fp, "fn": counts.fn,
+        "precision": counts.precision, "recall": counts.recall, "f1": counts.f1, "mean_iou": counts.mean_iou,
+    }  # fmt: skip
+
+
+def _of_pixels(pixels: Pixels) -> dict[str, Any]:
+    names = ("dice", "iou", "precision", "recall", "accuracy")
+    return {f"pixel_{name}": getattr(pixels, name) for name in names}
+
+
+def _pooled(title: str, found: list[tuple[Scores, Counts]], images: pd.DataFrame) -> dict[str, Any]:
+    own = images[images["prediction"] == title]
+    row: dict[str, Any] = {"prediction": title, "n_images": len(found)}
+    for name in ("n_true", "n_predicted", "count_error", "merged", "split"):
+        row[name] = int(own[name].sum())
+    for threshold in IOU_THRESHOLDS:
+        total = sum((scores.by_iou[threshold] for scores, _ in found), Counts())
+        row[f"ap_{round(100 * threshold)}_pooled"] = total.average_precision
+    row |= {f"{name}_pooled": value for name, value in _instances(sum((c for _, c in found), Counts())).items()}
+    row |= {f"{name}_pooled": v for name, v in _of_pixels(sum((s.pixels for s, _ in found), Pixels())).items()}
+    for name in ("ap_50", "ap_75", "ap_90", "f1", "mean_iou", "pixel_dice", "pixel_iou", "pixel_precision", "pixel_recall", "pixel_accuracy"):  # fmt: skip
+        row |= {f"{name}_mean": own[name].mean(), f"{name}_lowest": own[name].min(), f"{name}_highest": own[name].max()}
+    return row
+
+
+def _matches(title: str, name: str, true: Labels, predicted: Labels) -> pd.DataFrame:
+    pairs = overlaps(true, predicted)
+    kept = pairs.iou >= 0.5
+    kept &= np.r_[True, pairs.true[1:] != pairs.true[:-1]] | (pairs.iou > 0.5) if kept.size else kept
+    partners = pd.DataFrame({"true_label": pairs.true[kept], "predicted_label": pairs.predicted[kept], "iou": pairs.iou[kept]})  # fmt: skip
+    missed = np.setdiff1d(np.flatnonzero(pairs.true_px), partners["true_label"])
+    false = np.setdiff1d(np.flatnonzero(pairs.predicted_px), partners["predicted_label"])
+    lonely = [(int(label), 0, 0.0) for label in missed] + [(0, int(label), 0.0) for label in false]
+    table = pd.concat([partners, pd.DataFrame(lonely, columns=partners.columns)], ignore_index=True)
+    table.insert(0, "prediction", title)
+    table.insert(1, "image", name)
+    return table.astype({c.name: c.dtype for c in MATCHES})

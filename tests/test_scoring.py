@@ -1,0 +1,133 @@
+"""`evaluate`: which file is compared with which, what is read, and what the tables say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import bridge
+from bridge.cli import main
+from bridge.errors import InputError, LabelError, OutputError
+from bridge.labels import write_labels
+from bridge.scoring import read_objects
+from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, read_table
+
+
+def cells(n: int, shift: int = 0) -> np.ndarray:
+    labels = np.zeros((40, 60), np.uint16)
+    for k in range(n):
+        labels[4 + shift : 12 + shift, 2 + 10 * k : 9 + 10 * k] = k + 1
+    return labels
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    truth, good, bad = (tmp_path / name for name in ("truth", "good", "bad"))
+    for k in range(3):
+        write_labels(truth / f"f{k}_mask.tif", cells(5))
+        write_labels(good / "DMSO" / f"f{k}_cp_masks.tif", cells(5, shift=k))
+        write_labels(bad / f"f{k}.tif", np.where(cells(5) > 0, 1, 0).astype(np.uint16))
+    return truth, good, bad
+
+
+def test_predictions_side_by_side(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    truth, good, bad = folders
+    found = bridge.evaluate(truth, [good, bad], tmp_path / "out")
+    assert found.failures == ()
+    images = read_table(tmp_path / "out" / "images.csv", EVALUATED_IMAGES)
+    # The worst first: shifted by 0, 1, 2 of 8 rows, an IoU of 1, 7/9, 6/10.
+    assert images["image"].tolist()[:3] in (["f0", "f1", "f2"], ["f2", "f1", "f0"])
+    own = images[images["prediction"] == "good"].set_index("image")
+    assert own.loc[["f0", "f1", "f2"], "mean_iou"].tolist() == [1.0, 7 / 9, 0.6]
+    assert own.loc[["f0", "f1", "f2"], "ap_75"].tolist() == [1.0, 1.0, 0.0]
+    assert own.loc["f2", "ap_60"] == 1.0
+    sets = read_table(tmp_path / "out" / "sets.csv", EVALUATED_SETS).set_index("prediction")
+    assert sets.loc["good", ["n_images", "n_true", "count_error", "merged"]].tolist() == [3, 15, 0, 0]
+    assert sets.loc["good", "ap_75_pooled"] == 10 / 20
+    assert sets.loc["good", "ap_75_mean"] == 2 / 3
+    assert sets.loc["good", ["ap_75_lowest", "ap_75_highest"]].tolist() == [0, 1]
+    # All cells as one: perfect pixels, nothing found.
+    assert sets.loc["bad", ["pixel_dice_mean", "f1_pooled", "merged"]].tolist() == [1, 0, 3]
+    matches = read_table(tmp_path / "out" / "matches.csv", MATCHES)
+    mine = matches[(matches["prediction"] == "good") & (matches["image"] == "f1")]
+    assert mine["true_label"].tolist() == mine["predicted_label"].tolist() == [1, 2, 3, 4, 5]
+    assert len(matches[(matches["prediction"] == "bad") & (matches["image"] == "f1")]) == 6
+    with Image.open(tmp_path / "out" / "average_precision.png") as picture:
+        assert picture.size[0] > 1000
+    with pytest.raises(OutputError, match=r"images\.csv: is there already\. It is not overwritten"):
+        bridge.evaluate(truth, [good], tmp_path / "out")
+
+
+def test_a_list_of_names_and_the_command(
+    folders: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, good, _ = folders
+    (tmp_path / "test.txt").write_text("# held out\nf2_mask.tif\nf0\n")
+    with pytest.raises(SystemExit, match="0"):
+        main(["evaluate", str(truth), str(good), "--out", str(tmp_path / "out"), "--only", str(tmp_path / "test.txt"), "--rule", "neurips"])  # fmt: skip
+    assert "good" in capsys.readouterr().out
+    images = pd.read_csv(tmp_path / "out" / "images.csv")
+    assert sorted(images["image"]) == ["f0", "f2"]
+    (tmp_path / "test.txt").write_text("f9\n")
+    with pytest.raises(InputError) as refused:
+        bridge.evaluate(truth, [good], tmp_path / "new", only=tmp_path / "test.txt")
+    assert str(refused.value) == (
+        f"{tmp_path / 'test.txt'}: no ground truth of this name (got f9, expected one of f0, f1, f2). Correct the list."
+    )
+
+
+def test_one_missing_prediction_stops_nothing(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    truth, good, _ = folders
+    (good / "DMSO" / "f1_cp_masks.tif").unlink()
+    write_labels(good / "DMSO" / "f2_cp_masks.tif", cells(3)[:30])
+    found = bridge.evaluate(truth, [good], tmp_path / "out")
+    assert dict(found.failures) == {
+        "f1": f"{good}: no prediction for f1 (expected f1_mask.tif). Add it, or leave f1 out with --only.",
+        "f2": f"{good / 'DMSO' / 'f2_cp_masks.tif'}: not the size of its ground truth (got 30 x 60, expected 40 x 60 px). Compare images of one field.",
+    }
+    assert len(found.images) == 1
+
+
+def test_truth_in_colours_and_in_one_file_per_object(tmp_path: Path) -> None:
+    labels = cells(4)
+    colours = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]], np.uint8)[labels]
+    Image.fromarray(colours).save(tmp_path / "f0.png")
+    objects = tmp_path / "dsb" / "f0" / "masks"
+    objects.mkdir(parents=True)
+    for k in range(1, 5):
+        Image.fromarray(((labels == k) * 255).astype(np.uint8)).save(objects / f"{k}.png")
+    for truth in (tmp_path / "f0.png", objects):
+        found = read_objects(truth)
+        assert np.array_equal(found > 0, labels > 0)
+        assert len({(int(a), int(b)) for a, b in zip(found.ravel(), labels.ravel(), strict=True)}) == 5
+    write_labels(tmp_path / "predicted" / "f0_mask.tif", labels)
+    assert bridge.evaluate(tmp_path / "dsb", [tmp_path / "predicted"], tmp_path / "out").images["ap_95"].tolist() == [1]
+    Image.fromarray(np.full((40, 60), 255, np.uint8)).save(objects / "9.png")
+    with pytest.raises(LabelError, match=r"9\.png: lies over another object"):
+        read_objects(objects)
+
+
+def test_bad_input_is_named(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    truth, good, _ = folders
+    gone, empty = tmp_path / "gone", tmp_path / "empty"
+    empty.mkdir()
+    other = tmp_path / "other"
+    write_labels(other / "x_mask.tif", cells(1))
+    for predicted, expected in (
+        (gone, f"{gone}: no such file or folder (expected label images). Check the path."),
+        (empty, f"{empty}: no label images in it (expected .tif, .png or _seg.npy). Check the path."),
+        (
+            other,
+            f"{other}: no image has the name of a ground truth (got x, expected one of f0, f1, f2). Name them alike.",
+        ),
+    ):
+        with pytest.raises(InputError) as refused:
+            bridge.evaluate(truth, [predicted], tmp_path / "out")
+        assert str(refused.value) == expected
+    with pytest.raises(InputError, match=r"^good: two predictions of this name"):
+        bridge.evaluate(truth, [good, good], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
