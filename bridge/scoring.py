@@ -12,7 +12,17 @@ import pandas as pd
 
 from bridge.analysis.figures import precision_figure
 from bridge.errors import BridgeError, InputError, LabelError, OutputError
-from bridge.evaluation import IOU_THRESHOLDS, Counts, Pixels, Scores, aggregated_jaccard, overlaps, score, score_neurips
+from bridge.evaluation import (
+    IOU_THRESHOLDS,
+    Counts,
+    Pixels,
+    Scores,
+    aggregated_jaccard,
+    overlaps,
+    partners,
+    score,
+    score_neurips,
+)
 from bridge.images import decode, inspect
 from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, read_labels
 from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, Column, write_table
@@ -291,13 +301,14 @@ def _pooled(title: str, found: list[tuple[Scores, Counts]], images: pd.DataFrame
 
 def _matches(title: str, name: str, true: Labels, predicted: Labels) -> pd.DataFrame:
     pairs = overlaps(true, predicted)
-    kept = pairs.iou >= 0.5
-    kept &= np.r_[True, pairs.true[1:] != pairs.true[:-1]] | (pairs.iou > 0.5) if kept.size else kept
-    partners = pd.DataFrame({"true_label": pairs.true[kept], "predicted_label": pairs.predicted[kept], "iou": pairs.iou[kept]})  # fmt: skip
-    missed = np.setdiff1d(np.flatnonzero(pairs.true_px), partners["true_label"])
-    false = np.setdiff1d(np.flatnonzero(pairs.predicted_px), partners["predicted_label"])
+    kept = partners(pairs, 0.5)
+    found = pd.DataFrame(
+        {"true_label": pairs.true[kept], "predicted_label": pairs.predicted[kept], "iou": pairs.iou[kept]}
+    )
+    missed = np.setdiff1d(np.flatnonzero(pairs.true_px), found["true_label"])
+    false = np.setdiff1d(np.flatnonzero(pairs.predicted_px), found["predicted_label"])
     lonely = [(int(label), 0, 0.0) for label in missed] + [(0, int(label), 0.0) for label in false]
-    table = pd.concat([partners, pd.DataFrame(lonely, columns=partners.columns)], ignore_index=True)
+    table = pd.concat([found, pd.DataFrame(lonely, columns=found.columns)], ignore_index=True)
     table.insert(0, "prediction", title)
     table.insert(1, "image", name)
     return table.astype({c.name: c.dtype for c in MATCHES})

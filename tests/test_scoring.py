@@ -131,3 +131,16 @@ def test_bad_input_is_named(folders: tuple[Path, Path, Path], tmp_path: Path) ->
     with pytest.raises(InputError, match=r"^good: two predictions of this name"):
         bridge.evaluate(truth, [good, good], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_partners_of_exactly_one_half_are_told_once(tmp_path: Path) -> None:
+    true, halves = np.zeros((9, 9), np.uint16), np.zeros((9, 9), np.uint16)
+    true[2, 2:6] = 1
+    halves[2, 2:4], halves[2, 4:6] = 1, 2
+    for name, labels in (("a", true), ("b", halves)):
+        write_labels(tmp_path / name / "f_mask.tif", labels)
+    for truth, predicted in (("a", "b"), ("b", "a")):
+        found = bridge.evaluate(tmp_path / truth, [tmp_path / predicted], tmp_path / f"out_{truth}")
+        assert found.images["tp"].tolist() == [1]
+        assert (found.matches["iou"] > 0).sum() == 1
+        assert len(found.matches) == 2

@@ -10,6 +10,7 @@ from bridge.evaluation.scores import (
     aggregated_jaccard,
     count,
     overlaps,
+    partners,
     score,
     score_neurips,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "count",
     "match_labels",
     "overlaps",
+    "partners",
     "score",
     "score_neurips",
 ]

@@ -56,7 +56,33 @@ class Overlaps:
 
 
 @dataclass(frozen=True)
-class Counts:
+class _Agreement:
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    @property
+    def precision(self) -> float:
+        """TP / (TP + FP); without anything predicted 1 if there was nothing to find, else 0."""
+        return _share(self.tp, self.tp + self.fp, self.fn == 0)
+
+    @property
+    def recall(self) -> float:
+        """TP / (TP + FN); without anything to find 1 if nothing was predicted, else 0."""
+        return _share(self.tp, self.tp + self.fn, self.fp == 0)
+
+    @property
+    def f1(self) -> float:
+        """2 TP / (2 TP + FP + FN); 1 where nothing was to be found and nothing was."""
+        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def _jaccard(self) -> float:
+        return _share(self.tp, self.tp + self.fp + self.fn)
+
+
+@dataclass(frozen=True)
+class Counts(_Agreement):
     """Cells found and missed at one threshold; counts of several images add up.
 
     Attributes
@@ -67,35 +93,15 @@ class Counts:
         Sum of the partners' intersection over union.
     """
 
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
     iou_sum: float = 0.0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.iou_sum + other.iou_sum
-        )  # fmt: skip
+        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.iou_sum + other.iou_sum)
 
     @property
     def average_precision(self) -> float:
         """TP / (TP + FP + FN); 1 where nothing was to be found and nothing was."""
-        return _share(self.tp, self.tp + self.fp + self.fn)
-
-    @property
-    def precision(self) -> float:
-        """TP / (TP + FP); without a prediction 1 if there is no true cell, else 0."""
-        return _share(self.tp, self.tp + self.fp, self.fn == 0)
-
-    @property
-    def recall(self) -> float:
-        """TP / (TP + FN); without a true cell 1 if nothing was predicted, else 0."""
-        return _share(self.tp, self.tp + self.fn, self.fp == 0)
-
-    @property
-    def f1(self) -> float:
-        """2 TP / (2 TP + FP + FN)."""
-        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        return self._jaccard
 
     @property
     def mean_iou(self) -> float:
@@ -109,7 +115,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Pixels(_Agreement):
     """Cell against background, pixel by pixel; several images add up.
 
     Attributes
@@ -117,9 +123,6 @@ class Pixels:
     tp, fp, fn, tn : int
     """
 
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
     tn: int = 0
 
     def __add__(self, other: Pixels) -> Pixels:
@@ -127,23 +130,13 @@ class Pixels:
 
     @property
     def dice(self) -> float:
-        """2 TP / (2 TP + FP + FN), which is F1 of the pixels; 1 where both images are empty."""
-        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        """2 TP / (2 TP + FP + FN): F1 by another name; 1 where both images are empty."""
+        return self.f1
 
     @property
     def iou(self) -> float:
-        """TP / (TP + FP + FN)."""
-        return _share(self.tp, self.tp + self.fp + self.fn)
-
-    @property
-    def precision(self) -> float:
-        """TP / (TP + FP); without a predicted pixel 1 if there is no true one, else 0."""
-        return _share(self.tp, self.tp + self.fp, self.fn == 0)
-
-    @property
-    def recall(self) -> float:
-        """TP / (TP + FN); without a true pixel 1 if none was predicted, else 0."""
-        return _share(self.tp, self.tp + self.fn, self.fp == 0)
+        """TP / (TP + FP + FN); 1 where both images are empty."""
+        return self._jaccard
 
     @property
     def accuracy(self) -> float:
@@ -260,19 +253,23 @@ def score(true: Labels, predicted: Labels) -> Scores:
 
 
 def count(pairs: Overlaps, threshold: float) -> Counts:
-    """Count the cells with a partner at an intersection over union of `threshold` or above, as many as can be.
+    """Count the cells with a partner at an intersection over union of `threshold` or above."""
+    iou = pairs.iou[partners(pairs, threshold)]
+    n = int(iou.size)
+    return Counts(n, pairs.n_predicted - n, pairs.n_true - n, float(iou.sum()))
+
+
+def partners(pairs: Overlaps, threshold: float) -> Ints:
+    """Return which of the pairs are partners at an intersection over union of `threshold` or above, as many as can be.
 
     Above one half a cell can have one partner only. Exactly at one half (or below) the largest matching counts, which
     Hopcroft and Karp's algorithm finds.
     """
-    iou = pairs.iou
-    good = iou >= threshold
-    true, predicted, iou = pairs.true[good], pairs.predicted[good], iou[good]
+    good: Ints = np.flatnonzero(pairs.iou >= threshold)
+    true, predicted = pairs.true[good], pairs.predicted[good]
     if np.unique(true).size < true.size or np.unique(predicted).size < predicted.size:
-        chosen = _largest_matching(true, predicted)
-        iou = iou[chosen]
-    n = int(iou.size)
-    return Counts(n, pairs.n_predicted - n, pairs.n_true - n, float(iou.sum()))
+        good = good[_largest_matching(true, predicted)]
+    return good
 
 
 def _largest_matching(true: Ints, predicted: Ints) -> Ints:
