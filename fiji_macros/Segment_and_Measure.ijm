@@ -17,10 +17,18 @@
 
 var args = "";
 var headless = false;
+// What the functions below find. Esc may come at any moment, and ImageJ throws an exception where a function that it
+// ends was to return a text; so these return nothing.
+var answer = "";
+var state = "running";
 
 args = getArgument();
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") headless = true;
-if (startsWith(args, "watch=[")) return "" + watch(option("watch", ""));
+if (startsWith(args, "watch=[")) {
+	status = option("watch", "");
+	watch(status);
+	return state;
+}
 
 model = ""; diameter = ""; radius = "50"; settings = "";
 here = File.getParent(getInfo("macro.filepath"));
@@ -54,7 +62,10 @@ if (args == "") {
 	settings = option("settings", settings);
 }
 command = option("command", "");
-if (command == "" && File.exists(here + File.separator + "command.txt")) command = unescaped(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
+if (command == "" && File.exists(here + File.separator + "command.txt")) {
+	unescape(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
+	command = answer;
+}
 if (command == "") return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
 if (!File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
 if (images == "") return "" + stop("images: nothing named (expected a folder of images). Name one.");
@@ -77,7 +88,7 @@ else {
 }
 showStatus("Cellpose Fiji Bridge starts; Esc stops it");
 // In a macro of its own: Esc ends that one, and this one goes on.
-if (headless) state = watch(status);
+if (headless) watch(status);
 else state = runMacro(getInfo("macro.filepath"), "watch=[" + status + "]");
 if (state != "done" && state != "failed" && state != "error" && state != "stopped" && state != "silent") {
 	File.saveString("stop", status + ".cancel");
@@ -86,8 +97,12 @@ if (state != "done" && state != "failed" && state != "error" && state != "stoppe
 	return "Error: stopped; what is done is kept, and the same settings go on from there";
 }
 showProgress(1);
-message = fact(status, "message");
-fields = "" + fact(status, "done") + " of " + fact(status, "total") + " fields";
+find(status, "message");
+message = answer;
+find(status, "done");
+fields = answer + " of ";
+find(status, "total");
+fields = fields + answer + " fields";
 if (File.exists(status)) ok = File.delete(status);
 if (File.exists(base + ".toml")) ok = File.delete(base + ".toml");
 if (state == "silent") return "" + stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
@@ -100,11 +115,10 @@ showStatus("Cellpose Fiji Bridge: " + fields + " done");
 return "OK: " + fields + " done. Results in " + out;
 
 
-// Shows how far the program is until it ends; returns its last state, or "silent".
+// Shows how far the program is until it ends; `state` is then what it says last, or "silent".
 function watch(status) {
 	heard = getTime();
 	last = "";
-	state = "running";
 	while (state == "running") {
 		wait(200);
 		if (File.exists(status)) {
@@ -113,29 +127,33 @@ function watch(status) {
 				last = changed;
 				heard = getTime();
 			}
-			state = fact(status, "state");
-			if (state == "") state = "running";
-			total = fact(status, "total");
-			if (total != "") {
-				total = parseInt(total);
-				done = parseInt(fact(status, "done"));
-				showProgress(done, total);
-				showStatus("Cellpose Fiji Bridge: " + done + " of " + total + " fields, " + fact(status, "now") + " (Esc stops it)");
+			find(status, "total");
+			total = answer;
+			find(status, "now");
+			now = answer;
+			find(status, "done");
+			if (total != "" && answer != "") {
+				showProgress(parseInt(answer), parseInt(total));
+				showStatus("Cellpose Fiji Bridge: " + answer + " of " + total + " fields, " + now + " (Esc stops it)");
 			}
+			find(status, "state");
+			if (answer != "") state = answer;
 		}
 		if (getTime() - heard > 60000) state = "silent";
 	}
-	return state;
 }
 
-// One line of the status file: its name, a tab, its value; empty while the file is not whole.
-function fact(status, name) {
-	if (!File.exists(status)) return "";
-	text = "\n" + File.openAsString(status);
-	begin = indexOf(text, "\n" + name + "\t");
-	if (begin < 0 || indexOf(text, "\nend\t") < 0) return "";
-	begin = begin + lengthOf(name) + 2;
-	return "" + unescaped(substring(text, begin, indexOf(text, "\n", begin)));
+// `answer` becomes one line of the status file (its name, a tab, its value); empty while the file is not whole.
+function find(status, name) {
+	answer = "";
+	if (File.exists(status)) {
+		text = "\n" + File.openAsString(status);
+		begin = indexOf(text, "\n" + name + "\t");
+		if (begin >= 0 && indexOf(text, "\nend\t") >= 0) {
+			begin = begin + lengthOf(name) + 2;
+			unescape(substring(text, begin, indexOf(text, "\n", begin)));
+		}
+	}
 }
 
 function escaped(text) {
@@ -155,13 +173,13 @@ function escaped(text) {
 	return said;
 }
 
-function unescaped(text) {
+function unescape(text) {
 	j = indexOf(text, "\\u");
 	while (j >= 0) {
 		text = substring(text, 0, j) + fromCharCode(parseInt(substring(text, j + 2, j + 6), 16)) + substring(text, j + 6);
 		j = indexOf(text, "\\u", j + 1);
 	}
-	return text;
+	answer = text;
 }
 
 // One value of the arguments: name=[value].
