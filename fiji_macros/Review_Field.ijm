@@ -109,25 +109,31 @@ if (once != "") return "OK: " + n + " cells of " + field;
 
 selected = -1;
 pressed = false;
-while (isOpen("Results") && allOpen(ids)) {
+// No function that returns a value in here: ImageJ throws an exception where Esc ends one.
+opened = true;
+while (opened) {
 	wait(20);
-	picked = Table.getSelectionStart("Results");
-	if (picked >= 0 && picked != selected) {
-		selected = picked;
-		showCell(ids, selected);
-	}
-	if (nImages > 0) {
-		getCursorLoc(x, y, z, flags);
-		down = flags & 16 != 0;
-		if (down && !pressed) {
-			cell = Overlay.indexAt(x, y);
-			if (cell >= 0 && cell != selected) {
-				selected = cell;
-				Table.setSelection(cell, cell, "Results");
-				showCell(ids, cell);
-			}
+	if (!isOpen("Results")) opened = false;
+	for (i = 0; i < ids.length; i++) if (!isOpen(ids[i])) opened = false;
+	if (opened) {
+		picked = Table.getSelectionStart("Results");
+		if (picked >= 0 && picked != selected) {
+			selected = picked;
+			showCell(ids, selected);
 		}
-		pressed = down;
+		if (nImages > 0) {
+			getCursorLoc(x, y, z, flags);
+			down = flags & 16 != 0;
+			if (down && !pressed) {
+				cell = Overlay.indexAt(x, y);
+				if (cell >= 0 && cell != selected) {
+					selected = cell;
+					Table.setSelection(cell, cell, "Results");
+					showCell(ids, cell);
+				}
+			}
+			pressed = down;
+		}
 	}
 }
 return "OK: " + n + " cells of " + field;
@@ -152,11 +158,6 @@ function showCell(ids, cell) {
 		}
 	}
 	if (isOpen(front)) selectImage(front);
-}
-
-function allOpen(ids) {
-	for (j = 0; j < ids.length; j++) if (!isOpen(ids[j])) return false;
-	return true;
 }
 
 function contains(list, what) {
