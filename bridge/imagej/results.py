@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +41,10 @@ def results_csv(
     """
     lines = [",".join((" ", "Label", *columns))]
     labels = [_label(title, name) for name in names]
-    texts = [_column(values, decimals) for values in columns.values()]
-    numbers = map(str, range(1, len(labels) + 1))
-    lines += map(",".join, zip(numbers, labels, *texts, strict=True))
+    printed = [_column(values, decimals) for values in columns.values()]
+    row = ",".join(("%d", "%s", *(how for how, _ in printed)))
+    rows = zip(range(1, len(labels) + 1), labels, *(values for _, values in printed), strict=True)
+    lines += [row % values for values in rows]  # one call a row: the text takes longer than the measuring
     # Half of a character beyond the first plane, where a name was cut, becomes a question mark, as in Java.
     return (os.linesep.join(lines) + os.linesep).encode(errors="replace")
 
@@ -57,7 +59,8 @@ def _label(title: str, name: str) -> str:
     return f"{title}:{name}".replace(",", ";")
 
 
-def _column(values: npt.NDArray[np.float64], decimals: int) -> list[str]:
+def _column(values: npt.NDArray[np.float64], decimals: int) -> tuple[str, list[Any]]:
+    """Return how the numbers of a column are printed, and the numbers, or their texts where they differ in that."""
     with np.errstate(invalid="ignore"):
         # Java's (int)v == v: whole, and within 32 bits.
         whole = (np.trunc(values) == values) & (values >= -(2.0**31)) & (values <= 2.0**31 - 1)
@@ -68,11 +71,15 @@ def _column(values: npt.NDArray[np.float64], decimals: int) -> list[str]:
         # As numbers are usually printed; Python rounds to even on the exact value, as Java does.
         usual = np.isfinite(values) & (size <= 999_999_999_999) & ((size >= 10.0**-decimals) | (values == 0))
     usual &= (decimals > 0) & ~((values == 0) & np.signbit(values))
-    if usual.all() and not whole.any():
-        return [f"%.{decimals}f" % value for value in values.tolist()]
-    if usual.all() and whole.all():
-        return [str(value) for value in values.astype(np.int64).tolist()]
-    return [_number(value, 0 if w else decimals) for value, w in zip(values.tolist(), whole.tolist(), strict=True)]
+    fraction = f"%.{decimals}f"
+    if not (whole | ~usual).any():
+        return fraction, values.tolist()
+    if (whole & usual).all():
+        return "%d", values.tolist()
+    texts = [fraction % value for value in values.tolist()]
+    for k in np.flatnonzero(whole | ~usual).tolist():
+        texts[k] = _number(float(values[k]), 0 if whole[k] else decimals)
+    return "%s", texts
 
 
 def _number(value: float, decimals: int) -> str:
