@@ -76,8 +76,8 @@ def _column(values: npt.NDArray[np.float64], decimals: int) -> tuple[str, list[A
         return fraction, values.tolist()
     if (whole & usual).all():
         return "%d", values.tolist()
-    texts = [fraction % value for value in values.tolist()]
-    for k in np.flatnonzero(whole | ~usual).tolist():
+    texts = [("%d" if w else fraction) % value for value, w in zip(values.tolist(), whole.tolist(), strict=True)]
+    for k in np.flatnonzero(~usual).tolist():
         texts[k] = _number(float(values[k]), 0 if whole[k] else decimals)
     return "%s", texts
 
