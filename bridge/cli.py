@@ -408,13 +408,16 @@ def evaluate(
         Literal["all", "neurips"],
         Parameter(group=_GENERAL, help="neurips: cells at the border left out, large images in patches."),
     ] = "all",
+    boundary: Annotated[
+        float | None, Parameter(group=_GENERAL, help="Also score the outlines, within so many px.")
+    ] = None,
 ) -> int:
     """Score predicted label images against ground truth, by cells and by pixels."""
     from rich.table import Table
 
     from bridge.scoring import evaluate as work
 
-    found = work(truth, predicted, out, only, rule)
+    found = work(truth, predicted, out, only, rule, boundary)
     for _, problem in found.failures:
         _complain(problem)
     table = Table()

@@ -14,6 +14,7 @@ from bridge.images import PIXELS, Calibration, decode, imagej_scale, inspect
 
 MAX_LABEL = 2**24  # ImageJ reads 32-bit integers as floats: exact up to here
 MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
+ROISET_MARK = "_RoiSet"
 SEG_SUFFIX = "_seg.npy"  # what the Cellpose GUI saves
 
 Labels = npt.NDArray[Any]
@@ -93,6 +94,16 @@ def touches_border(labels: Labels) -> npt.NDArray[np.bool_]:
     return touching
 
 
+def outlines(labels: Labels) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a label with a 4-neighbour outside it, or at the border of the image, shape (Y, X)."""
+    framed = np.pad(labels, 1)
+    centre = framed[1:-1, 1:-1]
+    different = np.zeros(labels.shape, bool)
+    for neighbour in (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]):
+        different |= neighbour != centre
+    return different & (centre > 0)
+
+
 def write_labels(path: Path, labels: Labels, calibration: Calibration | None = None) -> None:
     """Write a label image as TIFF; ImageJ opens it with its ids, its contrast and its calibration.
 
@@ -152,6 +163,23 @@ def read_labels(path: Path) -> Labels:
             f"{path}: not a label image (got {'colour' if info.colour else 'several channels'}, expected one plane of ids). Save the ids as 16-bit."
         )
     return as_labels(decode(info), str(path))
+
+
+def image_name(path: Path) -> str:
+    """Return the name of the image a label file belongs to: its own, without what marks it as one.
+
+    Examples
+    --------
+    >>> image_name(Path("f1_mask.tif")), image_name(Path("f1_seg.npy")), image_name(Path("f1_RoiSet.zip"))
+    ('f1', 'f1', 'f1')
+    """
+    if path.name.endswith(SEG_SUFFIX):
+        return path.name.removesuffix(SEG_SUFFIX)
+    marks = (ROISET_MARK,) if path.suffix.lower() == ".zip" else MASK_SUFFIXES
+    for mark in sorted(marks, key=len, reverse=True):
+        if path.stem.lower().endswith(mark.lower()):
+            return path.stem[: -len(mark)]
+    return path.stem
 
 
 def find_mask(folder: Path, names: list[str]) -> Path | None:

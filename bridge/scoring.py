@@ -15,16 +15,19 @@ from bridge.errors import BridgeError, InputError, LabelError, OutputError
 from bridge.evaluation import (
     IOU_THRESHOLDS,
     Counts,
+    Overlaps,
     Pixels,
     Scores,
     aggregated_jaccard,
+    boundary_f1,
+    fates,
     overlaps,
     partners,
-    score,
     score_neurips,
+    score_pairs,
 )
 from bridge.images import decode, inspect
-from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, read_labels
+from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, image_name, read_labels
 from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, Column, write_table
 
 _ENDINGS = (".tif", ".tiff", ".png")
@@ -61,6 +64,7 @@ def evaluate(
     out: Path | str,
     only: Path | str | None = None,
     rule: Literal["all", "neurips"] = "all",
+    boundary: float | None = None,
 ) -> Evaluation:
     """Score predicted label images against ground truth.
 
@@ -77,6 +81,8 @@ def evaluate(
         Text file with the names of the images that count, one a line.
     rule : {"all", "neurips"}
         "neurips" counts as the NeurIPS 2022 challenge does: see `bridge.evaluation.score_neurips`.
+    boundary : float, optional
+        Also score the outlines, within so many px: see `bridge.evaluation.boundary_f1`.
 
     Returns
     -------
@@ -130,11 +136,14 @@ def evaluate(
             except BridgeError as error:
                 failures.append((name, str(error)))
                 continue
-            scores = score(true, guess)
+            pairs = overlaps(true, guess)
+            scores = score_pairs(pairs)
             by_rule = score_neurips(true, guess) if rule == "neurips" else scores.by_iou[0.5]
             found[title].append((scores, by_rule))
-            rows.append({"prediction": title, "image": name, **_row(scores, by_rule), "aggregated_jaccard": aggregated_jaccard(true, guess)})  # fmt: skip
-            matched.append(_matches(title, name, true, guess))
+            outlined = float("nan") if boundary is None else boundary_f1(true, guess, boundary)
+            more = {"aggregated_jaccard": aggregated_jaccard(pairs), "boundary_f1": outlined}
+            rows.append({"prediction": title, "image": name, **_row(scores, by_rule), **more})
+            matched.append(_matches(title, name, pairs))
     if not rows:
         raise InputError(f"{truth}: not one image could be compared. {failures[0][1]}")
     images = _table(sorted(rows, key=lambda row: (titles.index(row["prediction"]), row["ap_50"])), EVALUATED_IMAGES)
@@ -226,13 +235,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _name(path: Path) -> str:
-    if path.is_dir():
-        return path.parent.name
-    stem = path.name.removesuffix(SEG_SUFFIX) if path.name.endswith(SEG_SUFFIX) else path.stem
-    for suffix in sorted(MASK_SUFFIXES, key=len, reverse=True):
-        if stem.endswith(suffix):
-            return stem.removesuffix(suffix)
-    return stem
+    return path.parent.name if path.is_dir() else image_name(path)
 
 
 def _names(path: Path) -> list[str]:
@@ -299,15 +302,13 @@ def _pooled(title: str, found: list[tuple[Scores, Counts]], images: pd.DataFrame
     return row
 
 
-def _matches(title: str, name: str, true: Labels, predicted: Labels) -> pd.DataFrame:
-    pairs = overlaps(true, predicted)
+def _matches(title: str, name: str, pairs: Overlaps) -> pd.DataFrame:
+    fate = fates(pairs)
     kept = partners(pairs, 0.5)
     found = pd.DataFrame(
         {"true_label": pairs.true[kept], "predicted_label": pairs.predicted[kept], "iou": pairs.iou[kept]}
     )
-    missed = np.setdiff1d(np.flatnonzero(pairs.true_px), found["true_label"])
-    false = np.setdiff1d(np.flatnonzero(pairs.predicted_px), found["predicted_label"])
-    lonely = [(int(label), 0, 0.0) for label in missed] + [(0, int(label), 0.0) for label in false]
+    lonely = [(int(label), 0, 0.0) for label in fate.missed] + [(0, int(label), 0.0) for label in fate.false]
     table = pd.concat([found, pd.DataFrame(lonely, columns=found.columns)], ignore_index=True)
     table.insert(0, "prediction", title)
     table.insert(1, "image", name)

@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -22,6 +22,10 @@ COUNT = Group("Count channel: how many nuclei", sort_key=3)
 CELLPOSE = Group("Cellpose, for both", sort_key=4)
 MEASURE = Group("Measuring in ImageJ", sort_key=5)
 MACHINE = Group("Machine: changes no result", sort_key=6)
+TRAIN = Group("Training: what is made of what", sort_key=1)
+PAIRS = Group("Images: which are trained on", sort_key=2)
+RECIPE = Group("Recipe (default: the preset's)", sort_key=3)
+SCORES = Group("How the cells are found that are scored", sort_key=4)
 STEPS: dict[str, tuple[Group, ...]] = {
     "plan": (PLAN,),
     "segment": (SEGMENT, CELLPOSE),
@@ -184,11 +188,7 @@ class Settings:
     @field_validator("measurements", "measure", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = (value,)
-        if isinstance(value, Iterable):
-            return tuple(part.strip() for item in value for part in str(item).split(",") if part.strip())
-        return value
+        return _words(value)
 
     @field_validator("measurements")
     @classmethod
@@ -237,6 +237,122 @@ class Settings:
         return self.in_groups(*STEPS[step])
 
 
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TrainSettings:
+    """Everything a training can be told; what is None is the preset's.
+
+    Examples
+    --------
+    >>> TrainSettings(preset="challenge", held_out=["f7,f8"]).held_out
+    ('f7', 'f8')
+    """
+
+    base: Annotated[
+        str | None,
+        _option(TRAIN, "Model that is trained further: as --model of run; 'none' begins from nothing. Default: cyto3."),
+    ] = None
+    preset: Annotated[
+        Literal["fine-tune", "challenge"],
+        _option(
+            TRAIN,
+            "fine-tune: a few images, 100 epochs at 0.1. challenge: many images, 300 epochs at 0.001, warmed up and halved.",
+        ),
+    ] = "fine-tune"
+    labels: Annotated[
+        Path | None, _option(PAIRS, "Folder of the label images, named as the images. Default: beside them.")
+    ] = None
+    segment: Annotated[str | None, _option(PAIRS, "Channel (name or number) of images with several.")] = None
+    rgb_channel: Annotated[
+        Literal["red", "green", "blue"] | None, _option(PAIRS, "Which channel of a colour image shows the cells.")
+    ] = None
+    held_out: Annotated[
+        tuple[str, ...],
+        _option(
+            PAIRS,
+            "Images that are never trained on: their names, a share such as 0.2, or 'none'. Default: 0.2 of six and more images.",
+            negative=(),
+            show_default=False,
+            consume_multiple=True,
+        ),
+    ] = ()
+    leave_one_out: Annotated[
+        bool,
+        _option(PAIRS, "Also train once without each image and score it there: for few images.", negative=()),
+    ] = False
+    validation: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        _option(PAIRS, "Share of the training images that chooses the best epoch; from six training images on."),
+    ] = 0.2
+
+    epochs: Annotated[int | None, Field(ge=1), _option(RECIPE, "Epochs.")] = None
+    learning_rate: Annotated[float | None, Field(gt=0), _option(RECIPE, "Largest learning rate.")] = None
+    weight_decay: Annotated[float | None, Field(ge=0), _option(RECIPE, "Weight decay.")] = None
+    optimizer: Annotated[
+        Literal["sgd", "nesterov", "adamw"] | None, _option(RECIPE, "SGD with momentum 0.9, with Nesterov's, or AdamW.")
+    ] = None
+    batch_size: Annotated[int | None, Field(ge=1), _option(RECIPE, "Crops in the network at once.")] = None
+    crop: Annotated[int | None, Field(ge=64), _option(RECIPE, "Side of a crop in px.")] = None
+    crops: Annotated[int | None, Field(ge=1), _option(RECIPE, "Crops in an epoch.")] = None
+    rescale: Annotated[
+        bool | None, _option(RECIPE, "Scale the images so that their cells have the network's mean diameter.")
+    ] = None
+    scale_range: Annotated[float, Field(ge=0, le=2), _option(RECIPE, "Range of the random scaling of crops.")] = 0.5
+    check_every: Annotated[int, Field(ge=1), _option(RECIPE, "Epochs between two looks at the accuracy.")] = 10
+    features: Annotated[
+        int, Field(ge=2), _option(RECIPE, "Features of a network that begins from nothing (Cellpose's own: 32).")
+    ] = 32
+    seed: Annotated[int, Field(ge=0), _option(RECIPE, "For the random crops; the same seed, the same model.")] = 0
+
+    flow_threshold: Annotated[float, Field(ge=0), _option(SCORES, "As in run.")] = 0.4
+    cellprob_threshold: Annotated[float, _option(SCORES, "As in run.")] = 0.0
+    min_size: Annotated[int, Field(ge=0), _option(SCORES, "As in run.")] = 15
+    base_diameter: Annotated[
+        float | None,
+        Field(gt=0),
+        _option(SCORES, "Diameter in px for the base model. Default: the cells' median in the training images."),
+    ] = None
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], _option(MACHINE, "Where Cellpose runs.")] = "auto"
+
+    @field_validator("held_out", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return _words(value)
+
+    @field_validator("held_out")
+    @classmethod
+    def _a_share_stands_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            try:
+                share = float(word)
+            except ValueError:
+                continue
+            if len(value) == 1 and not 0 < share < 1 and not word.isdecimal():
+                raise ValueError(f"a share must lie between 0 and 1 (got {word})")
+        return value
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as plain data, as they stand in `training.json`."""
+        plain: dict[str, Any] = TypeAdapter(TrainSettings).dump_python(self, mode="json")
+        return plain
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        value = (value,)
+    if isinstance(value, Iterable):
+        return tuple(part.strip() for item in value for part in str(item).split(",") if part.strip())
+    return value
+
+
+Kind = TypeVar("Kind", Settings, TrainSettings)
+
+
+def train_settings_from(values: Mapping[str, Any]) -> TrainSettings:
+    """Make `TrainSettings` from names and values; as `settings_from`."""
+    return _made(TrainSettings, values, "train")
+
+
 def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settings:
     """Make `Settings` from names and values.
 
@@ -257,19 +373,23 @@ def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settin
     >>> settings_from({"rolling-ball": 25}).rolling_ball
     25.0
     """
+    return _made(Settings, values, source)
+
+
+def _made(kind: type[Kind], values: Mapping[str, Any], source: str) -> Kind:
     try:
-        return Settings(**{name.replace("-", "_"): value for name, value in values.items()})
+        return kind(**{name.replace("-", "_"): value for name, value in values.items()})
     except ValidationError as error:
-        raise refusal(error, source) from error
+        raise refusal(error, source, kind) from error
 
 
-def refusal(error: ValidationError, source: str) -> InputError:
+def refusal(error: ValidationError, source: str, kind: type[Any] = Settings) -> InputError:
     """Put what pydantic found wrong into one sentence."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "sliding_paraboloid"  # the one rule over several settings
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return InputError(
-            f"{source}: unknown setting (got {name}, expected one of {', '.join(_groups())}). Correct the name."
+            f"{source}: unknown setting (got {name}, expected one of {', '.join(f.name for f in dataclasses.fields(kind))}). Correct the name."
         )
     text = str(first["msg"]).removeprefix("Value error, ")
     got = "" if "(got " in text else f" (got {first['input']!r})"

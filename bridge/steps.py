@@ -13,7 +13,7 @@ from bridge.errors import InputError, OutputError
 from bridge.experiment import Plan, make_plan
 from bridge.files import whole_file, write_bytes
 from bridge.images import Calibration, Plane, imagej_scale, inspect, read_plane
-from bridge.labels import MASK_SUFFIXES, read_labels, write_labels
+from bridge.labels import image_name, read_labels, write_labels
 from bridge.settings import Settings, settings_from
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def trace(mask: Path | str, out: Path | str) -> Path:
 
     mask = Path(mask)
     labels = read_labels(mask)
-    path = _new(Path(out) / f"{_without_mask_suffix(mask.stem)}_RoiSet.zip")
+    path = _new(Path(out) / f"{image_name(mask)}_RoiSet.zip")
     write_bytes(path, encode_roiset(labels))
     verify_roiset(read_roiset(path, (labels.shape[0], labels.shape[1])), labels, str(path))
     return path
@@ -143,7 +143,7 @@ def rasterize(roiset: Path | str, like: Path | str, out: Path | str) -> Path:
             "%s: %d ROIs overlap earlier ones (%d px); these pixels stay with the earlier ROI",
             roiset, np.count_nonzero(overlap), overlap.sum(),
         )  # fmt: skip
-    path = _new(Path(out) / f"{roiset.stem.removesuffix('_RoiSet')}_mask.tif")
+    path = _new(Path(out) / f"{image_name(roiset)}_mask.tif")
     write_labels(path, labels, info.calibration)
     return path
 
@@ -316,10 +316,3 @@ def _new(path: Path) -> Path:
             f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out."
         )
     return path
-
-
-def _without_mask_suffix(stem: str) -> str:
-    for suffix in sorted(MASK_SUFFIXES, key=len, reverse=True):
-        if stem.endswith(suffix):
-            return stem.removesuffix(suffix)
-    return stem

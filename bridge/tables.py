@@ -115,6 +115,7 @@ EVALUATED_IMAGES = (
     Column("panoptic_quality", "float64", "", "sum of the partners' IoU / (TP + FP / 2 + FN / 2)"),
     *_PIXELS,
     Column("aggregated_jaccard", "float64", "", "shared pixels over the union, cell by cell"),
+    Column("boundary_f1", "float64", "", "F1 of the pixels of the outlines; empty unless asked for"),
 )
 EVALUATED_SETS = (
     Column("prediction", "str", "", "whose label images"),

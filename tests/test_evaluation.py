@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from bridge.errors import LabelError
-from bridge.evaluation import Counts, aggregated_jaccard, match_labels, score, score_neurips
+from bridge.evaluation import Counts, aggregated_jaccard, match_labels, overlaps, score, score_neurips
 
 
 def test_shifted_square() -> None:
@@ -114,7 +114,7 @@ def test_nothing_against_nothing_is_perfect() -> None:
         assert np.isnan(counts.mean_iou)
         assert counts.panoptic_quality == 1
     assert (found.pixels.dice, found.pixels.iou, found.pixels.precision, found.pixels.recall) == (1, 1, 1, 1)
-    assert (found.pixels.accuracy, found.count_error, aggregated_jaccard(EMPTY, EMPTY)) == (1, 0, 1)
+    assert (found.pixels.accuracy, found.count_error, aggregated_jaccard(overlaps(EMPTY, EMPTY))) == (1, 0, 1)
 
 
 def test_all_missed_and_all_false() -> None:
@@ -123,7 +123,7 @@ def test_all_missed_and_all_false() -> None:
         counts = found.by_iou[0.5]
         assert (counts.average_precision, counts.precision, counts.recall, counts.f1) == (0, 0, 0, 0)
         assert (found.pixels.dice, found.pixels.accuracy, found.count_error) == (0, 0.8, error)
-    assert aggregated_jaccard(SQUARE, EMPTY) == aggregated_jaccard(EMPTY, SQUARE) == 0
+    assert aggregated_jaccard(overlaps(SQUARE, EMPTY)) == aggregated_jaccard(overlaps(EMPTY, SQUARE)) == 0
 
 
 def test_one_label_far_from_one_is_one_cell() -> None:
@@ -139,7 +139,7 @@ def test_one_huge_cell_merges_all() -> None:
     assert found.by_iou[0.5].tp == 0
     assert (found.pixels.recall, found.pixels.precision) == (1, 27 / 100)
     # Each true cell of 9 px takes the one of 100 px: 27 shared, 3 x 100 in the unions.
-    assert aggregated_jaccard(true, EMPTY + 1) == 27 / 300
+    assert aggregated_jaccard(overlaps(true, EMPTY + 1)) == 27 / 300
     turned = score(EMPTY + 1, true)
     assert (turned.merged, turned.split) == (0, 1)
 

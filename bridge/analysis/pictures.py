@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.files import whole_file
-from bridge.labels import Labels
+from bridge.labels import Labels, outlines
 
 _OUTLINE = (255, 214, 0)
 _MAX_SIDE_PX = 2048
@@ -66,18 +66,8 @@ def overlay(image: npt.NDArray[Any], labels: Labels, shown: tuple[float, float])
     low, high = shown
     grey = np.clip((image.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
     picture = np.repeat(grey[..., None], 3, axis=2)
-    picture[_outlines(labels)] = _OUTLINE
+    picture[outlines(labels)] = _OUTLINE
     return picture
-
-
-def _outlines(labels: Labels) -> npt.NDArray[np.bool_]:
-    """Pixels of a label with a 4-neighbour outside it, or at the border of the image."""
-    framed = np.pad(labels, 1)
-    centre = framed[1:-1, 1:-1]
-    different = np.zeros(labels.shape, bool)
-    for neighbour in (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]):
-        different |= neighbour != centre
-    return different & (centre > 0)
 
 
 def write_picture(path: Path, picture: Picture, caption: str) -> None:

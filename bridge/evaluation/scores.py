@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import LabelError
-from bridge.labels import Labels, label_areas
+from bridge.labels import Labels, label_areas, outlines
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
 _BORDER_PX = 2  # the strip of the NeurIPS rule
@@ -29,6 +29,8 @@ class Overlaps:
         The labels and the pixels they share, ascending by true label.
     true_px, predicted_px : ndarray of int64
         Pixels of each label, indexed by label; entry 0 is 0.
+    image_px : int
+        Pixels of the image.
     """
 
     true: Ints
@@ -36,6 +38,7 @@ class Overlaps:
     both_px: Ints
     true_px: Ints
     predicted_px: Ints
+    image_px: int
 
     @property
     def n_true(self) -> int:
@@ -210,7 +213,7 @@ def overlaps(true: Labels, predicted: Labels) -> Overlaps:
     n = int(p.max(initial=0)) + 1
     keys, where = np.unique(t[cells] * n + p[cells], return_inverse=True)
     both = np.bincount(where, weights=length[cells], minlength=keys.size).astype(np.int64)
-    return Overlaps(keys // n, keys % n, both, label_areas(true), label_areas(predicted))
+    return Overlaps(keys // n, keys % n, both, label_areas(true), label_areas(predicted), true.size)
 
 
 def score(true: Labels, predicted: Labels) -> Scores:
@@ -235,20 +238,60 @@ def score(true: Labels, predicted: Labels) -> Scores:
     >>> found.by_iou[0.5].average_precision, found.by_iou[0.7].average_precision, found.pixels.accuracy
     (0.5, 0.0, 0.5)
     """
-    pairs = overlaps(true, predicted)
-    more_than_half_true = 2 * pairs.both_px > pairs.true_px[pairs.true]
-    more_than_half_predicted = 2 * pairs.both_px > pairs.predicted_px[pairs.predicted]
-    merged = np.unique(pairs.predicted[more_than_half_true], return_counts=True)[1]
-    split = np.unique(pairs.true[more_than_half_predicted], return_counts=True)[1]
+    return score_pairs(overlaps(true, predicted))
+
+
+def score_pairs(pairs: Overlaps) -> Scores:
+    """Score a label image whose overlaps with the ground truth are counted already; as `score`."""
+    fate = fates(pairs)
     tp = int(pairs.both_px.sum())
     true_px, predicted_px = int(pairs.true_px.sum()), int(pairs.predicted_px.sum())
     return Scores(
         pairs.n_true,
         pairs.n_predicted,
         {threshold: count(pairs, threshold) for threshold in IOU_THRESHOLDS},
-        int(np.count_nonzero(merged > 1)),
-        int(np.count_nonzero(split > 1)),
-        Pixels(tp, predicted_px - tp, true_px - tp, true.size - true_px - predicted_px + tp),
+        int(fate.merged.size),
+        int(fate.split.size),
+        Pixels(tp, predicted_px - tp, true_px - tp, pairs.image_px - true_px - predicted_px + tp),
+    )
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What became of each cell at an intersection over union of 0.5.
+
+    Attributes
+    ----------
+    missed, split : ndarray of int64
+        True labels without a partner; those that have more than half of each of several predicted cells.
+    false, merged : ndarray of int64
+        Predicted labels without a partner; those with more than half of each of several true cells.
+    """
+
+    missed: Ints
+    split: Ints
+    false: Ints
+    merged: Ints
+
+
+def fates(pairs: Overlaps) -> Fates:
+    """Tell what became of each cell.
+
+    Examples
+    --------
+    >>> true, predicted = np.array([[1, 1, 2, 2, 0, 5]], np.uint16), np.array([[9, 9, 9, 9, 0, 0]], np.uint16)
+    >>> found = fates(overlaps(true, predicted))
+    >>> found.merged.tolist(), found.missed.tolist()
+    ([9], [2, 5])
+    """
+    kept = partners(pairs, 0.5)
+    in_one = np.unique(pairs.predicted[2 * pairs.both_px > pairs.true_px[pairs.true]], return_counts=True)
+    over_one = np.unique(pairs.true[2 * pairs.both_px > pairs.predicted_px[pairs.predicted]], return_counts=True)
+    return Fates(
+        np.setdiff1d(np.flatnonzero(pairs.true_px), pairs.true[kept]),
+        over_one[0][over_one[1] > 1],
+        np.setdiff1d(np.flatnonzero(pairs.predicted_px), pairs.predicted[kept]),
+        in_one[0][in_one[1] > 1],
     )
 
 
@@ -284,17 +327,16 @@ def _largest_matching(true: Ints, predicted: Ints) -> Ints:
     return chosen
 
 
-def aggregated_jaccard(true: Labels, predicted: Labels) -> float:
+def aggregated_jaccard(pairs: Overlaps) -> float:
     """Return the aggregated Jaccard index of Kumar et al. 2017: shared pixels over the union, cell by cell.
 
     Each true cell takes the predicted cell with the largest IoU; predicted cells that none takes add to the union.
 
     Examples
     --------
-    >>> aggregated_jaccard(np.array([[1, 1, 0, 5]], np.uint16), np.array([[9, 9, 9, 0]], np.uint16))
+    >>> aggregated_jaccard(overlaps(np.array([[1, 1, 0, 5]], np.uint16), np.array([[9, 9, 9, 0]], np.uint16)))
     0.5
     """
-    pairs = overlaps(true, predicted)
     order = np.lexsort((-pairs.iou, pairs.true))
     best = order[np.unique(pairs.true[order], return_index=True)[1]]
     shared = int(pairs.both_px[best].sum())
@@ -336,3 +378,33 @@ def _inside(labels: Labels) -> Labels:
     for edge in (labels[:_BORDER_PX], labels[-_BORDER_PX:], labels[:, :_BORDER_PX], labels[:, -_BORDER_PX:]):
         at_border[edge] = True
     return np.where(at_border[labels], 0, labels)
+
+
+def boundary_f1(true: Labels, predicted: Labels, tolerance_px: float = 2.0) -> float:
+    """Return the boundary F1 of Csurka et al. 2013: how much of each outline lies within a tolerance of the other.
+
+    An outline pixel is one of a cell with a neighbour (of four) that is not of the same cell; so two touching cells have
+    outlines between them, and merging them costs. 1 where neither image has a cell, 0 where only one has.
+
+    Parameters
+    ----------
+    true, predicted : ndarray of unsigned int, shape (Y, X)
+    tolerance_px : float
+
+    Examples
+    --------
+    >>> a = np.zeros((20, 20), np.uint16)
+    >>> a[5:15, 5:15] = 1
+    >>> boundary_f1(a, a), boundary_f1(a, np.roll(a, 4, axis=1), 0), boundary_f1(a, np.zeros_like(a))
+    (1.0, 0.3333333333333333, 0.0)
+    """
+    if true.shape != predicted.shape:
+        overlaps(true, predicted)
+    ours, theirs = outlines(true), outlines(predicted)
+    if not ours.any() or not theirs.any():
+        return float(ours.any() == theirs.any())
+    from scipy.ndimage import distance_transform_edt
+
+    recall = float((distance_transform_edt(~theirs)[ours] <= tolerance_px).mean())
+    precision = float((distance_transform_edt(~ours)[theirs] <= tolerance_px).mean())
+    return _share(2 * precision * recall, precision + recall, else_one=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,13 +52,48 @@ class Backend(Protocol):
     diameter_px: float | None
     """The model's own diameter; None when it does not rescale."""
 
+    @property
+    def net(self) -> Any:
+        """The network, a torch module; training changes it in place."""
+
     def predict(
         self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
     ) -> Prediction:
-        """Run the network on one plane (Y, X)."""
+        """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
 
     def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
         """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
+
+    def prepared(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return an image as training takes it: (C, Y, X), on the grey scale of its 1st to 99th percentile."""
+
+    def crops(
+        self,
+        images: Sequence[npt.NDArray[np.float32]],
+        targets: Sequence[npt.NDArray[np.float32]],
+        rescale: npt.NDArray[np.float64],
+        crop_px: int,
+        scale_range: float,
+    ) -> tuple[Any, Any]:
+        """Return a turned, mirrored, scaled crop of each image (tensor) and of its target; NumPy's generator decides."""
+
+    def loss(self, output: Any, target: Any) -> Any:
+        """Return Cellpose's loss of the network's output."""
+
+    def save(self, path: str, diameter_px: float) -> None:
+        """Write the weights as Cellpose does, with the diameter of the cells they were trained on."""
+
+
+def targets_of(labels: npt.NDArray[Any], device: Any) -> npt.NDArray[np.float32]:
+    """Return what the network should say about a label image (Y, X): cell or not, flow along y and x (3, Y, X).
+
+    Cellpose's own flows, by diffusion from the centre of each cell; the call is the same in both versions.
+    """
+    from cellpose import dynamics
+
+    # Cellpose renumbers what it gets in place.
+    flows = dynamics.labels_to_flows([labels.astype(np.int32)], device=device)[0]
+    return np.ascontiguousarray(flows[1:4], np.float32)
 
 
 def load_backend(model: ModelFile, device: str = "auto") -> Backend:

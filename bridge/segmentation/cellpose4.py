@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from cellpose import models
+from cellpose import models, train, transforms
 
 from bridge.errors import SegmentationError
 from bridge.segmentation.backend import NORMALIZE, Prediction, labels_of
@@ -48,10 +49,12 @@ class Cellpose4:
     def predict(
         self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
     ) -> Prediction:
-        """Run the network on one plane (Y, X)."""
+        """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
+        two = image.ndim == 3
         known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
         _, (_, flows, cellprob), _ = self._model.eval(
-            image.astype(np.float32),
+            np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
+            channel_axis=-1 if two else None,
             diameter=diameter_px,
             batch_size=batch_size,
             normalize={**known, "normalize": normalize},
@@ -63,3 +66,46 @@ class Cellpose4:
     def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
         """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
         return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device)
+
+    @property
+    def net(self) -> Any:
+        """The network, in the precision that training needs."""
+        if self._model.net.dtype == torch.bfloat16:
+            self._model.net.dtype = torch.float32
+        return self._model.net
+
+    def prepared(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return an image as training takes it: (C, Y, X)."""
+        planes = transforms.convert_image(image.astype(np.float32), channel_axis=0 if image.ndim == 3 else None)
+        known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
+        scaled: npt.NDArray[np.float32] = transforms.normalize_img(np.moveaxis(planes, -1, 0), axis=0, **known)
+        return scaled
+
+    def crops(
+        self,
+        images: Sequence[npt.NDArray[np.float32]],
+        targets: Sequence[npt.NDArray[np.float32]],
+        rescale: npt.NDArray[np.float64],
+        crop_px: int,
+        scale_range: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a turned, mirrored, scaled crop of each image and of its target."""
+        crops, cut, _ = transforms.random_rotate_and_resize(
+            list(images),
+            lbls=list(targets),
+            rescale=rescale,
+            bsize=crop_px,
+            scale_range=scale_range,
+            device=self._model.device,
+        )
+        return crops, cut
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return Cellpose's loss of the network's output."""
+        found: torch.Tensor = train._loss_fn_seg(target, output, self._model.device)
+        return found
+
+    def save(self, path: str, diameter_px: float) -> None:
+        """Write the weights as Cellpose does, with the diameter of the cells they were trained on."""
+        self.net.diam_labels.data = torch.tensor([diameter_px], device=self._model.device)
+        self.net.save_model(path)

@@ -137,6 +137,30 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
     raise ModelError(f"{name}: no such model (got {name}, expected a model file or one of {', '.join(known)}). {hint}")
 
 
+def new_network(path: Path, features: int = 32, seed: int = 0) -> ModelFile:
+    """Write a network that has learnt nothing yet, to be trained from nothing.
+
+    Parameters
+    ----------
+    path : Path
+    features : int
+        At its first level; Cellpose's own networks have 32.
+    seed : int
+        For its random weights.
+
+    Raises
+    ------
+    ModelError
+        Cellpose 4 is installed, which can only be trained further.
+    """
+    _require_version("none", 3)
+    from bridge.segmentation.cellpose3 import write_new_network
+
+    with whole_file(path) as part:
+        write_new_network(part, features, seed)
+    return ModelFile("none", path, sha256(path))
+
+
 def _require_version(name: str, major: int) -> None:
     installed = cellpose_version()
     if installed[0] != major:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import SegmentationError
 from bridge.labels import Labels, as_labels, label_areas, touches_border
-from bridge.segmentation.backend import Backend, load_backend
+from bridge.segmentation.backend import Backend, load_backend, targets_of, torch_device
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model
+
+if TYPE_CHECKING:
+    from bridge.segmentation.recipe import Recipe
+    from bridge.segmentation.train import Training
 
 _LEAST_OVERLAP_PX = 256
 
@@ -162,6 +166,22 @@ class Segmenter:
 
         return finish
 
+    def targets(self, labels: Labels) -> npt.NDArray[np.float32]:
+        """Return what the network should say about a label image: cell or not, flow along y and x, shape (3, Y, X)."""
+        return targets_of(labels, torch_device(self._backend.device))
+
+    def training(
+        self,
+        images: Sequence[npt.NDArray[Any]],
+        targets: Sequence[npt.NDArray[np.float32]],
+        diameters_px: Sequence[float],
+        recipe: Recipe,
+    ) -> Training:
+        """Train this segmenter's network in place; see `bridge.segmentation.train.Training`."""
+        from bridge.segmentation.train import Training
+
+        return Training(self._backend, images, targets, diameters_px, recipe)
+
     def _look(
         self,
         image: npt.NDArray[Any],
@@ -237,6 +257,14 @@ def median_diameter(labels: Labels) -> float | None:
     areas = label_areas(labels)
     areas = areas[areas > 0]
     return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else None
+
+
+def median_diameters(labels: Sequence[Labels]) -> list[float]:
+    """Return the median diameter of the cells of each label image; of one without cells, the mean of the others."""
+    found = [median_diameter(image) for image in labels]
+    known = [max(5.0, value) for value in found if value is not None]  # below 5 px Cellpose's own training stops, too
+    mean = float(np.mean(known)) if known else 30.0
+    return [mean if value is None else max(5.0, value) for value in found]
 
 
 def _without_small(labels: npt.NDArray[Any], min_size: int) -> npt.NDArray[Any]:
