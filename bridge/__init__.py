@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bridge.corrections import collect, correct
     from bridge.errors import BridgeError
     from bridge.experiment import Plan
+    from bridge.finetune import train
     from bridge.scoring import evaluate
     from bridge.settings import Settings
     from bridge.steps import compare, measure, plan, plot, rasterize, segment, summarize, trace
@@ -42,10 +43,11 @@ _HOMES = {
     "segment": "bridge.steps",
     "summarize": "bridge.steps",
     "trace": "bridge.steps",
+    "train": "bridge.finetune",
 }
 __all__ = [
     "BridgeError", "Plan", "Report", "Settings", "collect", "compare", "correct", "evaluate", "measure", "plan", "plot", "rasterize",
-    "run", "segment", "summarize", "trace",
+    "run", "segment", "summarize", "trace", "train",
 ]  # fmt: skip
 
 

@@ -20,13 +20,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from bridge.errors import BridgeError, InputError
-from bridge.settings import Settings, read_settings_file, refusal
+from bridge.settings import Settings, TrainSettings, read_settings_file, refusal
 from bridge.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.experiment import Plan
+    from bridge.finetune import Trained
     from bridge.workflow import Progress, Report
 
 # Names are shown as they are: rich would read [EdU] as a style and :fiji: as a flag.
@@ -35,6 +36,7 @@ _out = Console(soft_wrap=True, **_AS_IT_IS)
 _err = Console(stderr=True, soft_wrap=True, **_AS_IT_IS)
 _GENERAL = Group("General", sort_key=0)
 _AllSettings = Annotated[Settings, Parameter(name="*")]
+_AllTrainSettings = Annotated[TrainSettings, Parameter(name="*")]
 _Debug = Annotated[bool, Parameter(group=_GENERAL, negative=(), help="Show where an error came from.")]
 _SettingsFile = Annotated[
     Path | None,
@@ -432,7 +434,18 @@ def evaluate(
     return int(bool(found.failures))
 
 
-_macros = App(name="macros", sort_key=13, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")
+@app.command(sort_key=13)
+def train(pairs: Path, *, out: _Out, settings: _AllTrainSettings = TrainSettings()) -> int:
+    """Fine-tune a model on corrected images, and show what it brought on images it has not seen."""
+    from bridge.finetune import train as work
+
+    with _progress() as progress:
+        found = work(pairs, out, settings, progress, _say)
+    _show_before_after(found)
+    return 0
+
+
+_macros = App(name="macros", sort_key=14, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")
 app.command(_macros)
 _Fiji = Annotated[Path, Parameter(group=_GENERAL, help="Folder of a Fiji, or of an ImageJ.")]
 
@@ -457,7 +470,7 @@ def uninstall(*, fiji: _Fiji) -> int:
     return 0
 
 
-@app.command(sort_key=14)
+@app.command(sort_key=15)
 def doctor(
     fiji: Annotated[str, Parameter(group=_GENERAL, help="As in run.")] = "core",
     java: Annotated[Path | None, Parameter(group=_GENERAL, help="As in run.")] = None,
@@ -553,6 +566,32 @@ def _show_plan(found: Plan) -> None:
             _out.print(f"  {problem}")
     else:
         _out.print("No problem found.")
+
+
+def _show_before_after(found: Trained) -> None:
+    from rich.table import Table
+
+    table = Table(title="Base model -> trained model, mean over images", title_style="bold")
+    for heading in ("images", "ROIs (truth)", "AP 0.5", "AP 0.75", "AP 0.9", "F1"):
+        table.add_column(heading, justify="left" if heading == "images" else "right")
+
+    def both(base: Any, tuned: Any, form: str) -> str:
+        return (
+            f"{tuned:{form}}"
+            if base != base or base is None or str(base) == "<NA>"
+            else f"{base:{form}} -> {tuned:{form}}"
+        )
+
+    for row in found.sets.to_dict("records"):
+        rois = f"{both(row['n_base'], row['n_tuned'], 'd')} ({row['n_true']})"
+        scores = (both(row[f"{key}_base"], row[f"{key}_tuned"], ".3f") for key in ("ap_50", "ap_75", "ap_90", "f1"))
+        table.add_row(f"{row['n_images']} {row['set']}", rois, *scores)
+    (_out if _out.is_terminal else Console(width=120, **_AS_IT_IS)).print(table)
+    for note in found.notes:
+        _say(f"Note: {note}")
+    _out.print(found.advice)
+    _out.print(f"Model: {found.model}. Use it: cellpose-fiji run IMAGES --out RESULTS --model {found.model}")
+    _out.print(f"Look at {found.model.parent / 'pictures'} and {found.model.parent / 'model_card.md'}")
 
 
 def _number(n: int, thing: str) -> str:

@@ -241,6 +241,43 @@ def precision_figure(
     return path
 
 
+def training_figure(path: Path, curve: pd.DataFrame, best: int | None) -> Path:
+    """Draw loss and validation accuracy over the epochs of a training.
+
+    Parameters
+    ----------
+    path : Path
+        PNG.
+    curve : DataFrame
+        `bridge.tables.TRAINING_CURVE`.
+    best : int or None
+        Epoch whose weights were kept; None where that is the last.
+
+    Returns
+    -------
+    Path
+    """
+    from matplotlib.figure import Figure
+
+    checked = curve[curve["validation_ap_50"].notna()]
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2 if len(checked) else 1, squeeze=False)[0]
+    axes[0].plot(curve["epoch"], curve["loss"], color=_COLOURS[0], linewidth=1)
+    axes[0].set(xlabel="epoch", ylabel="loss of the training crops", ylim=(0, None))
+    if len(checked):
+        axes[1].plot(checked["epoch"], checked["validation_ap_50"], color=_COLOURS[1], marker="o", markersize=4)
+        axes[1].set(xlabel="epoch", ylabel="average precision at IoU 0.5,\nvalidation images", ylim=(0, 1.02))
+        if best is not None:
+            axes[1].axvline(best, color="0.6", linestyle="--")
+            axes[1].annotate(f" kept: epoch {best}", (best, 0.03), color="0.35")
+    for each in axes:
+        each.grid(color="0.9")
+        each.spines[["top", "right"]].set_visible(False)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=150, metadata={"Software": None})
+    return path
+
+
 def _save(figure: Figure, path: Path) -> list[Path]:
     written = []
     metadata: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}

@@ -2,7 +2,7 @@
 
 from bridge.segmentation.models import CYTO_0, DEMO, ModelFile, cellpose_version, new_network, resolve_model
 from bridge.segmentation.recipe import Recipe
-from bridge.segmentation.segment import Segmented, Segmenter
+from bridge.segmentation.segment import Segmented, Segmenter, median_diameter, median_diameters
 
 __all__ = [
     "CYTO_0",
@@ -12,6 +12,8 @@ __all__ = [
     "Segmented",
     "Segmenter",
     "cellpose_version",
+    "median_diameter",
+    "median_diameters",
     "new_network",
     "resolve_model",
 ]

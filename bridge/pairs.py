@@ -1,0 +1,186 @@
+"""Images with their ground truth: found by their names, read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import InputError, LabelError
+from bridge.images import SUFFIXES, inspect, read_plane
+from bridge.labels import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, Labels, image_name, read_labels
+
+_LABELS = (".tif", ".tiff", ".png", ".zip")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its ground truth.
+
+    Attributes
+    ----------
+    name : str
+    image, labels : Path
+    channel : str or None
+        Channel of an image with several.
+    rgb_channel : str or None
+        Channel of a colour image.
+    """
+
+    name: str
+    image: Path
+    labels: Path
+    channel: str | None = None
+    rgb_channel: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pairs of a folder.
+
+    Attributes
+    ----------
+    pairs : tuple of Pair
+        By name.
+    notes : tuple of str
+        What a person should know.
+    corrected_model : str
+        SHA-256 of the model whose cells a person corrected to make the truth; empty where that is not known.
+    """
+
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...] = ()
+    corrected_model: str = ""
+
+
+def find_pairs(
+    folder: Path, labels: Path | None = None, channel: str | None = None, rgb_channel: str | None = None
+) -> Found:
+    """Find images and their ground truth.
+
+    Parameters
+    ----------
+    folder : Path
+        Images with a label image (``f1_mask.tif``), a ROI set (``f1_RoiSet.zip``) or the ``f1_seg.npy`` of the Cellpose
+        GUI beside each; or the results folder of a run, whose corrected fields are taken.
+    labels : Path, optional
+        Folder of the label images, named as the images, with or without ``_mask``.
+    channel, rgb_channel : str, optional
+        Which channel shows the cells.
+
+    Raises
+    ------
+    InputError
+        No pair, a label image without its image, or two of one name.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (expected images and their label images). Check the path.")
+    if (folder / "run.json").is_file():
+        return _of_run(folder)
+    own = {path.resolve() for path in _label_files(labels or folder, every=labels is not None)}
+    images = _by_name(
+        folder, (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and p.resolve() not in own)
+    )
+    truths = _by_name(labels or folder, _label_files(labels or folder, every=labels is not None))
+    if not truths:
+        raise InputError(
+            f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
+        )
+    alone = [name for name in truths if name not in images]
+    if alone:
+        raise InputError(
+            f"{truths[alone[0]]}: has no image (expected {alone[0]}.tif or .png in {folder}). Add it, or remove the label image."
+        )
+    without = [name for name in images if name not in truths]
+    notes = (f"{len(without)} of {len(images)} images have no label image and are left out: {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}",) if without else ()  # fmt: skip
+    return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel) for n in truths), notes)
+
+
+def _label_files(folder: Path, every: bool) -> Iterator[Path]:
+    """Yield label images and ROI sets; `every` also those that no mark in their name tells."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (expected label images). Check the path given with --labels.")
+    for path in sorted(folder.rglob("*")):
+        suffix = path.suffix.lower()
+        if path.name.endswith(SEG_SUFFIX) or (
+            suffix in _LABELS and (every or suffix == ".zip" or path.stem.lower().endswith(MASK_SUFFIXES))
+        ):
+            yield path
+
+
+def _by_name(folder: Path, paths: Iterator[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = image_name(path)
+        if name in found:
+            raise InputError(f"{folder}: two files of one name (got {found[name]} and {path}, expected one for {name}). Rename one.")  # fmt: skip
+        found[name] = path
+    return dict(sorted(found.items()))
+
+
+def _of_run(results: Path) -> Found:
+    import pandas as pd
+
+    from bridge.workflow import reopen
+
+    run = reopen(results)
+    rows = pd.read_csv(results / "fields.csv", dtype=str, keep_default_na=False).set_index("field_id")
+    pairs = []
+    for path in sorted((results / "corrections").glob(f"*{MASK_SUFFIXES[0]}.tif")):
+        name = image_name(path)
+        if name not in rows.index:
+            continue
+        image = run.plan.images / str(rows.loc[name, "segment_path"])
+        several = len(inspect(image).channels) > 1
+        pairs.append(Pair(name, image, path, run.plan.segment_channel if several else None, run.settings.rgb_channel))
+    if not pairs:
+        raise InputError(
+            f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
+        )
+    models = json.loads((results / "run.json").read_text("utf-8")).get("segmentation") or {}
+    return Found(tuple(pairs), (), str((models.get("segment") or {}).get("model_sha256", "")))
+
+
+def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
+    """Read an image and its ground truth.
+
+    Returns
+    -------
+    image : ndarray, shape (Y, X)
+    labels : ndarray of uint16 or uint32, shape (Y, X)
+    notes : list of str
+
+    Raises
+    ------
+    InputError, LabelError, RoiError
+        One of them cannot be read, or they differ in size.
+    """
+    image = read_plane(pair.image, pair.channel, pair.rgb_channel, measured=False).pixels
+    notes = []
+    if pair.labels.suffix.lower() == ".zip":
+        from bridge.rois import read_roiset, selections_to_labels
+
+        shape = (image.shape[0], image.shape[1])
+        labels, overlap = selections_to_labels(read_roiset(pair.labels, shape), str(pair.labels))
+        if overlap.any():
+            notes.append(f"{pair.labels}: {np.count_nonzero(overlap)} ROIs overlap earlier ones ({overlap.sum()} px); these pixels stay with the earlier ROI")  # fmt: skip
+    else:
+        labels = read_labels(pair.labels)
+    if labels.shape != image.shape:
+        raise LabelError(
+            f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {image.shape[0]} x {image.shape[1]} px). Use the label image of {pair.image.name}."
+        )
+    return image, labels, notes
+
+
+def pixel_hash(array: npt.NDArray[Any]) -> str:
+    """Return a hash of an image's grey levels, whatever type and file they came from."""
+    digest = hashlib.sha256(repr(array.shape).encode())
+    digest.update(np.ascontiguousarray(array, np.float32).data)
+    return digest.hexdigest()
