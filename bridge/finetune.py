@@ -159,14 +159,14 @@ def train(
     """
     s = settings or train_settings_from(options)
     out = Path(out)
-    data = _read(Path(pairs), s)
+    data = _read(Path(pairs), out, s)
     require_writable(out)
     with locked(out), tempfile.TemporaryDirectory(prefix="cellpose-fiji-") as scratch:
         return _Cycle(data, out, s, progress, say or _log.info, Path(scratch)).run()
 
 
-def _read(folder: Path, s: TrainSettings) -> _Data:
-    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel)
+def _read(folder: Path, out: Path, s: TrainSettings) -> _Data:
+    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, out)
     data = _Data((), {}, {}, {}, {}, list(found.notes), found.corrected_model)
     for pair in found.pairs:
         image, labels, notes = read_pair(pair)

@@ -60,7 +60,11 @@ class Found:
 
 
 def find_pairs(
-    folder: Path, labels: Path | None = None, channel: str | None = None, rgb_channel: str | None = None
+    folder: Path,
+    labels: Path | None = None,
+    channel: str | None = None,
+    rgb_channel: str | None = None,
+    without: Path | None = None,
 ) -> Found:
     """Find images and their ground truth.
 
@@ -73,6 +77,8 @@ def find_pairs(
         Folder of the label images, named as the images, with or without ``_mask``.
     channel, rgb_channel : str, optional
         Which channel shows the cells.
+    without : Path, optional
+        Folder that is not looked into, where one's own results are.
 
     Raises
     ------
@@ -83,11 +89,9 @@ def find_pairs(
         raise InputError(f"{folder}: no such folder (expected images and their label images). Check the path.")
     if (folder / "run.json").is_file():
         return _of_run(folder)
-    own = {path.resolve() for path in _label_files(labels or folder, every=labels is not None)}
-    images = _by_name(
-        folder, (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and p.resolve() not in own)
-    )
-    truths = _by_name(labels or folder, _label_files(labels or folder, every=labels is not None))
+    truths = _by_name(labels or folder, _label_files(labels or folder, labels is not None, without))
+    own = {path.resolve() for path in truths.values()}
+    images = _by_name(folder, (p for p in _files(folder, without) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
     if not truths:
         raise InputError(
             f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
@@ -102,11 +106,18 @@ def find_pairs(
     return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel) for n in truths), notes)
 
 
-def _label_files(folder: Path, every: bool) -> Iterator[Path]:
+def _files(folder: Path, without: Path | None) -> Iterator[Path]:
+    hidden = without.resolve() if without is not None else None
+    for path in sorted(folder.rglob("*")):
+        if hidden is None or not path.resolve().is_relative_to(hidden):
+            yield path
+
+
+def _label_files(folder: Path, every: bool, without: Path | None) -> Iterator[Path]:
     """Yield label images and ROI sets; `every` also those that no mark in their name tells."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected label images). Check the path given with --labels.")
-    for path in sorted(folder.rglob("*")):
+    for path in _files(folder, without):
         suffix = path.suffix.lower()
         if path.name.endswith(SEG_SUFFIX) or (
             suffix in _LABELS and (every or suffix == ".zip" or path.stem.lower().endswith(MASK_SUFFIXES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ class Backend(Protocol):
     def loss(self, output: Any, target: Any) -> Any:
         """Return Cellpose's loss of the network's output."""
 
-    def save(self, path: str, diameter_px: float) -> None:
+    def save(self, file: IO[bytes], diameter_px: float) -> None:
         """Write the weights as Cellpose does, with the diameter of the cells they were trained on."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +105,7 @@ class Cellpose4:
         found: torch.Tensor = train._loss_fn_seg(target, output, self._model.device)
         return found
 
-    def save(self, path: str, diameter_px: float) -> None:
+    def save(self, file: IO[bytes], diameter_px: float) -> None:
         """Write the weights as Cellpose does, with the diameter of the cells they were trained on."""
         self.net.diam_labels.data = torch.tensor([diameter_px], device=self._model.device)
-        self.net.save_model(path)
+        self.net.save_model(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from bridge.errors import SegmentationError
-from bridge.files import whole_file
+from bridge.files import whole_file, write_bytes
 from bridge.segmentation.backend import Backend
 from bridge.segmentation.recipe import Recipe
 
@@ -156,8 +157,10 @@ class Training:
 
     def write_model(self, path: Path) -> None:
         """Write the weights as a model file; whole or not at all."""
-        with whole_file(path) as part:
-            self._backend.save(str(part), self.diameter_px)
+        # Not to the file itself: torch writes its name into it, and the same weights should be the same bytes.
+        content = io.BytesIO()
+        self._backend.save(content, self.diameter_px)
+        write_bytes(path, content.getvalue())
 
 
 @contextlib.contextmanager
