@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bridge.coco import export_coco, import_coco
     from bridge.corrections import collect, correct
     from bridge.errors import BridgeError
     from bridge.experiment import Plan
@@ -35,6 +36,8 @@ _HOMES = {
     "compare": "bridge.steps",
     "correct": "bridge.corrections",
     "evaluate": "bridge.scoring",
+    "export_coco": "bridge.coco",
+    "import_coco": "bridge.coco",
     "measure": "bridge.steps",
     "plan": "bridge.steps",
     "plot": "bridge.steps",
@@ -46,7 +49,7 @@ _HOMES = {
     "train": "bridge.finetune",
 }
 __all__ = [
-    "BridgeError", "Plan", "Report", "Settings", "collect", "compare", "correct", "evaluate", "measure", "plan", "plot", "rasterize",
+    "BridgeError", "Plan", "Report", "Settings", "collect", "compare", "correct", "evaluate", "export_coco", "import_coco", "measure", "plan", "plot", "rasterize",
     "run", "segment", "summarize", "trace", "train",
 ]  # fmt: skip
 

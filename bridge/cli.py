@@ -445,7 +445,41 @@ def train(pairs: Path, *, out: _Out, settings: _AllTrainSettings = TrainSettings
     return 0
 
 
-_macros = App(name="macros", sort_key=14, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")
+@app.command(sort_key=14)
+def export_coco(
+    labels: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(group=_GENERAL, help="The json file.")],
+    category: Annotated[str, Parameter(group=_GENERAL, help="What the cells are called.")] = "cell",
+    images: Annotated[
+        Path | None, Parameter(group=_GENERAL, help="Folder of the images: their names are written.")
+    ] = None,
+) -> int:
+    """Write label images as a COCO json, pixel for pixel."""
+    from bridge.coco import export_coco as work
+
+    _out.print(str(work(labels, out, category, images)))
+    return 0
+
+
+@app.command(sort_key=15)
+def import_coco(
+    coco: Path,
+    /,
+    *,
+    out: _Out,
+    category: Annotated[str | None, Parameter(group=_GENERAL, help="Only this category.")] = None,
+) -> int:
+    """Write the annotations of a COCO json as label images."""
+    from bridge.coco import import_coco as work
+
+    for path in work(coco, out, category):
+        _out.print(str(path))
+    return 0
+
+
+_macros = App(name="macros", sort_key=16, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")
 app.command(_macros)
 _Fiji = Annotated[Path, Parameter(group=_GENERAL, help="Folder of a Fiji, or of an ImageJ.")]
 
@@ -470,7 +504,7 @@ def uninstall(*, fiji: _Fiji) -> int:
     return 0
 
 
-@app.command(sort_key=15)
+@app.command(sort_key=17)
 def doctor(
     fiji: Annotated[str, Parameter(group=_GENERAL, help="As in run.")] = "core",
     java: Annotated[Path | None, Parameter(group=_GENERAL, help="As in run.")] = None,

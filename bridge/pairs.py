@@ -101,8 +101,8 @@ def find_pairs(
         raise InputError(
             f"{truths[alone[0]]}: has no image (expected {alone[0]}.tif or .png in {folder}). Add it, or remove the label image."
         )
-    without = [name for name in images if name not in truths]
-    notes = (f"{len(without)} of {len(images)} images have no label image and are left out: {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}",) if without else ()  # fmt: skip
+    bare = [name for name in images if name not in truths]
+    notes = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
     return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel) for n in truths), notes)
 
 

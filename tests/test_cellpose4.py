@@ -135,10 +135,12 @@ def test_training_through_the_same_call(small_sam: Path, tmp_path: Path) -> None
     from bridge.errors import InputError
     from bridge.labels import write_labels
 
+    folder = tmp_path / "pairs"
+    folder.mkdir()
     for k in range(2):
         field = synthetic_field(seed=60 + k, size_px=256, n_cells=9)
-        tifffile.imwrite(tmp_path / f"f{k}.tif", field.phase)
-        write_labels(tmp_path / f"f{k}_mask.tif", field.cells)
+        tifffile.imwrite(folder / f"f{k}.tif", field.phase)
+        write_labels(folder / f"f{k}_mask.tif", field.cells)
     said: list[str] = []
     how = {
         "base": str(small_sam),
@@ -149,7 +151,7 @@ def test_training_through_the_same_call(small_sam: Path, tmp_path: Path) -> None
         "cellprob_threshold": -99,
     }
     # A network of random weights finds nothing of use; what is tested is that it is trained, written and read again.
-    trained = bridge.train(tmp_path, tmp_path / "m", held_out=["f1"], say=said.append, **how)
+    trained = bridge.train(folder, tmp_path / "m", held_out=["f1"], say=said.append, **how)
     assert "Cellpose 4 on a processor takes about 28 s for each of 6 crops: about 3 min. A GPU is advised." in said
     before, after = (torch.load(path, weights_only=True) for path in (small_sam, trained.model))
     assert any(not torch.equal(before[name], after[name]) for name in before)
@@ -158,6 +160,6 @@ def test_training_through_the_same_call(small_sam: Path, tmp_path: Path) -> None
         in (trained.model.parent / "model_card.md").read_text()
     )
     with pytest.raises(InputError, match="--preset challenge: a recipe for Cellpose 3"):
-        bridge.train(tmp_path, tmp_path / "n", preset="challenge", **how)
+        bridge.train(folder, tmp_path / "n", preset="challenge", **how)
     with pytest.raises(ModelError, match="none: a model of Cellpose 3"):
-        bridge.train(tmp_path, tmp_path / "n", **{**how, "base": "none"})
+        bridge.train(folder, tmp_path / "n", **{**how, "base": "none"})

@@ -1,0 +1,257 @@
+"""Label images and COCO's json, both ways, without losing a pixel: run lengths, not polygons."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import InputError, LabelError, OutputError
+from bridge.experiment import safe_name
+from bridge.files import write_text
+from bridge.images import SUFFIXES
+from bridge.labels import MASK_SUFFIXES, Labels, as_labels, image_name, label_areas, read_labels, write_labels
+
+_log = logging.getLogger(__name__)
+_MOST_PX = 2**31  # of an image that a json file claims
+
+
+def export_coco(labels: Path | str, out: Path | str, category: str = "cell", images: Path | str | None = None) -> Path:
+    """Write label images as a COCO json: one annotation for each cell, its mask as run lengths.
+
+    The runs are decoded again and compared with the label images before the file is written.
+
+    Parameters
+    ----------
+    labels : Path or str
+        A label image, or a folder of them; those of a run have a folder for each condition.
+    out : Path or str
+        ``*.json``.
+    category : str
+        What the cells are called.
+    images : Path or str, optional
+        Folder of the images the label images belong to: their names are written instead of the label images'.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        No label images, or an image is missing.
+    LabelError
+        Not a label image.
+    OutputError
+        `out` is there already, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_labels(folder / "f1_mask.tif", np.array([[0, 3], [3, 3]], np.uint16))
+    >>> coco = json.loads(export_coco(folder / "f1_mask.tif", folder / "cells.json").read_text())
+    >>> coco["annotations"][0]["segmentation"], coco["annotations"][0]["label"]
+    ({'size': [2, 2], 'counts': [1, 3]}, 3)
+    """
+    labels, out = Path(labels), Path(out)
+    if out.exists():
+        raise OutputError(f"{out}: is there already. It is not overwritten: move it elsewhere, or name another file with --out.")  # fmt: skip
+    files = [labels] if labels.is_file() else _label_files(labels)
+    shown = _images(Path(images)) if images is not None else {}
+    content: dict[str, Any] = {
+        "info": {"description": "cells as run lengths; `label` is the id of the cell in its label image"},
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": category, "supercategory": ""}],
+    }
+    root = labels.parent if labels.is_file() else labels
+    for k, path in enumerate(files, 1):
+        name = image_name(path)
+        if images is not None and name not in shown:
+            raise InputError(f"{path}: has no image (expected {name}.tif or .png in {images}). Add it, or leave out --images.")  # fmt: skip
+        ids = read_labels(path)
+        height, width = ids.shape
+        file = shown.get(name, path.relative_to(root).as_posix())
+        content["images"].append({"id": k, "file_name": file, "height": height, "width": width})
+        annotations = annotations_of(ids)
+        if not np.array_equal(_drawn([(a["label"], a["segmentation"]["counts"]) for a in annotations], ids.shape), ids):
+            raise LabelError(f"{path}: the run lengths do not equal the label image. This is a fault of the program: please report it.")  # fmt: skip
+        first = len(content["annotations"]) + 1
+        content["annotations"] += [{"id": first + i, "image_id": k, **a} for i, a in enumerate(annotations)]
+    write_text(out, json.dumps(content, ensure_ascii=False) + "\n")
+    return out
+
+
+def annotations_of(labels: Labels) -> list[dict[str, Any]]:
+    """Return an annotation for each label: mask as uncompressed run lengths (down the columns), area, box.
+
+    Parameters
+    ----------
+    labels : ndarray of unsigned int, shape (Y, X)
+    """
+    height, width = labels.shape
+    flat = np.ascontiguousarray(labels.T).ravel()
+    first = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]]) if flat.size else np.zeros(0, np.int64)
+    last = np.append(first[1:], flat.size)
+    cells = flat[first] > 0
+    label, start, end = flat[first][cells].astype(np.int64), first[cells], last[cells]
+    order = np.argsort(label, kind="stable")
+    label, start, end = label[order], start[order], end[order]
+    new = np.flatnonzero(np.diff(label, prepend=-1))
+    gap = start - np.where(np.isin(np.arange(label.size), new), 0, np.r_[0, end[:-1]]) if label.size else start
+    areas = label_areas(labels)
+    found = []
+    for a, b in itertools.pairwise([*new.tolist(), label.size]):
+        counts = np.column_stack([gap[a:b], end[a:b] - start[a:b]]).ravel().tolist()
+        if end[b - 1] < flat.size:
+            counts.append(int(flat.size - end[b - 1]))
+        rows, last_rows, columns = start[a:b] % height, (end[a:b] - 1) % height, start[a:b] // height
+        # A run that goes on in the next column fills both from edge to edge.
+        over = (end[a:b] - 1) // height > columns
+        top, bottom = (0, height - 1) if over.any() else (int(rows.min()), int(last_rows.max()))
+        left, right = int(columns[0]), int((end[b - 1] - 1) // height)
+        found.append(
+            {
+                "category_id": 1,
+                "segmentation": {"size": [height, width], "counts": counts},
+                "area": int(areas[label[a]]),
+                "bbox": [left, top, right - left + 1, bottom - top + 1],
+                "iscrowd": 0,
+                "label": int(label[a]),
+            }
+        )
+    return found
+
+
+def import_coco(coco: Path | str, out: Path | str, category: str | None = None) -> list[Path]:
+    """Write the annotations of a COCO json as label images.
+
+    Run lengths are taken pixel for pixel; polygons, which have no pixels of their own, as COCO's own tools fill them.
+
+    Parameters
+    ----------
+    coco : Path or str
+    out : Path or str
+        Folder for ``<image>_mask.tif``; with several categories one folder for each.
+    category : str, optional
+        Only this one.
+
+    Returns
+    -------
+    list of Path
+        Each cell has the id in its annotation's `label`, as `export_coco` writes it; without, they are numbered in their
+        order. Where annotations overlap, a pixel belongs to the first of them; a warning is logged.
+
+    Raises
+    ------
+    InputError
+        Not a COCO json, or no such category.
+    OutputError
+        A label image is there already.
+    """
+    coco, out = Path(coco), Path(out)
+    try:
+        content = json.loads(coco.read_text("utf-8"))
+        images = {image["id"]: (_safe(str(image["file_name"])), int(image["height"]), int(image["width"])) for image in content["images"]}  # fmt: skip
+        categories = {c["id"]: str(c["name"]) for c in content["categories"]}
+        annotations = [(a["image_id"], a["category_id"], a["segmentation"], a.get("label")) for a in content["annotations"]]  # fmt: skip
+    except OSError as error:
+        raise InputError(f"{coco}: cannot be read ({error.strerror}). Check the path.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{coco}: not a COCO json ({type(error).__name__}: {error}). Export it again.") from error
+    if category is not None and category not in categories.values():
+        raise InputError(f"{coco}: no such category (got {category}, expected one of {', '.join(categories.values())}). Correct --category.")  # fmt: skip
+    used = {cat for _, cat, _, _ in annotations} | set(list(categories)[:1])
+    chosen = {i: name for i, name in categories.items() if (name == category if category is not None else i in used)}
+    names = [name for name, _, _ in images.values()]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{coco}: two images of one name (got {twice} twice, expected each once). Rename one.")
+    written = []
+    for cat, title in chosen.items():
+        folder = out / safe_name(title) if len(chosen) > 1 else out
+        for image, (name, height, width) in images.items():
+            path = folder / f"{name}{MASK_SUFFIXES[0]}.tif"
+            if path.exists():
+                raise OutputError(f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out.")  # fmt: skip
+            if not 0 < height * width <= _MOST_PX:
+                raise InputError(f"{coco}: {name} has no size an image can have (got {height} x {width} px). Export it again.")  # fmt: skip
+            own = [(seg, label) for i, c, seg, label in annotations if i == image and c == cat]
+            labels = [label for _, label in own]
+            numbered = all(isinstance(label, int) and label > 0 for label in labels) and len(set(labels)) == len(labels)
+            ids = labels if numbered else range(1, len(own) + 1)
+            try:
+                runs = [(int(k), _counts(seg, height, width)) for k, (seg, _) in zip(ids, own, strict=True)]
+                drawn = _drawn(runs, (height, width), str(path))
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                raise InputError(f"{coco}: {name} has an annotation that cannot be read ({error}). Export it again.") from error  # fmt: skip
+            write_labels(path, as_labels(drawn, str(path)))
+            written.append(path)
+    return written
+
+
+def _counts(segmentation: Any, height: int, width: int) -> Sequence[int]:
+    """Run lengths of an annotation, whatever form they have."""
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
+        return [int(count) for count in segmentation["counts"]]
+    from pycocotools import mask
+
+    if isinstance(segmentation, list):
+        if not all(isinstance(ring, list) and len(ring) >= 6 for ring in segmentation) or not segmentation:
+            raise ValueError("a polygon of fewer than three corners")
+        segmentation = mask.merge(mask.frPyObjects(segmentation, height, width))
+    elif list(segmentation["size"]) != [height, width]:
+        raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
+    flat = mask.decode(segmentation).T.ravel()
+    change = np.flatnonzero(np.diff(flat, prepend=0, append=0))
+    edges = [0, *change.tolist()]
+    return [b - a for a, b in itertools.pairwise(edges)]
+
+
+def _drawn(
+    runs: Sequence[tuple[int, Sequence[int]]], shape: tuple[int, ...], name: str = "label image"
+) -> npt.NDArray[np.uint32]:
+    flat = np.zeros(shape[0] * shape[1], np.uint32)
+    overlap = 0
+    for label, counts in runs:
+        ends = np.cumsum(counts).tolist()
+        if any(count < 0 for count in counts) or (ends and ends[-1] > flat.size):
+            raise ValueError("runs that leave the image")
+        for start, end in zip(ends[0::2], ends[1::2], strict=False):
+            part = flat[start:end]
+            overlap += int(np.count_nonzero(part))
+            part[part == 0] = label
+    if overlap:
+        _log.warning("%s: annotations overlap (%d px); these pixels stay with the earlier one", name, overlap)
+    return np.ascontiguousarray(flat.reshape(shape[1], shape[0]).T)
+
+
+def _label_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such file or folder (expected label images). Check the path.")
+    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in (".tif", ".tiff", ".png")]
+    marked = [p for p in files if p.stem.lower().endswith(MASK_SUFFIXES)]
+    if not files:
+        raise InputError(f"{folder}: no label images in it (expected .tif or .png). Check the path.")
+    return marked or files
+
+
+def _images(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (expected images). Check the path given with --images.")
+    found = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES)
+    return {path.stem: path.relative_to(folder).as_posix() for path in found}
+
+
+def _safe(file_name: str) -> str:
+    """The name of an image without folders (a json file may name any), and without what marks a label image."""
+    return safe_name(image_name(Path(file_name.replace("\\", "/").rpartition("/")[2])))
