@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from bridge.errors import LabelError
-from bridge.evaluation import Counts, aggregated_jaccard, match_labels, overlaps, score, score_neurips
+from bridge.evaluation import Counts, aggregated_jaccard, boundary_f1, match_labels, overlaps, score, score_neurips
 
 
 def test_shifted_square() -> None:
@@ -178,3 +178,72 @@ def test_the_challenges_rule() -> None:
     large[100:110, 100:110] = 1
     large[1995:2005, 100:110] = 2  # cut by two patches, so in the border of both
     assert score_neurips(large, large) == Counts(1, 0, 0, 1.0)
+
+
+# ---------------------------------------------------------------- against independent implementations
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_stardist_counts_the_same(seed: int) -> None:
+    from stardist.matching import matching
+
+    rng = np.random.default_rng(100 + seed)
+    true = random_labels(rng, 12, gaps=bool(seed % 2))
+    predicted = disturbed(rng, true)
+    found = score(true, predicted)
+    for threshold, ours in found.by_iou.items():
+        theirs = matching(true, predicted, thresh=threshold)
+        assert (ours.tp, ours.fp, ours.fn) == (theirs.tp, theirs.fp, theirs.fn)
+        assert (ours.average_precision, ours.f1) == pytest.approx((theirs.accuracy, theirs.f1), abs=1e-12)
+        if ours.tp:
+            assert (ours.precision, ours.recall) == pytest.approx((theirs.precision, theirs.recall), abs=1e-12)
+        if threshold > 0.5:  # at one half there are several best sets of partners
+            # stardist adds up in 32 bit.
+            assert ours.panoptic_quality == pytest.approx(theirs.panoptic_quality, abs=1e-6)
+            assert not ours.tp or ours.mean_iou == pytest.approx(theirs.mean_matched_score, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_coco_and_scikit_image_see_the_same_overlaps(seed: int) -> None:
+    from pycocotools import mask
+    from skimage.metrics import contingency_table
+
+    rng = np.random.default_rng(200 + seed)
+    true = random_labels(rng, 9, gaps=True)
+    predicted = disturbed(rng, true)
+    found = overlaps(true, predicted)
+    table = contingency_table(true, predicted).tocoo()
+    theirs = {(int(t), int(p)): int(n) for t, p, n in zip(table.row, table.col, table.data, strict=True) if t and p}
+    ours = {(int(t), int(p)): int(n) for t, p, n in zip(found.true, found.predicted, found.both_px, strict=True)}
+    assert ours == theirs
+
+    def encoded(labels: np.ndarray, i: int) -> object:
+        return mask.encode(np.asfortranarray(labels == i, np.uint8))
+
+    for t, p, iou in zip(found.true[:20], found.predicted[:20], found.iou[:20], strict=True):
+        assert iou == pytest.approx(mask.iou([encoded(predicted, p)], [encoded(true, t)], [0])[0, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cellposes_own_metrics_agree_on_labels_without_gaps(seed: int) -> None:
+    from cellpose import metrics
+
+    rng = np.random.default_rng(300 + seed)
+    true = random_labels(rng, 9, gaps=False)
+    predicted = np.unique(disturbed(rng, true), return_inverse=True)[1].reshape(true.shape).astype(np.uint16)
+    found = score(true, predicted)
+    theirs, tp, _, _ = metrics.average_precision(true, predicted, threshold=[0.55, 0.75, 0.9])
+    ours = [found.by_iou[t] for t in (0.55, 0.75, 0.9)]
+    assert [c.tp for c in ours] == tp.tolist()
+    assert [c.average_precision for c in ours] == pytest.approx(theirs.tolist(), abs=1e-6)
+
+
+def test_outlines_within_a_tolerance() -> None:
+    square = np.zeros((20, 20), np.uint16)
+    square[5:15, 5:15] = 1
+    # 36 outline pixels; shifted by 4, the upper and lower rows share 8 (within 2 px), a right column 2 of 8 at each end.
+    assert boundary_f1(square, np.roll(square, 4, axis=1), 2) == pytest.approx((8 + 8 + 2 + 2) / 36)
+    halves = square.copy()
+    halves[5:15, 10:15] = 2
+    assert boundary_f1(halves, square, 0) == pytest.approx(2 * 36 / (36 + 52))  # the line between two cells counts
+    assert (boundary_f1(EMPTY, EMPTY), boundary_f1(SQUARE, EMPTY)) == (1, 0)
