@@ -37,6 +37,7 @@ from bridge.segmentation import (
     median_diameters,
     new_network,
     resolve_model,
+    write_size_model,
 )
 from bridge.settings import TrainSettings, train_settings_from
 from bridge.tables import (
@@ -166,7 +167,7 @@ def train(
 
 
 def _read(folder: Path, out: Path, s: TrainSettings) -> _Data:
-    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, out)
+    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, s.colour, out)
     data = _Data((), {}, {}, {}, {}, list(found.notes), found.corrected_model)
     for pair in found.pairs:
         image, labels, notes = read_pair(pair)
@@ -274,7 +275,10 @@ class _Cycle:
         for name in (*self.split.held_out, *self.learnt_from):
             self._segmented("tuned", name, segmenter, self.diameter)
         self._refuse_empty()
+        size = training.size_model() if self.s.size else None
         training.write_model(self.model)
+        if size is not None:
+            write_size_model(self.model.with_name(f"{self.model.name}_size.npy"), size)
         left_out = self._leave_one_out() if self.s.leave_one_out else {}
         images, sets = self._tables(left_out)
         self._draw(images, curve, best)
@@ -451,7 +455,7 @@ class _Cycle:
                 panels.append(Panel(text, _layers(true, found)))
             panels.append(Panel(f"ground truth: {row['n_true']} cells", ((true, {"found": label_ids(true).tolist()}),)))
             fates_picture(
-                self.folder / "pictures" / f"{row['set']}_{safe_name(name)}.png", self.data.images[name], panels, f"{row['set']} image {name}"
+                self.folder / "pictures" / f"{row['set']}_{safe_name(name)}.png", _shown(self.data.images[name]), panels, f"{row['set']} image {name}"
             )  # fmt: skip
 
     def _finish(self, images: pd.DataFrame, sets: pd.DataFrame, best: int | None, took_s: float) -> dict[str, Any]:
@@ -513,6 +517,10 @@ class _Cycle:
         images = read_table(self.folder / "before_after.csv", BEFORE_AFTER)
         sets = read_table(self.folder / "before_after_sets.csv", BEFORE_AFTER_SETS)
         return Trained(self.model, self.cycle, self.split, images, sets, record["advice"], tuple(record["notes"]))
+
+
+def _shown(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return image if image.ndim == 2 else image[0]
 
 
 def _folder(cycle: int) -> str:

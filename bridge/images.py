@@ -119,12 +119,20 @@ class Plane:
     title : str
         The title ImageJ would give the image: its file name.
     notices : tuple of str
+    two_planes : ndarray of float32, shape (2, Y, X), or None
+        What a network of two channels sees, where that was asked for.
     """
 
     pixels: npt.NDArray[Any]
     calibration: Calibration
     title: str
     notices: tuple[str, ...] = ()
+    two_planes: npt.NDArray[np.float32] | None = None
+
+    @property
+    def seen(self) -> npt.NDArray[Any]:
+        """What the network sees: the two planes, or the pixels."""
+        return self.pixels if self.two_planes is None else self.two_planes
 
 
 def imagej_scale(calibration: Calibration) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -188,7 +196,13 @@ def _inspect(path: Path, changed_ns: int, size: int) -> ImageInfo:  # noqa: ARG0
     )
 
 
-def read_plane(path: Path, channel: str | None = None, rgb_channel: str | None = None, measured: bool = True) -> Plane:
+def read_plane(
+    path: Path,
+    channel: str | None = None,
+    rgb_channel: str | None = None,
+    measured: bool = True,
+    colour: str | None = None,
+) -> Plane:
     """Decode one channel of an image completely.
 
     Parameters
@@ -201,6 +215,8 @@ def read_plane(path: Path, channel: str | None = None, rgb_channel: str | None =
         all of the signal or all three are equal.
     measured : bool
         False for an image that only shows where the cells are: then JPEG is allowed.
+    colour : {"adaptive", "merged"}, optional
+        Also return the two planes a network sees: see `two_planes`.
 
     Returns
     -------
@@ -224,10 +240,45 @@ def read_plane(path: Path, channel: str | None = None, rgb_channel: str | None =
         require_lossless(info)
     pixels = decode(info, channel_index(info, channel))
     notices = list(info.notices)
-    if pixels.ndim == 3:
+    seen = two_planes(pixels, colour) if colour is not None else None
+    if pixels.ndim == 3 and seen is not None:
+        pixels = pixels[..., 1]
+        notices.append(f"colour image: the network sees its channels as {colour}")
+    elif pixels.ndim == 3:
         pixels, notice = _one_of_rgb(path, pixels, rgb_channel)
         notices.append(notice)
-    return Plane(_measurable(path, pixels), info.calibration, path.name, tuple(notices))
+    return Plane(_measurable(path, pixels), info.calibration, path.name, tuple(notices), seen)
+
+
+def two_planes(pixels: npt.NDArray[Any], how: str) -> npt.NDArray[np.float32]:
+    """Return what a network of two channels sees of an image: the cell and the nucleus.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (Y, X) or (Y, X, 3)
+    how : {"adaptive", "merged"}
+        adaptive: green and blue; a grey image, and nothing. merged: green and blue, each with red added and halved; a
+        grey image twice.
+
+    Returns
+    -------
+    ndarray of float32, shape (2, Y, X)
+
+    Examples
+    --------
+    >>> colour = np.array([[[10, 20, 30]]], np.uint8)
+    >>> two_planes(colour, "adaptive").ravel().tolist(), two_planes(colour, "merged").ravel().tolist()
+    ([20.0, 30.0], [15.0, 20.0])
+    """
+    if pixels.ndim == 3 and (pixels[..., :1] == pixels[..., :3]).all():
+        pixels = pixels[..., 0]
+    if pixels.ndim == 2:
+        grey = pixels.astype(np.float32)
+        return np.stack([grey, grey if how == "merged" else np.zeros_like(grey)])
+    red, green, blue = (pixels[..., k].astype(np.float32) for k in range(3))
+    if how == "merged":
+        return np.stack([(green + red) / 2, (blue + red) / 2])
+    return np.stack([green, blue])
 
 
 def require_lossless(info: ImageInfo) -> None:

@@ -31,6 +31,8 @@ class Pair:
         Channel of an image with several.
     rgb_channel : str or None
         Channel of a colour image.
+    colour : str or None
+        What the network sees of a colour image: see `bridge.images.two_planes`.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Pair:
     labels: Path
     channel: str | None = None
     rgb_channel: str | None = None
+    colour: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def find_pairs(
     labels: Path | None = None,
     channel: str | None = None,
     rgb_channel: str | None = None,
+    colour: str | None = None,
     without: Path | None = None,
 ) -> Found:
     """Find images and their ground truth.
@@ -75,8 +79,8 @@ def find_pairs(
         GUI beside each; or the results folder of a run, whose corrected fields are taken.
     labels : Path, optional
         Folder of the label images, named as the images, with or without ``_mask``.
-    channel, rgb_channel : str, optional
-        Which channel shows the cells.
+    channel, rgb_channel, colour : str, optional
+        Which channel shows the cells, or what the network sees of a colour image.
     without : Path, optional
         Folder that is not looked into, where one's own results are.
 
@@ -88,7 +92,7 @@ def find_pairs(
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected images and their label images). Check the path.")
     if (folder / "run.json").is_file():
-        return _of_run(folder)
+        return _of_run(folder, colour)
     truths = _by_name(labels or folder, _label_files(labels or folder, labels is not None, without))
     own = {path.resolve() for path in truths.values()}
     images = _by_name(folder, (p for p in _files(folder, without) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
@@ -103,7 +107,7 @@ def find_pairs(
         )
     bare = [name for name in images if name not in truths]
     notes = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
-    return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel) for n in truths), notes)
+    return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour) for n in truths), notes)
 
 
 def _files(folder: Path, without: Path | None) -> Iterator[Path]:
@@ -135,7 +139,7 @@ def _by_name(folder: Path, paths: Iterator[Path]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _of_run(results: Path) -> Found:
+def _of_run(results: Path, colour: str | None) -> Found:
     import pandas as pd
 
     from bridge.workflow import reopen
@@ -149,7 +153,16 @@ def _of_run(results: Path) -> Found:
             continue
         image = run.plan.images / str(rows.loc[name, "segment_path"])
         several = len(inspect(image).channels) > 1
-        pairs.append(Pair(name, image, path, run.plan.segment_channel if several else None, run.settings.rgb_channel))
+        pairs.append(
+            Pair(
+                name,
+                image,
+                path,
+                run.plan.segment_channel if several else None,
+                run.settings.rgb_channel,
+                colour or run.settings.colour,
+            )
+        )
     if not pairs:
         raise InputError(
             f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
@@ -163,7 +176,7 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
 
     Returns
     -------
-    image : ndarray, shape (Y, X)
+    image : ndarray, shape (Y, X) or (2, Y, X)
     labels : ndarray of uint16 or uint32, shape (Y, X)
     notes : list of str
 
@@ -172,20 +185,20 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
     InputError, LabelError, RoiError
         One of them cannot be read, or they differ in size.
     """
-    image = read_plane(pair.image, pair.channel, pair.rgb_channel, measured=False).pixels
+    image = read_plane(pair.image, pair.channel, pair.rgb_channel, measured=False, colour=pair.colour).seen
+    height, width = image.shape[-2:]
     notes = []
     if pair.labels.suffix.lower() == ".zip":
         from bridge.rois import read_roiset, selections_to_labels
 
-        shape = (image.shape[0], image.shape[1])
-        labels, overlap = selections_to_labels(read_roiset(pair.labels, shape), str(pair.labels))
+        labels, overlap = selections_to_labels(read_roiset(pair.labels, (height, width)), str(pair.labels))
         if overlap.any():
             notes.append(f"{pair.labels}: {np.count_nonzero(overlap)} ROIs overlap earlier ones ({overlap.sum()} px); these pixels stay with the earlier ROI")  # fmt: skip
     else:
         labels = read_labels(pair.labels)
-    if labels.shape != image.shape:
+    if labels.shape != (height, width):
         raise LabelError(
-            f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {image.shape[0]} x {image.shape[1]} px). Use the label image of {pair.image.name}."
+            f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of {pair.image.name}."
         )
     return image, labels, notes
 

@@ -96,6 +96,14 @@ class Settings:
         _option(PLAN, "Which channel of a colour image holds the signal."),
     ] = None
 
+    colour: Annotated[
+        Literal["adaptive", "merged"] | None,
+        _option(
+            SEGMENT,
+            "What the network sees of colour images. adaptive: green as the cell, blue as the nucleus. merged: the same "
+            "with red added to both, halved. Default: one channel.",
+        ),
+    ] = None
     model: Annotated[
         str | None,
         _option(
@@ -105,9 +113,11 @@ class Settings:
         ),
     ] = None
     diameter: Annotated[
-        float | Literal["auto"] | None,
+        float | Literal["auto", "style"] | None,
         _option(
-            SEGMENT, "Cell diameter in px, or 'auto' (run, take the median found, run again). Default: the model's own."
+            SEGMENT,
+            "Cell diameter in px; 'auto': run, take the median found, run again; 'style': the same after a first "
+            "estimate by the model's size model. Default: the model's own.",
         ),
     ] = None
     flow_threshold: Annotated[
@@ -127,7 +137,7 @@ class Settings:
         str | None, _option(COUNT, "Cellpose model for the count channel. Default: nuclei (Cellpose 4: as --model).")
     ] = None
     count_diameter: Annotated[
-        float | Literal["auto"] | None, _option(COUNT, "Diameter of a nucleus in px, or 'auto'.")
+        float | Literal["auto", "style"] | None, _option(COUNT, "Diameter of a nucleus in px, 'auto' or 'style'.")
     ] = None
 
     rolling_ball: Annotated[
@@ -265,6 +275,9 @@ class TrainSettings:
     rgb_channel: Annotated[
         Literal["red", "green", "blue"] | None, _option(PAIRS, "Which channel of a colour image shows the cells.")
     ] = None
+    colour: Annotated[
+        Literal["adaptive", "merged"] | None, _option(PAIRS, "What the network sees of colour images: as in run.")
+    ] = None
     held_out: Annotated[
         tuple[str, ...],
         _option(
@@ -299,6 +312,10 @@ class TrainSettings:
     ] = None
     scale_range: Annotated[float, Field(ge=0, le=2), _option(RECIPE, "Range of the random scaling of crops.")] = 0.5
     check_every: Annotated[int, Field(ge=1), _option(RECIPE, "Epochs between two looks at the accuracy.")] = 10
+    size: Annotated[
+        bool,
+        _option(TRAIN, "Also train a size model, which --diameter style uses.", negative=()),
+    ] = False
     features: Annotated[
         int, Field(ge=2), _option(RECIPE, "Features of a network that begins from nothing (Cellpose's own: 32).")
     ] = 32

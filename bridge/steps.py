@@ -74,9 +74,9 @@ def segment(
 
     s = settings or settings_from(options, "segment")
     image = Path(image)
-    plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False)
+    plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False, colour=s.colour)
     found = Segmenter(s.model, s.device).segment(
-        plane.pixels, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
+        plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
     )  # fmt: skip
     path = _new(Path(out) / f"{image.stem}_mask.tif")
     write_labels(path, found.labels, plane.calibration)

@@ -590,7 +590,7 @@ class _Run:
         segmenter = self.segmenters[role]
         s = self.settings
         finish = segmenter.look(
-            plane.pixels,
+            plane.seen if role == "segment" else plane.pixels,
             diameter,
             s.flow_threshold,
             s.cellprob_threshold,
@@ -1100,7 +1100,8 @@ class _Run:
 
     def _read(self, file: ChannelFile, measured: bool) -> Plane:
         self._hash(file.path)
-        return read_plane(file.path, file.channel, self.settings.rgb_channel, measured)
+        colour = None if measured else self.settings.colour
+        return read_plane(file.path, file.channel, self.settings.rgb_channel, measured, colour)
 
     def _model_identity(self, role: str) -> dict[str, str]:
         return {"model_sha256": self.models[role].sha256, "cellpose": version("cellpose")}

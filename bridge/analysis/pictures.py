@@ -222,6 +222,8 @@ def fates_picture(path: Path, image: npt.NDArray[Any], panels: Sequence[Panel], 
                 colours[np.asarray(ids, np.int64)] = FATES[fate]
             small = labels[np.ix_(rows, columns)]
             edge = outlines(small)
+            edge[:, 1:] |= edge[:, :-1] & (small[:, 1:] == small[:, :-1])  # two pixels wide, inside the cell
+            edge[1:] |= edge[:-1] & (small[1:] == small[:-1])
             drawn = edge & colours[small].any(axis=2)
             picture[drawn] = colours[small[drawn]]
         x = 8 + k * (size[0] + 8)

@@ -3,6 +3,7 @@
 from bridge.segmentation.models import CYTO_0, DEMO, ModelFile, cellpose_version, new_network, resolve_model
 from bridge.segmentation.recipe import Recipe
 from bridge.segmentation.segment import Segmented, Segmenter, median_diameter, median_diameters
+from bridge.segmentation.size import write_size_model
 
 __all__ = [
     "CYTO_0",
@@ -16,4 +17,5 @@ __all__ = [
     "median_diameters",
     "new_network",
     "resolve_model",
+    "write_size_model",
 ]

@@ -64,6 +64,14 @@ class Backend(Protocol):
     def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
         """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
 
+    def style(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the network's style vector of an image (Y, X) or (2, Y, X), shape (256,)."""
+
+    def styles_of_crops(
+        self, images: Sequence[npt.NDArray[np.float32]], crop_px: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the style vectors of random crops (one for each prepared image), and by how much each was scaled."""
+
     def prepared(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return an image as training takes it: (C, Y, X), on the grey scale of its 1st to 99th percentile."""
 

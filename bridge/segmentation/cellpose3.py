@@ -99,6 +99,29 @@ class Cellpose3:
             self._load(mkldnn=False)
         return self._model.net
 
+    def style(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the network's style vector of an image (Y, X) or (2, Y, X), shape (256,)."""
+        two = image.ndim == 3
+        *_, style = self._model.eval(
+            np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
+            channels=[1, 2] if two else [0, 0],
+            channel_axis=-1 if two else None,
+            diameter=self._model.diam_mean,
+            normalize=NORMALIZE,
+            resample=False,
+            compute_masks=False,
+        )
+        return np.asarray(style, np.float32).ravel()
+
+    def styles_of_crops(
+        self, images: Sequence[npt.NDArray[np.float32]], crop_px: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the style vectors of random crops (one for each prepared image), and by how much each was scaled."""
+        crops, _, scale = transforms.random_rotate_and_resize(list(images), scale_range=1.0, xy=(crop_px, crop_px))
+        with torch.no_grad():
+            styles = self.net(torch.from_numpy(crops).to(self._model.device))[1]
+        return styles.cpu().numpy(), scale
+
     def prepared(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return an image as training takes it: (2, Y, X)."""
         planes = np.stack([image, np.zeros_like(image)]) if image.ndim == 2 else image

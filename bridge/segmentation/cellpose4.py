@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from cellpose import models, train, transforms
 
-from bridge.errors import SegmentationError
+from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, Prediction, labels_of
 from bridge.segmentation.models import ModelFile
 
@@ -73,6 +73,18 @@ class Cellpose4:
         if self._model.net.dtype == torch.bfloat16:
             self._model.net.dtype = torch.float32
         return self._model.net
+
+    def style(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:  # noqa: ARG002
+        """Cellpose 4 has no style vector."""
+        raise ModelError("--diameter style: Cellpose 4 has no style vector (expected a model of Cellpose 3). Use --diameter auto.")  # fmt: skip
+
+    def styles_of_crops(
+        self,
+        images: Sequence[npt.NDArray[np.float32]],  # noqa: ARG002
+        crop_px: int,  # noqa: ARG002
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Cellpose 4 has no style vector."""
+        raise ModelError("--size: Cellpose 4 has no style vector (expected Cellpose 3). Leave it out, and use --diameter auto.")  # fmt: skip
 
     def prepared(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return an image as training takes it: (C, Y, X)."""

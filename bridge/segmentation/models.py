@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import MissingDependencyError, ModelError
-from bridge.files import sha256, whole_file, write_text
+from bridge.files import sha256, whole_file, write_bytes, write_text
 from bridge.paths import cache_folder
+from bridge.segmentation.size import SizeModel, read_size_model
 
 CYTO_0 = "cyto_0"
 DEMO = "demo"
@@ -26,6 +27,7 @@ _CYTO_0_WHEEL = "cellpose==0.0.1"
 _CYTO_0_WHEEL_SHA256 = "b841f55f92749dc5a09d21f2a3042dee987620da1ac64a1d7c0fee253afd53df"
 CYTO_0_DIAMETER_PX = 27.0
 _MINIMUM_PAD_PX = 32
+_WITH_SIZE = ("cyto", "cyto2", "cyto3", "nuclei")  # Cellpose's own size models
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,34 @@ def new_network(path: Path, features: int = 32, seed: int = 0) -> ModelFile:
     return ModelFile("none", path, sha256(path))
 
 
+def size_model_of(model: ModelFile) -> SizeModel:
+    """Return the size model of a model: Cellpose's own of a built-in one, or the one that was trained with it.
+
+    Raises
+    ------
+    ModelError
+        It has none.
+    MissingDependencyError
+        It cannot be fetched.
+    """
+    if model.name == CYTO_0 or model.path == cache_folder() / "models" / CYTO_0:
+        path = cache_folder() / "models" / f"size_{CYTO_0}.npy"
+        if not path.is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                wheel = _checked_wheel(_fetch_wheel(Path(folder)))
+                with zipfile.ZipFile(wheel) as archive:
+                    write_bytes(path, archive.read("cellpose/models/size_cyto_A.npy"))
+        return read_size_model(path, square=True)
+    if model.built_in and cellpose_version()[0] == 3 and model.name in _WITH_SIZE:
+        return read_size_model(_built_in(model.name, size=True))
+    path = model.path.with_name(f"{model.path.name}_size.npy")
+    if path.is_file():
+        return read_size_model(path)
+    raise ModelError(
+        f"{model.name}: has no size model (expected {path.name} beside it). Train it with --size, or use --diameter auto."
+    )
+
+
 def _require_version(name: str, major: int) -> None:
     installed = cellpose_version()
     if installed[0] != major:
@@ -195,11 +225,12 @@ def _require_own_version(path: Path) -> None:
 # ---------------------------------------------------------------- Cellpose's own weights
 
 
-def _built_in(name: str) -> Path:
+def _built_in(name: str, size: bool = False) -> Path:
     from cellpose import models
 
     older = name in ("cyto", "cyto2", "nuclei") and cellpose_version()[0] == 3
-    path = Path(models.MODEL_DIR) / (f"{name}torch_0" if older else name)
+    weights = f"{name}torch_0" if older else name
+    path = Path(models.MODEL_DIR) / (f"size_{weights}.npy" if size else weights)
     if path.is_file():
         return path
     # Cellpose's own download switches certificate checks off for the whole process and does not notice a cut file.
@@ -249,12 +280,18 @@ def _cyto_0(wheel: Path | None) -> Path:
     if path.is_file():
         return path
     with tempfile.TemporaryDirectory() as folder:
-        source = wheel if wheel is not None else _fetch_wheel(Path(folder))
-        if not source.is_file() or sha256(source) != _CYTO_0_WHEEL_SHA256:
-            raise ModelError(f"{source}: not the cellpose 0.0.1 wheel (its SHA-256 differs). Fetch it again.")
+        source = _checked_wheel(wheel if wheel is not None else _fetch_wheel(Path(folder)))
         with zipfile.ZipFile(source) as archive:
             parameters = archive.read("cellpose/models/cyto_0")
+            size = archive.read("cellpose/models/size_cyto_A.npy")
+    write_bytes(path.with_name(f"size_{CYTO_0}.npy"), size)
     _convert_mxnet(parameters, path)
+    return path
+
+
+def _checked_wheel(path: Path) -> Path:
+    if not path.is_file() or sha256(path) != _CYTO_0_WHEEL_SHA256:
+        raise ModelError(f"{path}: not the cellpose 0.0.1 wheel (its SHA-256 differs). Fetch it again.")
     return path
 
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from bridge.errors import SegmentationError
 from bridge.labels import Labels, as_labels, label_areas, touches_border
 from bridge.segmentation.backend import Backend, load_backend, targets_of, torch_device
-from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model
+from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model, size_model_of
+from bridge.segmentation.size import SizeModel
 
 if TYPE_CHECKING:
     from bridge.segmentation.recipe import Recipe
@@ -65,6 +66,7 @@ class Segmenter:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._backend: Backend = load_backend(self.model, device)
+        self._size: SizeModel | None = None
         # torch's word about a call of Cellpose's is nothing a user can mend; masks are made in threads, where only a
         # lasting filter is safe.
         warnings.filterwarnings("ignore", message="Sparse invariant checks")
@@ -85,7 +87,7 @@ class Segmenter:
     def segment(
         self,
         image: npt.NDArray[Any],
-        diameter: float | Literal["auto"] | None = None,
+        diameter: float | Literal["auto", "style"] | None = None,
         flow_threshold: float = 0.4,
         cellprob_threshold: float = 0.0,
         min_size: int = 15,
@@ -98,10 +100,10 @@ class Segmenter:
 
         Parameters
         ----------
-        image : ndarray, shape (Y, X)
-        diameter : float, "auto" or None
+        image : ndarray, shape (Y, X), or (2, Y, X) for the cell and the nucleus
+        diameter : float, "auto", "style" or None
             Diameter of a cell in px; None is the model's own; "auto" runs twice, the second time with the median
-            diameter found.
+            diameter found; "style" does so after a first estimate by the model's size model.
         flow_threshold, cellprob_threshold : float
             Cellpose's.
         min_size : int
@@ -130,7 +132,7 @@ class Segmenter:
     def look(
         self,
         image: npt.NDArray[Any],
-        diameter: float | Literal["auto"] | None = None,
+        diameter: float | Literal["auto", "style"] | None = None,
         flow_threshold: float = 0.4,
         cellprob_threshold: float = 0.0,
         min_size: int = 15,
@@ -138,33 +140,47 @@ class Segmenter:
         batch_size: int = 8,
         tile: int = 4096,
         name: str = "image",
-    ) -> Callable[[], Segmented]:
+    ) -> Callable[..., Segmented]:
         """Run the network on one image; what is returned makes the label image, also in another thread.
 
         So the network can look at the next image meanwhile. Parameters and errors as in `segment`, of the returned
-        callable as well.
+        callable as well, which takes another flow and cell probability threshold (not for an image larger than `tile`).
         """
-        if image.ndim != 2:
+        if image.ndim != 2 and (image.ndim != 3 or image.shape[0] != 2):
             raise SegmentationError(
                 f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
             )
-        chosen = self._backend.diameter_px if diameter is None or diameter == "auto" else float(diameter)
-
-        rest = (flow_threshold, cellprob_threshold, batch_size, tile)
-        with _named(name, image.shape):
+        shape = image.shape[-2:]
+        rest = (batch_size, tile, flow_threshold, cellprob_threshold)
+        with _named(name, shape):
+            chosen = float(diameter) if isinstance(diameter, int | float) else self._backend.diameter_px
+            if diameter == "style":
+                chosen = self.style_diameter_px(image)
             masks = self._look(image, chosen, *rest)
-            if diameter == "auto":
-                found = median_diameter(_without_small(masks()[0], min_size))
+            if diameter in ("auto", "style"):
+                found = median_diameter(_without_small(masks(None, None)[0], min_size))
                 if found is not None:
                     chosen = found
                     masks = self._look(image, chosen, *rest)
 
-        def finish() -> Segmented:
-            with _named(name, image.shape):
-                labels, cut = masks()
+        def finish(flow_threshold: float | None = None, cellprob_threshold: float | None = None) -> Segmented:
+            with _named(name, shape):
+                labels, cut = masks(flow_threshold, cellprob_threshold)
             return _kept(labels, cut, chosen, min_size, border, name)
 
         return finish
+
+    def style_diameter_px(self, image: npt.NDArray[Any]) -> float:
+        """Return the diameter in px that the model's size model tells from the image's style, shape (Y, X) or (2, Y, X).
+
+        Raises
+        ------
+        ModelError
+            The model has no size model.
+        """
+        if self._size is None:
+            self._size = size_model_of(self.model)
+        return self._size.estimate_px(self._backend.style(image))
 
     def targets(self, labels: Labels) -> npt.NDArray[np.float32]:
         """Return what the network should say about a label image: cell or not, flow along y and x, shape (3, Y, X)."""
@@ -186,37 +202,56 @@ class Segmenter:
         self,
         image: npt.NDArray[Any],
         diameter_px: float | None,
-        flow_threshold: float,
-        cellprob_threshold: float,
         batch_size: int,
         tile: int,
-    ) -> Callable[[], tuple[npt.NDArray[np.int64], list[int]]]:
-        def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[], npt.NDArray[Any]]:
-            pad = max(min(self.model.pad_px, min(part.shape) - 1), 0)
-            padded = np.pad(part, pad, mode="reflect") if pad > 0 else part
+        flow_threshold: float,
+        cellprob_threshold: float,
+    ) -> Callable[[float | None, float | None], tuple[npt.NDArray[np.int64], list[int]]]:
+        def whole(
+            part: npt.NDArray[Any], normalize: bool = True
+        ) -> Callable[[float | None, float | None], npt.NDArray[Any]]:
+            height, width = part.shape[-2:]
+            pad = max(min(self.model.pad_px, min(height, width) - 1), 0)
+            around = [(0, 0)] * (part.ndim - 2) + [(pad, pad)] * 2
+            padded = np.pad(part, around, mode="reflect") if pad > 0 else part
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
                 prediction = self._backend.predict(padded, diameter_px, batch_size, normalize)
 
-            def masks() -> npt.NDArray[Any]:
-                labels = self._backend.masks(prediction, flow_threshold, cellprob_threshold)
-                return labels[pad : pad + part.shape[0], pad : pad + part.shape[1]]
+            def masks(flow: float | None, cellprob: float | None) -> npt.NDArray[Any]:
+                labels = self._backend.masks(
+                    prediction,
+                    flow_threshold if flow is None else flow,
+                    cellprob_threshold if cellprob is None else cellprob,
+                )
+                return labels[pad : pad + height, pad : pad + width]
 
             return masks
 
+        shape = image.shape[-2:]
         if float(image.max()) == float(image.min()):
-            return lambda: (np.zeros(image.shape, np.int64), [])
-        if max(image.shape) <= tile:
+            return lambda _, __: (np.zeros(shape, np.int64), [])
+        if max(shape) <= tile:
             masks = whole(image)
-            return lambda: (masks().astype(np.int64), [])
+            return lambda flow, cellprob: (masks(flow, cellprob).astype(np.int64), [])
         # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
-        low, high = (float(v) for v in np.percentile(image, (1, 99)))
-        grey = (image.astype(np.float32) - low) / max(high - low, 1e-6)
+        low, high = np.percentile(image, (1, 99), axis=(-2, -1), keepdims=True).astype(np.float32)
+        grey = (image.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
         # Tile by tile, at once: what the network says about a large image would fill the memory.
-        parts = ((window, whole(grey[window], normalize=False)()) for window in tiles(image.shape, tile, overlap))
-        stitched = stitch(parts, image.shape)
-        return lambda: stitched
+        parts = (
+            (window, whole(grey[(..., *window)], normalize=False)(None, None)) for window in tiles(shape, tile, overlap)
+        )
+        stitched = stitch(parts, (shape[0], shape[1]))
+
+        def stitched_before(flow: float | None, cellprob: float | None) -> tuple[npt.NDArray[np.int64], list[int]]:
+            if flow is not None or cellprob is not None:
+                raise SegmentationError(
+                    f"an image of {shape[0]} x {shape[1]} px is segmented in tiles, at one threshold (expected sides up to {tile} px). Crop it, or use a larger --tile."
+                )
+            return stitched
+
+        return stitched_before
 
 
 @contextmanager

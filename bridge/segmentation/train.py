@@ -18,6 +18,7 @@ from bridge.errors import SegmentationError
 from bridge.files import whole_file, write_bytes
 from bridge.segmentation.backend import Backend
 from bridge.segmentation.recipe import Recipe
+from bridge.segmentation.size import SizeModel, fit_size_model
 
 
 class Training:
@@ -61,6 +62,7 @@ class Training:
         self._rescale = np.ones(len(images))
         if recipe.rescale:
             self._rescale = np.asarray(diameters_px, np.float64) / float(self._net.diam_mean.item())
+        self._diameters_px = np.asarray(diameters_px, np.float64)
         self.diameter_px = float(np.mean(diameters_px))
         self.recipe = recipe
         self.epoch = 0
@@ -154,6 +156,23 @@ class Training:
         self._best = copy.copy(state["best"])
         facts: dict[str, Any] = state["facts"]
         return facts
+
+    def size_model(self, epochs: int = 10) -> SizeModel:
+        """Train a size model for the network as it is: Cellpose's ridge regression on the styles of random crops."""
+        crop_px = 512
+        mean = float(self._net.diam_mean.item())
+        logs = np.log(self._diameters_px) - np.log(mean)
+        styles, log_diameters = [], []
+        with _in_words(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._net.eval()
+            for epoch in range(epochs):
+                with _numpy_seeded(self.recipe.seed * 100_003 + 50_000 + epoch):
+                    for image, log in zip(self._images, logs, strict=True):
+                        style, scale = self._backend.styles_of_crops([image], crop_px)
+                        styles.append(style[0])
+                        log_diameters.append(log + np.log(scale[0]))
+        return fit_size_model(np.stack(styles), np.array(log_diameters), mean)
 
     def write_model(self, path: Path) -> None:
         """Write the weights as a model file; whole or not at all."""
