@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.scoring import evaluate
     from bridge.settings import Settings
     from bridge.steps import compare, measure, plan, plot, rasterize, segment, summarize, trace
+    from bridge.tuning import ablate, compare_diameters, sweep
     from bridge.workflow import Report, run
 
 # The public names and where they live: nothing is imported before it is used.
@@ -32,8 +33,10 @@ _HOMES = {
     "Plan": "bridge.experiment",
     "Report": "bridge.workflow",
     "Settings": "bridge.settings",
+    "ablate": "bridge.tuning",
     "collect": "bridge.corrections",
     "compare": "bridge.steps",
+    "compare_diameters": "bridge.tuning",
     "correct": "bridge.corrections",
     "evaluate": "bridge.scoring",
     "export_coco": "bridge.coco",
@@ -45,12 +48,13 @@ _HOMES = {
     "run": "bridge.workflow",
     "segment": "bridge.steps",
     "summarize": "bridge.steps",
+    "sweep": "bridge.tuning",
     "trace": "bridge.steps",
     "train": "bridge.finetune",
 }
 __all__ = [
-    "BridgeError", "Plan", "Report", "Settings", "collect", "compare", "correct", "evaluate", "export_coco", "import_coco", "measure", "plan", "plot", "rasterize",
-    "run", "segment", "summarize", "trace", "train",
+    "BridgeError", "Plan", "Report", "Settings", "ablate", "collect", "compare", "compare_diameters", "correct", "evaluate", "export_coco", "import_coco", "measure", "plan", "plot", "rasterize",
+    "run", "segment", "summarize", "sweep", "trace", "train",
 ]  # fmt: skip
 
 

@@ -35,6 +35,7 @@ _AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False
 _out = Console(soft_wrap=True, **_AS_IT_IS)
 _err = Console(stderr=True, soft_wrap=True, **_AS_IT_IS)
 _GENERAL = Group("General", sort_key=0)
+_TRIED = Group("Settings tried on images (--sweep, --diameters)", sort_key=1)
 _AllSettings = Annotated[Settings, Parameter(name="*")]
 _AllTrainSettings = Annotated[TrainSettings, Parameter(name="*")]
 _Debug = Annotated[bool, Parameter(group=_GENERAL, negative=(), help="Show where an error came from.")]
@@ -413,22 +414,45 @@ def evaluate(
     boundary: Annotated[
         float | None, Parameter(group=_GENERAL, help="Also score the outlines, within so many px.")
     ] = None,
+    sweep: Annotated[
+        bool,
+        Parameter(group=_TRIED, negative=(), help="PREDICTED is a folder of images: try thresholds on them."),
+    ] = False,
+    diameters: Annotated[
+        bool,
+        Parameter(group=_TRIED, negative=(), help="PREDICTED is a folder of images: try ways to find the diameter."),
+    ] = False,
+    model: Annotated[str | None, Parameter(group=_TRIED, help="As in run.")] = None,
+    diameter: Annotated[
+        float | Literal["auto", "style"] | None, Parameter(group=_TRIED, help="As in run, for --sweep.")
+    ] = None,
+    held_out: Annotated[
+        tuple[str, ...],
+        Parameter(
+            group=_TRIED,
+            negative=(),
+            consume_multiple=True,
+            help="Images that choose no threshold: names, a share, or 'none'.",
+        ),
+    ] = (),
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(group=_TRIED, help="As in run.")] = "auto",
+    colour: Annotated[Literal["adaptive", "merged"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
 ) -> int:
     """Score predicted label images against ground truth, by cells and by pixels."""
-    from rich.table import Table
+    if sweep or diameters:
+        if len(predicted) != 1 or (sweep and diameters):
+            raise InputError(
+                f"evaluate: one folder of images and one of --sweep and --diameters go together (got {len(predicted)} folders). Give: evaluate LABELS IMAGES --sweep"
+            )
+        return _try_settings(truth, predicted[0], out, sweep, model, diameter, held_out, device, colour)
 
     from bridge.scoring import evaluate as work
 
     found = work(truth, predicted, out, only, rule, boundary)
     for _, problem in found.failures:
         _complain(problem)
-    table = Table()
     columns = ("prediction", "n_images", "n_true", "n_predicted", "merged", "split", "ap_50_mean", "ap_75_mean", "ap_90_mean", "f1_pooled", "pixel_dice_mean")  # fmt: skip
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="left" if name == "prediction" else "right")
-    for row in found.sets[list(columns)].itertuples(index=False):
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
-    (_out if _out.is_terminal else Console(width=140, **_AS_IT_IS)).print(table)
+    _print_table(found.sets, columns)
     for path in found.files:
         _out.print(str(path))
     return int(bool(found.failures))
@@ -476,6 +500,16 @@ def import_coco(
 
     for path in work(coco, out, category):
         _out.print(str(path))
+    return 0
+
+
+@app.command(sort_key=14)
+def ablate(pairs: Path, *, out: _Out, settings: _AllTrainSettings = TrainSettings()) -> int:
+    """Show what fine-tuning, channels and diameter bring, each on the same held-out images."""
+    from bridge.tuning import ablate as work
+
+    _print_table(work(pairs, out, settings, _say), ("arm", "n_images", "n_true", "n_predicted", "ap_50", "ap_50_difference", "ap_75", "ap_90", "f1"))  # fmt: skip
+    _out.print(str(out / "ablation.csv"))
     return 0
 
 
@@ -600,6 +634,41 @@ def _show_plan(found: Plan) -> None:
             _out.print(f"  {problem}")
     else:
         _out.print("No problem found.")
+
+
+def _try_settings(
+    labels: Path, images: Path, out: Path, sweep: bool, model: str | None, diameter: Any, held_out: tuple[str, ...],
+    device: str, colour: str | None,
+) -> int:  # fmt: skip
+    import bridge.tuning
+
+    if sweep:
+        swept = bridge.tuning.sweep(images, out, labels, model, diameter, held_out, device, colour, _say)
+        _out.print(swept.said)
+        for path in swept.files:
+            _out.print(str(path))
+        return 0
+    table = bridge.tuning.compare_diameters(images, out, labels, model, device, colour, _say)
+    means = table.groupby("way", sort=False)[
+        ["true_diameter_px", "diameter_px", "ap_50", "ap_75", "ap_90", "f1"]
+    ].mean()
+    _print_table(means.reset_index(), ("way", *means.columns))
+    _out.print(str(out / "diameters.csv"))
+    return 0
+
+
+def _print_table(rows: Any, columns: Sequence[str]) -> None:
+    from rich.table import Table
+
+    table = Table()
+    for k, name in enumerate(columns):
+        table.add_column(name.replace("_", " "), justify="right" if k else "left")
+    for row in rows[list(columns)].itertuples(index=False):
+        cells = (
+            "-" if isinstance(v, float) and v != v else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row
+        )
+        table.add_row(*cells)
+    (_out if _out.is_terminal else Console(width=140, **_AS_IT_IS)).print(table)
 
 
 def _show_before_after(found: Trained) -> None:

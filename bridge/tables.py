@@ -200,6 +200,34 @@ CYCLES = (
     *(Column(f"held_out_{c.name}", c.dtype, "", f"{c.meaning}; mean over held-out images") for c in _TUNED),
 )
 
+_MEAN_SCORES = (
+    Column("n_images", "int64", "", "images"),
+    Column("n_true", "int64", "", "cells in the ground truth"),
+    Column("n_predicted", "int64", "", "cells found"),
+    Column("ap_50", "float64", "", "average precision at IoU 0.5, mean over images"),
+    Column("ap_75", "float64", "", "average precision at IoU 0.75, mean over images"),
+    Column("ap_90", "float64", "", "average precision at IoU 0.9, mean over images"),
+    Column("f1", "float64", "", "F1 at IoU 0.5, mean over images"),
+)
+SWEEP = (
+    Column("set", "str", "", "choosing, or held-out"),
+    Column("flow_threshold", "float64", "", "largest flow error a cell may have; 0 keeps all"),
+    Column("cellprob_threshold", "float64", "", "cell probability threshold"),
+    *_MEAN_SCORES,
+)
+DIAMETERS = (
+    Column("image", "str", "", "name of the image"),
+    Column("way", "str", "", "none, auto, style, or true (the ground truth's median, not known elsewhere)"),
+    Column("true_diameter_px", "float64", "px", "median diameter of the cells in the ground truth"),
+    Column("diameter_px", "float64", "px", "diameter the network was given; empty where it does not rescale"),
+    *(c for c in _MEAN_SCORES if c.name != "n_images"),
+)
+ABLATION = (
+    Column("arm", "str", "", "what was changed"),
+    *_MEAN_SCORES,
+    Column("ap_50_difference", "float64", "", "to the row above; of 'instead', to the last '+'"),
+)
+
 _CELL = (
     *KEYS,
     Column("label", "int64", "", "id of the cell in its label image; the name of its ROI"),

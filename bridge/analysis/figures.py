@@ -278,6 +278,43 @@ def training_figure(path: Path, curve: pd.DataFrame, best: int | None) -> Path:
     return path
 
 
+def sweep_figure(path: Path, grid: pd.DataFrame, best: tuple[float, float]) -> Path:
+    """Draw the average precision over flow and cell probability threshold, the best one framed.
+
+    Parameters
+    ----------
+    path : Path
+        PNG.
+    grid : DataFrame
+        Flow thresholds down, cell probability thresholds across.
+    best : (float, float)
+        Flow and cell probability threshold.
+
+    Returns
+    -------
+    Path
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    values = grid.to_numpy()
+    figure = Figure(figsize=(6, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    shown = axes.imshow(values, cmap="cividis", aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (i, j), value in np.ndenumerate(values):
+        axes.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if value < middle else "black")
+    row, column = grid.index.tolist().index(best[0]), grid.columns.tolist().index(best[1])
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=_COLOURS[1], linewidth=3))
+    axes.set_xticks(range(len(grid.columns)), [f"{v:g}" for v in grid.columns])
+    axes.set_yticks(range(len(grid.index)), [f"{v:g}" for v in grid.index])
+    axes.set(xlabel="cell probability threshold", ylabel="flow threshold (0: not used)")
+    figure.colorbar(shown, label="average precision at IoU 0.5, mean over images")
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=150, metadata={"Software": None})
+    return path
+
+
 def _save(figure: Figure, path: Path) -> list[Path]:
     written = []
     metadata: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}

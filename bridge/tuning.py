@@ -1,0 +1,304 @@
+"""Which settings find the cells best on images with ground truth: thresholds, diameters, and what each change brings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bridge.analysis.figures import sweep_figure
+from bridge.errors import InputError, ModelError, OutputError
+from bridge.evaluation import Scores, score
+from bridge.files import require_writable
+from bridge.finetune import train
+from bridge.labels import Labels
+from bridge.pairs import Pair, find_pairs, pixel_hash, read_pair
+from bridge.segmentation import Segmenter, cellpose_version, median_diameter, median_diameters, resolve_model
+from bridge.settings import TrainSettings
+from bridge.tables import ABLATION, DIAMETERS, SWEEP, Column, write_table
+from bridge.training import split
+
+FLOW_THRESHOLDS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+CELLPROB_THRESHOLDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+_DEFAULT = (0.4, 0.0)
+_SCORES = ("ap_50", "ap_75", "ap_90", "f1")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep over thresholds found.
+
+    Attributes
+    ----------
+    table : DataFrame
+        `bridge.tables.SWEEP`: one row for each pair of thresholds and set of images.
+    flow_threshold, cellprob_threshold : float
+        The best on the images that choose.
+    said : str
+        What it brings on the images that do not choose.
+    files : tuple of Path
+    """
+
+    table: pd.DataFrame
+    flow_threshold: float
+    cellprob_threshold: float
+    said: str
+    files: tuple[Path, ...]
+
+
+def sweep(
+    images: Path | str,
+    out: Path | str,
+    labels: Path | str | None = None,
+    model: str | None = None,
+    diameter: Any = None,
+    held_out: Sequence[str] = (),
+    device: str = "auto",
+    colour: str | None = None,
+    say: Say | None = None,
+) -> Swept:
+    """Try flow and cell probability thresholds, with one pass of the network for each image.
+
+    Parameters
+    ----------
+    images : Path or str
+        Images with their ground truth: see `bridge.pairs.find_pairs`.
+    out : Path or str
+        Folder for ``sweep.csv`` and ``sweep.png``.
+    labels : Path or str, optional
+        Folder of the label images.
+    model, diameter, device, colour
+        As in `bridge.run`.
+    held_out : sequence of str
+        Images that choose nothing: their names, a share, or "none". They show what the choice is worth elsewhere.
+    say : callable, optional
+
+    Returns
+    -------
+    Swept
+
+    Raises
+    ------
+    InputError, LabelError, ModelError, SegmentationError, OutputError
+    """
+    found = find_pairs(Path(images), _path(labels), colour=colour, without=Path(out))
+    path, picture = _new(Path(out), "sweep.csv"), _new(Path(out), "sweep.png")
+    read = {pair.name: read_pair(pair) for pair in found.pairs}
+    sets = split({name: pixel_hash(image) for name, (image, _, _) in read.items()}, held_out, validation=0)
+    segmenter = Segmenter(model, device)
+    rows = []
+    for k, (name, (image, true, _)) in enumerate(read.items(), 1):
+        if say is not None:
+            say(f"{name} ({k} of {len(read)})")
+        finish = segmenter.look(image, diameter, name=name)
+        for flow, cellprob in itertools.product(FLOW_THRESHOLDS, CELLPROB_THRESHOLDS):
+            scores = score(true, finish(flow, cellprob).labels)
+            rows.append({"set": "held-out" if name in sets.held_out else "choosing", "flow_threshold": flow, "cellprob_threshold": cellprob, "image": name, **_scores(scores)})  # fmt: skip
+    images_table = pd.DataFrame(rows)
+    table = _means(images_table, ["set", "flow_threshold", "cellprob_threshold"], SWEEP)
+    choosing = table[table["set"] == "choosing"].reset_index(drop=True)
+    # Of equals the one nearest to Cellpose's defaults.
+    far = (choosing["flow_threshold"] - _DEFAULT[0]).abs() + (choosing["cellprob_threshold"] - _DEFAULT[1]).abs()
+    best = choosing.assign(far=far).sort_values(["ap_50", "far"], ascending=[False, True]).iloc[0]
+    flow, cellprob = float(best["flow_threshold"]), float(best["cellprob_threshold"])
+    said = f"best on {best['n_images']} images: --flow-threshold {flow:g} --cellprob-threshold {cellprob:g}, AP {best['ap_50']:.3f} at IoU 0.5 (defaults: {_at(choosing, *_DEFAULT):.3f})"
+    others = table[table["set"] == "held-out"]
+    if len(others):
+        said += f"; on {others['n_images'].iloc[0]} held-out images {_at(others, flow, cellprob):.3f} (defaults: {_at(others, *_DEFAULT):.3f})"
+    else:
+        said += "; chosen and judged on the same images: too good for others (--held-out shows by how much)"
+    write_table(path, table, SWEEP)
+    grid = choosing.pivot_table(index="flow_threshold", columns="cellprob_threshold", values="ap_50")
+    sweep_figure(picture, grid, (flow, cellprob))
+    return Swept(table, flow, cellprob, said, (path, picture))
+
+
+def compare_diameters(
+    images: Path | str,
+    out: Path | str,
+    labels: Path | str | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    colour: str | None = None,
+    say: Say | None = None,
+) -> pd.DataFrame:
+    """Compare the ways to find the diameter of cells on images with ground truth.
+
+    none: the model's own diameter; auto: the median found, again; style: the same after the size model's estimate (left
+    out where the model has no size model); true: the median of the ground truth, which is not known elsewhere.
+
+    Parameters
+    ----------
+    images, labels, model, device, colour, say
+        As in `sweep`.
+    out : Path or str
+        Folder for ``diameters.csv``.
+
+    Returns
+    -------
+    DataFrame
+        `bridge.tables.DIAMETERS`: one row for each image and way.
+    """
+    found = find_pairs(Path(images), _path(labels), colour=colour, without=Path(out))
+    path = _new(Path(out), "diameters.csv")
+    segmenter = Segmenter(model, device)
+    ways: dict[str, Any] = {"none": None, "auto": "auto", "style": "style", "true": None}
+    rows = []
+    for k, pair in enumerate(found.pairs, 1):
+        if say is not None:
+            say(f"{pair.name} ({k} of {len(found.pairs)})")
+        image, true, _ = read_pair(pair)
+        known = median_diameter(true)
+        for way, given in ways.items():
+            if way == "true" and known is None:
+                continue
+            try:
+                labelled = segmenter.segment(image, known if way == "true" else given, name=pair.name)
+            except ModelError:
+                if way != "style":
+                    raise
+                continue
+            rows.append({"image": pair.name, "way": way, "true_diameter_px": known, "diameter_px": labelled.diameter_px, **_scores(score(true, labelled.labels))})  # fmt: skip
+    table = _typed(rows, DIAMETERS)
+    write_table(path, table, DIAMETERS)
+    return table
+
+
+def ablate(
+    images: Path | str,
+    out: Path | str,
+    settings: TrainSettings | None = None,
+    say: Say | None = None,
+) -> pd.DataFrame:
+    """Show what each change brings: fine-tuning, channels, diameter; and some that are often tried instead.
+
+    The arms, each on the same held-out images: base; + fine-tuning; + channels (adaptive); + diameter (auto). Beside the
+    last: diameter fixed at 30 px, flow threshold 0, merged channels, crops of 512 px in training.
+
+    Parameters
+    ----------
+    images : Path or str
+        Images with their ground truth: see `bridge.pairs.find_pairs`.
+    out : Path or str
+        Folder for ``ablation.csv`` and the trainings; an ablation that was stopped goes on where it was.
+    settings : TrainSettings, optional
+        Of all trainings.
+    say : callable, optional
+
+    Returns
+    -------
+    DataFrame
+        `bridge.tables.ABLATION`: one row for each arm.
+
+    Raises
+    ------
+    InputError
+        No image is held out: then nothing could be told.
+    """
+    s = settings or TrainSettings()
+    out = Path(out)
+    if s.base == "none":
+        raise InputError("--base none: an ablation begins from a base model (got none, expected a model). Name one.")
+    found = find_pairs(Path(images), s.labels, s.segment, s.rgb_channel, None, out)
+    pixels = {pair.name: pixel_hash(read_pair(replace(pair, colour="adaptive"))[0]) for pair in found.pairs}
+    sets = split(pixels, s.held_out, s.validation)
+    if not sets.held_out:
+        raise InputError(f"{images}: no image is held out (got {len(pixels)} images, expected some to judge by). Name some with --held-out.")  # fmt: skip
+    require_writable(out)
+    colours = _has_colours(found.pairs)
+    # Without a choice of channels the network sees the cells alone: what it sees first of a colour image.
+    own = s.rgb_channel or ("green" if colours else None)
+    fixed = replace(s, held_out=sets.held_out, leave_one_out=False, rgb_channel=own)
+    pairs = [replace(pair, rgb_channel=own) for pair in found.pairs]
+
+    def tuned(name: str, **change: Any) -> str:
+        if say is not None:
+            say(f"training: {name}")
+        return str(train(images, out / name, replace(fixed, **change), say=say).model)
+
+    plain = tuned("fine_tuned", colour=None)
+    adaptive = tuned("channels", colour="adaptive") if colours else plain
+    known = _training_diameter(pairs, (*sets.train, *sets.validation))
+    seen = "adaptive" if colours else None
+    arms: list[tuple[str, str, str | None, Any, float]] = [
+        ("base", s.base or "", None, s.base_diameter or known, s.flow_threshold),
+        ("+ fine-tuning", plain, None, None, s.flow_threshold),
+        *([("+ channels (adaptive)", adaptive, "adaptive", None, s.flow_threshold)] if colours else []),
+        ("+ diameter (auto)", adaptive, seen, "auto", s.flow_threshold),
+        ("instead: diameter fixed at 30 px", adaptive, seen, 30.0, s.flow_threshold),
+        ("instead: flow threshold 0", adaptive, seen, "auto", 0.0),
+    ]
+    if colours:
+        arms.append(("instead: merged channels", tuned("merged", colour="merged"), "merged", "auto", s.flow_threshold))
+    if cellpose_version()[0] == 3:
+        large = tuned("crops_512", colour=seen, crop=512)
+        arms.append(("instead: 512 px training crops", large, seen, "auto", s.flow_threshold))
+    rows = []
+    for arm, model, colour, diameter, flow in arms:
+        segmenter = Segmenter(resolve_model(model or None), s.device)
+        if say is not None:
+            say(f"scoring: {arm}")
+        for pair in pairs:
+            if pair.name not in sets.held_out:
+                continue
+            image, true, _ = read_pair(replace(pair, colour=colour))
+            labelled = segmenter.segment(image, diameter, flow, s.cellprob_threshold, s.min_size, name=pair.name)
+            rows.append({"arm": arm, "image": pair.name, **_scores(score(true, labelled.labels))})
+    table = _means(pd.DataFrame(rows), ["arm"], ABLATION)
+    table["ap_50_difference"] = table["ap_50"] - table["ap_50"].shift()
+    last = table["arm"].str.startswith("+").to_numpy().nonzero()[0].max()
+    beside = table["arm"].str.startswith("instead")
+    table.loc[beside, "ap_50_difference"] = table.loc[beside, "ap_50"] - table["ap_50"].iloc[last]
+    write_table(out / "ablation.csv", table, ABLATION)
+    return table
+
+
+def _has_colours(pairs: Sequence[Pair]) -> bool:
+    """Whether any image shows something else in its second plane than nothing."""
+    return any(np.asarray(read_pair(replace(pair, colour="adaptive"))[0])[1].any() for pair in pairs)
+
+
+def _training_diameter(pairs: Sequence[Pair], names: Sequence[str]) -> float | None:
+    if cellpose_version()[0] == 4:
+        return None
+    labels: list[Labels] = [read_pair(pair)[1] for pair in pairs if pair.name in names]
+    return float(np.mean(median_diameters(labels)))
+
+
+def _scores(scores: Scores) -> dict[str, Any]:
+    by = {f"ap_{round(100 * t)}": scores.by_iou[t].average_precision for t in (0.5, 0.75, 0.9)}
+    return {**by, "f1": scores.by_iou[0.5].f1, "n_true": scores.n_true, "n_predicted": scores.n_predicted}
+
+
+def _means(rows: pd.DataFrame, keys: list[str], columns: Sequence[Column]) -> pd.DataFrame:
+    groups = rows.groupby(keys, sort=False)
+    table = groups[list(_SCORES)].mean().join(groups[["n_true", "n_predicted"]].sum()).join(groups.size().rename("n_images")).reset_index()  # fmt: skip
+    for column in columns:
+        if column.name not in table:
+            table[column.name] = float("nan")
+    return _typed(table.to_dict("records"), columns)
+
+
+def _typed(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
+
+
+def _at(table: pd.DataFrame, flow: float, cellprob: float) -> float:
+    return float(table[(table["flow_threshold"] == flow) & (table["cellprob_threshold"] == cellprob)]["ap_50"].iloc[0])
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _new(out: Path, name: str) -> Path:
+    if (out / name).exists():
+        raise OutputError(f"{out / name}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out.")  # fmt: skip
+    return out / name

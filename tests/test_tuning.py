@@ -1,0 +1,139 @@
+"""Settings tried on images with ground truth: thresholds, diameters, what each change brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from test_training import make_pairs
+
+import bridge
+from bridge.cli import main
+from bridge.errors import InputError, OutputError
+from bridge.evaluation import score
+from bridge.labels import read_labels
+from bridge.segmentation import Segmenter
+from bridge.tables import ABLATION, DIAMETERS, SWEEP, read_table
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pairs(tmp_path_factory.mktemp("tuning") / "pairs", 3, seed=860)
+
+
+def test_a_sweep_is_what_single_calls_say(pairs: Path, tmp_path: Path) -> None:
+    found = bridge.sweep(pairs, tmp_path / "out", model="demo", diameter=37.0, held_out=["f2"], device="cpu")
+    table = read_table(tmp_path / "out" / "sweep.csv", SWEEP)
+    assert len(table) == 2 * 30
+    assert table["set"].value_counts().to_dict() == {"choosing": 30, "held-out": 30}
+    segmenter = Segmenter("demo", "cpu")
+    true, image = read_labels(pairs / "f2_mask.tif"), tifffile.imread(pairs / "f2.tif")
+    for flow, cellprob in ((0.0, -2.0), (0.4, 0.0), (1.0, 2.0)):
+        alone = segmenter.segment(image, 37.0, flow, cellprob)
+        own = table[
+            (table["set"] == "held-out") & (table["flow_threshold"] == flow) & (table["cellprob_threshold"] == cellprob)
+        ]
+        assert own["ap_50"].item() == score(true, alone.labels).by_iou[0.5].average_precision
+        assert own["n_predicted"].item() == alone.labels.max()
+    choosing = table[table["set"] == "choosing"]
+    best = choosing[
+        (choosing["flow_threshold"] == found.flow_threshold)
+        & (choosing["cellprob_threshold"] == found.cellprob_threshold)
+    ]
+    assert best["ap_50"].item() == choosing["ap_50"].max()
+    assert (
+        f"best on 2 images: --flow-threshold {found.flow_threshold:g} --cellprob-threshold {found.cellprob_threshold:g}"
+        in found.said
+    )
+    assert "on 1 held-out images " in found.said
+    with pytest.raises(OutputError, match=r"sweep\.csv: is there already"):
+        bridge.sweep(pairs, tmp_path / "out", model="demo", device="cpu")
+
+
+def test_a_sweep_without_held_out_images_says_what_it_is(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    for k in range(2):
+        (tmp_path / "images" / f"f{k}.tif").write_bytes((pairs / f"f{k}.tif").read_bytes())
+        (tmp_path / "labels" / f"f{k}.tif").write_bytes((pairs / f"f{k}_mask.tif").read_bytes())
+    words = [
+        "evaluate",
+        str(tmp_path / "labels"),
+        str(tmp_path / "images"),
+        "--sweep",
+        "--model",
+        "demo",
+        "--diameter",
+        "37",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "chosen and judged on the same images: too good for others (--held-out shows by how much)" in said
+
+
+def test_three_ways_to_a_diameter(pairs: Path, tmp_path: Path) -> None:
+    trained = bridge.train(pairs, tmp_path / "m", base="demo", epochs=1, crops=1, crop=96, size=True, device="cpu")
+    table = bridge.compare_diameters(pairs, tmp_path / "out", model=str(trained.model), device="cpu")
+    assert table["way"].tolist() == ["none", "auto", "style", "true"] * 3
+    assert np.allclose(
+        table.loc[table["way"] == "true", "diameter_px"], table.loc[table["way"] == "true", "true_diameter_px"]
+    )
+    assert (table.loc[table["way"] == "none", "diameter_px"].nunique()) == 1
+    assert len(read_table(tmp_path / "out" / "diameters.csv", DIAMETERS)) == 12
+    without = bridge.compare_diameters(pairs, tmp_path / "demo", model="demo", device="cpu")
+    assert without["way"].tolist() == ["none", "auto", "true"] * 3
+
+
+def test_an_ablation_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_pairs(tmp_path / "pairs", 3, seed=870)
+    for path in folder.glob("f?.tif"):
+        grey = tifffile.imread(path).astype(float)
+        grey = (grey / grey.max() * 255).astype(np.uint8)
+        tifffile.imwrite(path, np.stack([0 * grey, grey, grey // 9], axis=-1), photometric="rgb")
+    loose = ["--cellprob-threshold", "-99", "--flow-threshold", "0"]  # the demo network knows grey images only
+    words = [
+        "ablate",
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--base",
+        "demo",
+        "--held-out",
+        "f2",
+        "--epochs",
+        "1",
+        "--crops",
+        "1",
+        "--device",
+        "cpu",
+        *loose,
+    ]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 0
+    table = read_table(tmp_path / "out" / "ablation.csv", ABLATION)
+    assert table["arm"].tolist() == [
+        "base", "+ fine-tuning", "+ channels (adaptive)", "+ diameter (auto)", "instead: diameter fixed at 30 px",
+        "instead: flow threshold 0", "instead: merged channels", "instead: 512 px training crops",
+    ]  # fmt: skip
+    assert (table["n_images"] == 1).all()
+    assert table["ap_50_difference"].iloc[1] == table["ap_50"].iloc[1] - table["ap_50"].iloc[0]
+    assert table["ap_50_difference"].iloc[5] == table["ap_50"].iloc[5] - table["ap_50"].iloc[3]
+    assert "ablation.csv" in capsys.readouterr().out
+
+
+def test_an_ablation_needs_something_to_judge_by(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        bridge.ablate(pairs, tmp_path / "out")
+    assert (
+        str(refused.value)
+        == f"{pairs}: no image is held out (got 3 images, expected some to judge by). Name some with --held-out."
+    )
