@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LEAST_CELLS = 5
+_MOST_EMPTY = 3  # looks at the validation images without a cell, after which a training is given up
 _SCORES = ("ap_50", "ap_75", "ap_90", "f1")
 _STATE, _RECORD = "training.state", "training.json"
 _CROP_S = 28.0  # seconds for a crop of 256 px in Cellpose 4 on two processor cores, measured
@@ -326,12 +327,13 @@ class _Cycle:
             look = epoch % self.s.check_every == 0 or epoch == n
             if look and validation:
                 accuracy, found = self._accuracy(segmenter, validation, training.diameter_px)
-                empty = 0 if found else empty + 1
+                empty = 0 if found else empty + (empty > 0 or self._finds(validation))
                 if accuracy > best_score:
                     best, best_score = epoch, accuracy
                     training.keep()
-                if empty >= 3 and self.base.name != "none":
-                    raise SegmentationError(f"training: the model finds no cell any more (got 0 at three looks, the last at epoch {epoch}). Nothing was written; use a smaller --learning-rate.")  # fmt: skip
+                # Not before: the running means of the batch normalisation follow a new kind of image slowly.
+                if empty >= _MOST_EMPTY and 4 * epoch >= 3 * n:
+                    raise SegmentationError(f"training: the model finds no cell any more (got 0 at {empty} looks, the last at epoch {epoch}). Nothing was written; use a smaller --learning-rate.")  # fmt: skip
             rows.append({"epoch": epoch, "learning_rate": rate, "loss": loss, "validation_ap_50": accuracy})
             accurate = f", accuracy {accuracy:.3f}" if accuracy == accuracy else ""
             now = f"{prefix}epoch {epoch} of {n}, loss {loss:.3f}{accurate}"
@@ -344,6 +346,10 @@ class _Cycle:
                 training.write_state(state, facts)
         curve = pd.DataFrame(rows, columns=[c.name for c in TRAINING_CURVE])
         return curve.astype({c.name: c.dtype for c in TRAINING_CURVE}), best or None
+
+    def _finds(self, names: Sequence[str]) -> bool:
+        """Whether the base model finds a cell in any of these images: a training that loses all of them has failed."""
+        return self.base.name != "none" and any(self._found("base", name).any() for name in names)
 
     def _accuracy(self, segmenter: Segmenter, names: Sequence[str], diameter: float | None) -> tuple[float, bool]:
         found = [self._segment(segmenter, name, diameter) for name in names]

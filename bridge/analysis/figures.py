@@ -304,7 +304,9 @@ def sweep_figure(path: Path, grid: pd.DataFrame, best: tuple[float, float]) -> P
     middle = (values.min() + values.max()) / 2
     for (i, j), value in np.ndenumerate(values):
         axes.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if value < middle else "black")
-    row, column = grid.index.tolist().index(best[0]), grid.columns.tolist().index(best[1])
+    row, column = (
+        int(np.flatnonzero(axis == at)[0]) for axis, at in zip((grid.index, grid.columns), best, strict=True)
+    )
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=_COLOURS[1], linewidth=3))
     axes.set_xticks(range(len(grid.columns)), [f"{v:g}" for v in grid.columns])
     axes.set_yticks(range(len(grid.index)), [f"{v:g}" for v in grid.index])
