@@ -17,7 +17,7 @@ from bridge.files import sha256, whole_file, write_bytes
 from bridge.images import Plane, imagej_scale, inspect, read_plane
 from bridge.labels import SEG_SUFFIX, Labels, read_labels, write_labels
 from bridge.rois import Change, apply_corrections, read_roiset, selections_of
-from bridge.tables import CORRECTIONS, FIELDS, Column, read_table, write_table
+from bridge.tables import CORRECTIONS, FIELDS, Column, read_table, typed_table, write_table
 from bridge.workflow import reopen
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def collect(results: Path | str) -> Collected:
             failures.append((field_id, str(error)))
     for field_id in fields.keys() - masks.keys():
         run.records.withdraw(field_id, "correct")  # of a correction that was undone or cannot be used any more
-    table = pd.DataFrame(rows, columns=[c.name for c in CORRECTIONS]).astype({c.name: c.dtype for c in CORRECTIONS})
+    table = typed_table(rows, CORRECTIONS)
     write_table(run.out / "corrections.csv", table, CORRECTIONS)
     return Collected(masks, table, tuple(failures))
 

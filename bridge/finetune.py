@@ -45,9 +45,9 @@ from bridge.tables import (
     BEFORE_AFTER_SETS,
     CYCLES,
     TRAINING_CURVE,
-    Column,
     empty_table,
     read_table,
+    typed_table,
     write_table,
 )
 from bridge.training import Split, difference_interval, recipe_of, split
@@ -259,7 +259,7 @@ class _Cycle:
             raise
 
     def _train(self) -> Trained:
-        begun = time.time()
+        self.begun = time.time()
         for part in self.folder.rglob(f".*{PART_SUFFIX}"):
             part.unlink(missing_ok=True)  # left by a killed training
         self._write_record("training")
@@ -283,7 +283,7 @@ class _Cycle:
         left_out = self._leave_one_out() if self.s.leave_one_out else {}
         images, sets = self._tables(left_out)
         self._draw(images, curve, best)
-        record = self._finish(images, sets, best, time.time() - begun)
+        record = self._finish(images, sets, best, time.time() - self.begun)
         return self._report(record)
 
     def _training(self, segmenter: Segmenter, names: Sequence[str]) -> Training:
@@ -317,6 +317,7 @@ class _Cycle:
         if state.exists():
             facts = training.read_state(state)
             rows, best, best_score, empty = facts["rows"], facts["best"], facts["best_score"], facts["empty"]
+            self.begun = min(self.begun, time.time() - facts["spent_s"])
             self.say(f"{prefix}goes on after epoch {training.epoch} of {self.recipe.epochs}")
         begun, first = time.monotonic(), training.epoch
         n = self.recipe.epochs
@@ -342,10 +343,10 @@ class _Cycle:
             if look:
                 left = (time.monotonic() - begun) / (epoch - first) * (n - epoch)
                 self.say(f"{now}, {_time(left)} left" if epoch < n else now)
-                facts = {"rows": rows, "best": best, "best_score": best_score, "empty": empty}
+                spent_s = time.time() - self.begun
+                facts = {"rows": rows, "best": best, "best_score": best_score, "empty": empty, "spent_s": spent_s}
                 training.write_state(state, facts)
-        curve = pd.DataFrame(rows, columns=[c.name for c in TRAINING_CURVE])
-        return curve.astype({c.name: c.dtype for c in TRAINING_CURVE}), best or None
+        return typed_table(rows, TRAINING_CURVE), best or None
 
     def _finds(self, names: Sequence[str]) -> bool:
         """Whether the base model finds a cell in any of these images: a training that loses all of them has failed."""
@@ -431,7 +432,7 @@ class _Cycle:
                 row[f"{key}_base"] = base[key] if base else float("nan")
                 row[f"{key}_difference"] = tuned[key] - base[key] if base else float("nan")
             rows.append(row)
-        images = _typed(rows, BEFORE_AFTER)
+        images = typed_table(rows, BEFORE_AFTER)
         totals = []
         for group, part in images.groupby("set", sort=False):  # held-out first
             no_base = bool(part["n_base"].isna().any())
@@ -442,7 +443,7 @@ class _Cycle:
                 low, high = difference_interval([] if no_base else part[f"{key}_difference"].tolist())
                 total |= {f"{key}_difference_low": low, f"{key}_difference_high": high}
             totals.append(total)
-        return images, _typed(totals, BEFORE_AFTER_SETS)
+        return images, typed_table(totals, BEFORE_AFTER_SETS)
 
     def _draw(self, images: pd.DataFrame, curve: pd.DataFrame, best: int | None) -> None:
         write_table(self.folder / "curve.csv", curve, TRAINING_CURVE)
@@ -517,7 +518,7 @@ class _Cycle:
         for key in (f"{score}_{which}" for score in _SCORES for which in ("base", "tuned", "difference")):
             row[f"held_out_{key}"] = held_out[key].iloc[0] if len(held_out) else float("nan")
         rows: list[dict[Any, Any]] = [*before[before["cycle"] != self.cycle].to_dict("records"), row]
-        write_table(path, _typed(rows, CYCLES), CYCLES)
+        write_table(path, typed_table(rows, CYCLES), CYCLES)
 
     def _report(self, record: Mapping[str, Any]) -> Trained:
         images = read_table(self.folder / "before_after.csv", BEFORE_AFTER)
@@ -531,10 +532,6 @@ def _shown(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _folder(cycle: int) -> str:
     return f"cycle_{cycle}"
-
-
-def _typed(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
 
 
 def _layers(true: Labels, found: Labels) -> tuple[tuple[Labels, dict[str, list[int]]], ...]:

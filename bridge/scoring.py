@@ -28,7 +28,7 @@ from bridge.evaluation import (
 )
 from bridge.images import decode, inspect
 from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, image_name, read_labels
-from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, Column, write_table
+from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, typed_table, write_table
 
 _ENDINGS = (".tif", ".tiff", ".png")
 _OBJECTS = "masks"  # a folder of this name holds one file per object
@@ -146,8 +146,10 @@ def evaluate(
             matched.append(_matches(title, name, pairs))
     if not rows:
         raise InputError(f"{truth}: not one image could be compared. {failures[0][1]}")
-    images = _table(sorted(rows, key=lambda row: (titles.index(row["prediction"]), row["ap_50"])), EVALUATED_IMAGES)
-    sets = _table([_pooled(title, found[title], images) for title in titles if found[title]], EVALUATED_SETS)
+    images = typed_table(
+        sorted(rows, key=lambda row: (titles.index(row["prediction"]), row["ap_50"])), EVALUATED_IMAGES
+    )
+    sets = typed_table([_pooled(title, found[title], images) for title in titles if found[title]], EVALUATED_SETS)
     matches = pd.concat(matched, ignore_index=True)
     write_table(out / "images.csv", images, EVALUATED_IMAGES)
     write_table(out / "sets.csv", sets, EVALUATED_SETS)
@@ -257,10 +259,6 @@ def _titles(paths: Sequence[Path]) -> list[str]:
 def _few(names: Any) -> str:
     names = list(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _table(rows: list[dict[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
 
 
 def _row(scores: Scores, by_rule: Counts) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.errors import TableError
 from bridge.files import write_text
@@ -319,6 +319,13 @@ def empty_table(columns: Sequence[Column]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({column.name: pd.Series(dtype=column.dtype) for column in columns})
+
+
+def typed_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column]) -> pd.DataFrame:
+    """Return rows as a table with the declared columns and types."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
 
 
 def write_table(path: Path, table: pd.DataFrame, columns: Sequence[Column]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bridge.labels import Labels
 from bridge.pairs import Pair, find_pairs, pixel_hash, read_pair
 from bridge.segmentation import Segmenter, cellpose_version, median_diameter, median_diameters, resolve_model
 from bridge.settings import TrainSettings
-from bridge.tables import ABLATION, DIAMETERS, SWEEP, Column, write_table
+from bridge.tables import ABLATION, DIAMETERS, SWEEP, Column, typed_table, write_table
 from bridge.training import split
 
 FLOW_THRESHOLDS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -166,7 +166,7 @@ def compare_diameters(
                     raise
                 continue
             rows.append({"image": pair.name, "way": way, "true_diameter_px": known, "diameter_px": labelled.diameter_px, **_scores(score(true, labelled.labels))})  # fmt: skip
-    table = _typed(rows, DIAMETERS)
+    table = typed_table(rows, DIAMETERS)
     write_table(path, table, DIAMETERS)
     return table
 
@@ -283,11 +283,7 @@ def _means(rows: pd.DataFrame, keys: list[str], columns: Sequence[Column]) -> pd
     for column in columns:
         if column.name not in table:
             table[column.name] = float("nan")
-    return _typed(table.to_dict("records"), columns)
-
-
-def _typed(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
+    return typed_table(table.to_dict("records"), columns)
 
 
 def _at(table: pd.DataFrame, flow: float, cellprob: float) -> float:
