@@ -437,6 +437,8 @@ def evaluate(
     ] = (),
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(group=_TRIED, help="As in run.")] = "auto",
     colour: Annotated[Literal["adaptive", "merged"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
+    channel: Annotated[str | None, Parameter(group=_TRIED, help="Channel of images with several.")] = None,
+    rgb_channel: Annotated[Literal["red", "green", "blue"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
 ) -> int:
     """Score predicted label images against ground truth, by cells and by pixels."""
     if sweep or diameters:
@@ -444,7 +446,15 @@ def evaluate(
             raise InputError(
                 f"evaluate: one folder of images and one of --sweep and --diameters go together (got {len(predicted)} folders). Give: evaluate LABELS IMAGES --sweep"
             )
-        return _try_settings(truth, predicted[0], out, sweep, model, diameter, held_out, device, colour)
+        _refuse("--sweep" if sweep else "--diameters", only=only, rule=rule != "all", boundary=boundary)
+        if diameters:
+            _refuse("--diameters", diameter=diameter, held_out=held_out)
+        seen = {"device": device, "colour": colour, "channel": channel, "rgb_channel": rgb_channel}
+        return _try_settings(truth, predicted[0], out, sweep, model, diameter, held_out, seen)
+    _refuse(
+        "label images", model=model, diameter=diameter, held_out=held_out, device=device != "auto", colour=colour,
+        channel=channel, rgb_channel=rgb_channel,
+    )  # fmt: skip
 
     from bridge.scoring import evaluate as work
 
@@ -636,19 +646,27 @@ def _show_plan(found: Plan) -> None:
         _out.print("No problem found.")
 
 
+def _refuse(with_what: str, **given: Any) -> None:
+    for name, value in given.items():
+        if value not in (None, False, ()):
+            raise InputError(
+                f"--{name.replace('_', '-')}: without effect here (got it with {with_what}). Leave it out."
+            )
+
+
 def _try_settings(
     labels: Path, images: Path, out: Path, sweep: bool, model: str | None, diameter: Any, held_out: tuple[str, ...],
-    device: str, colour: str | None,
+    seen: dict[str, Any],
 ) -> int:  # fmt: skip
     import bridge.tuning
 
     if sweep:
-        swept = bridge.tuning.sweep(images, out, labels, model, diameter, held_out, device, colour, _say)
+        swept = bridge.tuning.sweep(images, out, labels, model, diameter, held_out, say=_say, **seen)
         _out.print(swept.said)
         for path in swept.files:
             _out.print(str(path))
         return 0
-    table = bridge.tuning.compare_diameters(images, out, labels, model, device, colour, _say)
+    table = bridge.tuning.compare_diameters(images, out, labels, model, say=_say, **seen)
     means = table.groupby("way", sort=False)[
         ["true_diameter_px", "diameter_px", "ap_50", "ap_75", "ap_90", "f1"]
     ].mean()

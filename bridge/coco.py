@@ -16,10 +16,19 @@ from bridge.errors import InputError, LabelError, OutputError
 from bridge.experiment import safe_name
 from bridge.files import write_text
 from bridge.images import SUFFIXES
-from bridge.labels import MASK_SUFFIXES, Labels, as_labels, image_name, label_areas, read_labels, write_labels
+from bridge.labels import (
+    MASK_SUFFIXES,
+    MAX_LABEL,
+    Labels,
+    as_labels,
+    image_name,
+    label_areas,
+    read_labels,
+    write_labels,
+)
 
 _log = logging.getLogger(__name__)
-_MOST_PX = 2**31  # of an image that a json file claims
+_MOST_PX = 400_000_000  # of an image that a json file claims: 20,000 x 20,000
 
 
 def export_coco(labels: Path | str, out: Path | str, category: str = "cell", images: Path | str | None = None) -> Path:
@@ -64,7 +73,7 @@ def export_coco(labels: Path | str, out: Path | str, category: str = "cell", ima
     if out.exists():
         raise OutputError(f"{out}: is there already. It is not overwritten: move it elsewhere, or name another file with --out.")  # fmt: skip
     files = [labels] if labels.is_file() else _label_files(labels)
-    shown = _images(Path(images)) if images is not None else {}
+    shown = _images(Path(images)) if images is not None else []
     content: dict[str, Any] = {
         "info": {"description": "cells as run lengths; `label` is the id of the cell in its label image"},
         "images": [],
@@ -73,12 +82,11 @@ def export_coco(labels: Path | str, out: Path | str, category: str = "cell", ima
     }
     root = labels.parent if labels.is_file() else labels
     for k, path in enumerate(files, 1):
-        name = image_name(path)
-        if images is not None and name not in shown:
-            raise InputError(f"{path}: has no image (expected {name}.tif or .png in {images}). Add it, or leave out --images.")  # fmt: skip
         ids = read_labels(path)
         height, width = ids.shape
-        file = shown.get(name, path.relative_to(root).as_posix())
+        file = path.relative_to(root).as_posix()
+        if images is not None:
+            file = _image_of(path, file, shown, Path(images))
         content["images"].append({"id": k, "file_name": file, "height": height, "width": width})
         annotations = annotations_of(ids)
         if not np.array_equal(_drawn([(a["label"], a["segmentation"]["counts"]) for a in annotations], ids.shape), ids):
@@ -159,42 +167,56 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
     coco, out = Path(coco), Path(out)
     try:
         content = json.loads(coco.read_text("utf-8"))
-        images = {image["id"]: (_safe(str(image["file_name"])), int(image["height"]), int(image["width"])) for image in content["images"]}  # fmt: skip
-        categories = {c["id"]: str(c["name"]) for c in content["categories"]}
-        annotations = [(a["image_id"], a["category_id"], a["segmentation"], a.get("label")) for a in content["annotations"]]  # fmt: skip
+        images = {_id(i["id"]): (_safe(str(i["file_name"])), int(i["height"]), int(i["width"])) for i in content["images"]}  # fmt: skip
+        categories = {_id(c["id"]): str(c["name"]) for c in content["categories"]}
+        if len(images) < len(content["images"]) or len(categories) < len(content["categories"]):
+            raise ValueError("an id twice")
+        own: dict[Any, dict[Any, list[tuple[Any, Any]]]] = {c: {i: [] for i in images} for c in categories}
+        for a in content["annotations"]:
+            image, cat = _id(a["image_id"]), _id(a["category_id"])
+            if image not in images or cat not in categories:
+                raise ValueError(f"an annotation of image {image} and category {cat}, which are not both listed")
+            own[cat][image].append((a["segmentation"], a.get("label")))
     except OSError as error:
         raise InputError(f"{coco}: cannot be read ({error.strerror}). Check the path.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{coco}: not a COCO json ({type(error).__name__}: {error}). Export it again.") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{coco}: not a COCO json ({type(error).__name__}: {str(error)[:200]}). Export it again.") from error  # fmt: skip
     if category is not None and category not in categories.values():
         raise InputError(f"{coco}: no such category (got {category}, expected one of {', '.join(categories.values())}). Correct --category.")  # fmt: skip
-    used = {cat for _, cat, _, _ in annotations} | set(list(categories)[:1])
-    chosen = {i: name for i, name in categories.items() if (name == category if category is not None else i in used)}
-    names = [name for name, _, _ in images.values()]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{coco}: two images of one name (got {twice} twice, expected each once). Rename one.")
-    written = []
+    used = [c for c in categories if any(own[c].values())] or list(categories)[:1]
+    chosen = {c: name for c, name in categories.items() if (name == category if category is not None else c in used)}
+    work: dict[Path, tuple[list[tuple[int, Sequence[int]]], tuple[int, int]]] = {}
     for cat, title in chosen.items():
         folder = out / safe_name(title) if len(chosen) > 1 else out
         for image, (name, height, width) in images.items():
             path = folder / f"{name}{MASK_SUFFIXES[0]}.tif"
+            if path in work:
+                raise InputError(f"{coco}: two images of one name (got {name} twice, expected each once). Rename one.")
             if path.exists():
                 raise OutputError(f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out.")  # fmt: skip
-            if not 0 < height * width <= _MOST_PX:
-                raise InputError(f"{coco}: {name} has no size an image can have (got {height} x {width} px). Export it again.")  # fmt: skip
-            own = [(seg, label) for i, c, seg, label in annotations if i == image and c == cat]
-            labels = [label for _, label in own]
-            numbered = all(isinstance(label, int) and label > 0 for label in labels) and len(set(labels)) == len(labels)
-            ids = labels if numbered else range(1, len(own) + 1)
+            if not (height > 0 and width > 0 and height * width <= _MOST_PX):
+                raise InputError(f"{coco}: {name} has no size an image can have (got {height} x {width} px, expected at most {_MOST_PX} px). Export it again.")  # fmt: skip
+            labels = [label for _, label in own[cat][image]]
+            numbered = all(isinstance(n, int) and 0 < n <= MAX_LABEL for n in labels) and len(set(labels)) == len(labels)  # fmt: skip
+            ids = labels if numbered else range(1, len(labels) + 1)
             try:
-                runs = [(int(k), _counts(seg, height, width)) for k, (seg, _) in zip(ids, own, strict=True)]
-                drawn = _drawn(runs, (height, width), str(path))
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise InputError(f"{coco}: {name} has an annotation that cannot be read ({error}). Export it again.") from error  # fmt: skip
-            write_labels(path, as_labels(drawn, str(path)))
-            written.append(path)
-    return written
+                runs = [(int(k), _counts(s, height, width)) for k, (s, _) in zip(ids, own[cat][image], strict=True)]
+                for _, counts in runs:
+                    if any(count < 0 for count in counts) or sum(counts) > height * width:
+                        raise ValueError("runs that leave the image")
+            except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
+                raise InputError(f"{coco}: {name} has an annotation that cannot be read ({str(error)[:200]}). Export it again.") from error  # fmt: skip
+            work[path] = runs, (height, width)
+    # Everything was looked at: what cannot be read leaves nothing behind.
+    for path, (runs, shape) in work.items():
+        write_labels(path, as_labels(_drawn(runs, shape, str(path)), str(path)))
+    return list(work)
+
+
+def _id(value: Any) -> int | str:
+    if not isinstance(value, int | str):
+        raise ValueError(f"{value!r} as an id")
+    return value
 
 
 def _counts(segmentation: Any, height: int, width: int) -> Sequence[int]:
@@ -203,18 +225,41 @@ def _counts(segmentation: Any, height: int, width: int) -> Sequence[int]:
         if list(segmentation["size"]) != [height, width]:
             raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
         return [int(count) for count in segmentation["counts"]]
+    if isinstance(segmentation, dict):
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
+        return _unpacked(str(segmentation["counts"]))
     from pycocotools import mask
 
-    if isinstance(segmentation, list):
-        if not all(isinstance(ring, list) and len(ring) >= 6 for ring in segmentation) or not segmentation:
-            raise ValueError("a polygon of fewer than three corners")
-        segmentation = mask.merge(mask.frPyObjects(segmentation, height, width))
-    elif list(segmentation["size"]) != [height, width]:
-        raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
-    flat = mask.decode(segmentation).T.ravel()
-    change = np.flatnonzero(np.diff(flat, prepend=0, append=0))
-    edges = [0, *change.tolist()]
+    if not segmentation or not all(isinstance(ring, list) and len(ring) >= 6 for ring in segmentation):
+        raise ValueError("a polygon of fewer than three corners")
+    most = 2 * max(height, width)
+    if not all(isinstance(v, int | float) and -most <= v <= most for ring in segmentation for v in ring):
+        raise ValueError("a polygon that leaves the image")  # COCO's code crashes on one that is far away, or no number
+    flat = mask.decode(mask.merge(mask.frPyObjects(segmentation, height, width))).T.ravel()
+    change = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = [0, *([0] if flat[0] else []), *change.tolist(), flat.size]
     return [b - a for a, b in itertools.pairwise(edges)]
+
+
+def _unpacked(text: str) -> list[int]:
+    """Run lengths of COCO's compressed form: five bits a character, from the third on the difference to the one but last."""
+    counts: list[int] = []
+    at = 0
+    while at < len(text):
+        value, shift, more = 0, 0, True
+        while more:
+            if at >= len(text) or not 48 <= ord(text[at]) < 112 or shift > 60:
+                raise ValueError("compressed runs that are cut or damaged")
+            bits = ord(text[at]) - 48
+            at += 1
+            value |= (bits & 31) << shift
+            shift += 5
+            more = bool(bits & 32)
+            if not more and bits & 16:
+                value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+    return counts
 
 
 def _drawn(
@@ -223,9 +268,7 @@ def _drawn(
     flat = np.zeros(shape[0] * shape[1], np.uint32)
     overlap = 0
     for label, counts in runs:
-        ends = np.cumsum(counts).tolist()
-        if any(count < 0 for count in counts) or (ends and ends[-1] > flat.size):
-            raise ValueError("runs that leave the image")
+        ends = list(itertools.accumulate(counts))
         for start, end in zip(ends[0::2], ends[1::2], strict=False):
             part = flat[start:end]
             overlap += int(np.count_nonzero(part))
@@ -245,13 +288,27 @@ def _label_files(folder: Path) -> list[Path]:
     return marked or files
 
 
-def _images(folder: Path) -> dict[str, str]:
+def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected images). Check the path given with --images.")
-    found = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES)
-    return {path.stem: path.relative_to(folder).as_posix() for path in found}
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+
+
+def _image_of(mask: Path, file: str, images: Sequence[Path], folder: Path) -> str:
+    """Return the name of a label image's image: the one in the same sub-folder, else the only one of its name."""
+    name = image_name(mask)
+    fits = [path.relative_to(folder) for path in images if path.stem == name]
+    same = [path for path in fits if path.parent == Path(file).parent]
+    fits = same or fits
+    if len(fits) != 1:
+        what = "has no image" if not fits else f"has several images (got {fits[0]} and {fits[1]})"
+        raise InputError(f"{mask}: {what} (expected {name}.tif or .png in {folder}). Add it, or leave out --images.")
+    return fits[0].as_posix()
 
 
 def _safe(file_name: str) -> str:
-    """The name of an image without folders (a json file may name any), and without what marks a label image."""
-    return safe_name(image_name(Path(file_name.replace("\\", "/").rpartition("/")[2])))
+    """The name of an image without what marks a label image, and without folders that lead elsewhere."""
+    parts = [part for part in file_name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if not parts:
+        raise ValueError("an image without a name")
+    return "/".join([*(safe_name(part) for part in parts[:-1]), safe_name(image_name(Path(parts[-1])))])

@@ -26,7 +26,7 @@ from bridge.evaluation import fates, overlaps, partners, score_pairs
 from bridge.experiment import safe_name
 from bridge.files import PART_SUFFIX, require_writable, sha256, whole_file, write_text
 from bridge.labels import Labels, label_ids, read_labels, write_labels
-from bridge.pairs import find_pairs, pixel_hash, read_pair
+from bridge.pairs import find_pairs, image_hash, pixel_hash, read_pair
 from bridge.records import differences, locked
 from bridge.segmentation import (
     CYTO_0,
@@ -122,7 +122,7 @@ def train(
     """Train a Cellpose model on corrected images, and score it and its base on images neither has seen.
 
     Every training begins from the base model, with all images corrected so far. A training that was stopped goes on
-    where it was; the same training again changes nothing.
+    where it was; the last training given again changes nothing.
 
     Parameters
     ----------
@@ -161,21 +161,26 @@ def train(
     """
     s = settings or train_settings_from(options)
     out = Path(out)
-    data = _read(Path(pairs), out, s)
+    data = _read(Path(pairs), s)
     require_writable(out)
     with locked(out), tempfile.TemporaryDirectory(prefix="cellpose-fiji-") as scratch:
         return _Cycle(data, out, s, progress, say or _log.info, Path(scratch)).run()
 
 
-def _read(folder: Path, out: Path, s: TrainSettings) -> _Data:
-    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, s.colour, out)
+def _read(folder: Path, s: TrainSettings) -> _Data:
+    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, s.colour)
     data = _Data((), {}, {}, {}, {}, list(found.notes), found.corrected_model)
     for pair in found.pairs:
         image, labels, notes = read_pair(pair)
         data.images[pair.name], data.labels[pair.name] = image, labels
-        data.pixels[pair.name], data.truths[pair.name] = pixel_hash(image), pixel_hash(labels)
+        data.pixels[pair.name], data.truths[pair.name] = image_hash(pair.image), pixel_hash(labels)
         data.notes += notes
     data.names = tuple(data.images)
+    files: dict[str, str] = {}
+    for name in data.names:
+        other = files.setdefault(safe_name(name).casefold(), name)
+        if other != name:
+            raise InputError(f"{folder}: two images of nearly one name (got {other} and {name}, expected names that differ as file names). Rename one.")  # fmt: skip
     n = sum(len(label_ids(labels)) for labels in data.labels.values())
     if n < _LEAST_CELLS:
         raise LabelError(
@@ -191,7 +196,10 @@ class _Cycle:
         self.data, self.out, self.s, self.progress, self.say, self.scratch = data, out, s, progress, say, scratch
         self.major = cellpose_version()[0]
         before = self._earlier()
-        held_out_before = {pixels for record in before for pixels in record["held_out_pixels"]}
+        held_out_before = {pixels for r in before if r["state"] != "failed" for pixels in r["held_out_pixels"]}
+        kept_out = [name for name in data.names if data.pixels[name] in held_out_before and name not in s.held_out]
+        if kept_out and s.held_out:
+            data.notes.append(f"held out in an earlier cycle, so still: {', '.join(kept_out)}")
         self.split = split(data.pixels, s.held_out, s.validation, held_out_before)
         self.learnt_from = (*self.split.train, *self.split.validation)
         n = sum(len(label_ids(data.labels[name])) for name in self.split.train)
@@ -199,6 +207,10 @@ class _Cycle:
             raise LabelError(
                 f"{out}: too few cells to learn from (got {n} in {len(self.split.train)} training images, expected at least {_LEAST_CELLS}). Hold fewer images out, or correct more cells."
             )
+        if s.leave_one_out:
+            for name in self.learnt_from:
+                if not any(data.labels[other].any() for other in self.learnt_from if other != name):
+                    raise LabelError(f"{name}: has all the cells (expected some in the other images, too). Leave out --leave-one-out.")  # fmt: skip
         self.recipe = recipe_of(s, len(self.split.train), self.major)
         self.base = self._base(before)
         self.made_from = {
@@ -227,9 +239,11 @@ class _Cycle:
         found: list[dict[str, Any]] = []
         while (path := self.out / _folder(len(found) + 1) / _RECORD).is_file():
             try:
-                found.append(json.loads(path.read_text("utf-8")))
-            except json.JSONDecodeError as error:
-                raise OutputError(f"{path}: not the record of a training ({error}). Delete the folder {path.parent}.") from error  # fmt: skip
+                record = json.loads(path.read_text("utf-8"))
+                _ = record["state"], record["made_from"], record["held_out_pixels"], record["base"]
+                found.append(record)
+            except (ValueError, KeyError, TypeError) as error:
+                raise OutputError(f"{path}: not the record of a training ({type(error).__name__}: {error}). Delete the folder {path.parent}.") from error  # fmt: skip
         return found
 
     def _base(self, before: Sequence[Mapping[str, Any]]) -> ModelFile:
@@ -248,9 +262,15 @@ class _Cycle:
 
     def run(self) -> Trained:
         if self.done:
-            return self._report(json.loads((self.folder / _RECORD).read_text("utf-8")))
-        if not self.resumes:
-            shutil.rmtree(self.folder, ignore_errors=True)  # of a training that failed
+            record = json.loads((self.folder / _RECORD).read_text("utf-8"))
+            tables = [self.folder / name for name in ("before_after.csv", "before_after_sets.csv")]
+            if not all(table.is_file() for table in tables) or not self.model.is_file() or sha256(self.model) != record["model_sha256"]:  # fmt: skip
+                raise OutputError(f"{self.folder}: what this training wrote was changed or removed (expected {self.model.name} and its tables as they were). Delete the folder to train again.")  # fmt: skip
+            return self._report(record)
+        if not self.resumes and (self.folder / _RECORD).exists():
+            shutil.rmtree(self.folder)  # of a training that failed
+        elif not self.resumes and self.folder.exists() and any(self.folder.iterdir()):
+            raise OutputError(f"{self.folder}: is there already, and no training made it (got no {_RECORD} in it). Move it elsewhere, or name another folder with --out.")  # fmt: skip
         try:
             return self._train()
         except SegmentationError:
@@ -265,12 +285,12 @@ class _Cycle:
         self._write_record("training")
         segmenter = Segmenter(self.base, self.s.device)
         training = self._training(segmenter, self.split.train)
-        self.diameter = None if self.major == 4 else training.diameter_px
+        self.diameter = self._diameter(training)
         self._say_what(segmenter)
         if self.base.name != "none":
             base = Segmenter(self.base, self.s.device)
             for name in (*self.split.held_out, *self.learnt_from):
-                self._segmented("base", name, base, self.s.base_diameter or self.diameter)
+                self._segmented("base", name, base, self._base_diameter(training))
         curve, best = self._fit(training, segmenter, self.split.validation, self.folder / _STATE, "")
         training.use_best()
         for name in (*self.split.held_out, *self.learnt_from):
@@ -280,18 +300,26 @@ class _Cycle:
         training.write_model(self.model)
         if size is not None:
             write_size_model(self.model.with_name(f"{self.model.name}_size.npy"), size)
-        left_out = self._leave_one_out() if self.s.leave_one_out else {}
+        left_out = self._leave_one_out(best) if self.s.leave_one_out else {}
         images, sets = self._tables(left_out)
         self._draw(images, curve, best)
         record = self._finish(images, sets, best, time.time() - self.begun)
         return self._report(record)
 
-    def _training(self, segmenter: Segmenter, names: Sequence[str]) -> Training:
+    def _training(self, segmenter: Segmenter, names: Sequence[str], epochs: int | None = None) -> Training:
         labels = [self.data.labels[name] for name in names]
         targets = [self._targets(segmenter, name) for name in names]
         images = [self.data.images[name] for name in names]
         recipe = recipe_of(self.s, len(names), self.major)
+        recipe = replace(recipe, learning_rates=recipe.learning_rates[:epochs])
         return segmenter.training(images, targets, median_diameters(labels), recipe)
+
+    def _diameter(self, training: Training) -> float | None:
+        """What the trained model is used with; Cellpose 4 does not rescale."""
+        return None if self.major == 4 else training.diameter_px
+
+    def _base_diameter(self, training: Training) -> float | None:
+        return self.s.base_diameter or (None if self.major == 4 else training.cells_px)
 
     def _targets(self, segmenter: Segmenter, name: str) -> npt.NDArray[np.float32]:
         """Flows of a label image, computed once for all cycles."""
@@ -318,16 +346,16 @@ class _Cycle:
             facts = training.read_state(state)
             rows, best, best_score, empty = facts["rows"], facts["best"], facts["best_score"], facts["empty"]
             self.begun = min(self.begun, time.time() - facts["spent_s"])
-            self.say(f"{prefix}goes on after epoch {training.epoch} of {self.recipe.epochs}")
+            self.say(f"{prefix}goes on after epoch {training.epoch} of {training.recipe.epochs}")
         begun, first = time.monotonic(), training.epoch
-        n = self.recipe.epochs
+        n = training.recipe.epochs
         while training.epoch < n:
-            rate = self.recipe.learning_rates[training.epoch]
+            rate = training.recipe.learning_rates[training.epoch]
             loss = training.run_epoch()
             epoch, accuracy = training.epoch, float("nan")
             look = epoch % self.s.check_every == 0 or epoch == n
             if look and validation:
-                accuracy, found = self._accuracy(segmenter, validation, training.diameter_px)
+                accuracy, found = self._accuracy(segmenter, validation, self._diameter(training))
                 empty = 0 if found else empty + (empty > 0 or self._finds(validation))
                 if accuracy > best_score:
                     best, best_score = epoch, accuracy
@@ -373,6 +401,9 @@ class _Cycle:
     def _found(self, which: str, name: str) -> Labels:
         return read_labels(self.folder / which / f"{safe_name(name)}_mask.tif")
 
+    def _both(self, name: str) -> tuple[Labels | None, Labels]:
+        return self._found("base", name) if self.base.name != "none" else None, self._found("tuned", name)
+
     def _score(self, name: str, found: Labels) -> dict[str, float]:
         scores = score_pairs(overlaps(self.data.labels[name], found))
         by = {f"ap_{round(100 * t)}": scores.by_iou[t].average_precision for t in (0.5, 0.75, 0.9)}
@@ -385,25 +416,24 @@ class _Cycle:
                 f"training: the model finds no cell in any image (got 0 in {len(with_cells)} images with cells). No model was written; train longer, or use a smaller --learning-rate."
             )
 
-    def _leave_one_out(self) -> dict[str, Labels]:
-        """Train without each image in turn, for as many epochs, and find its cells with that model."""
-        found: dict[str, Labels] = {}
+    def _leave_one_out(self, epochs: int | None) -> dict[str, tuple[Labels | None, Labels]]:
+        """Train without each image in turn, up to the epoch that was kept; find its cells with base and that model."""
+        found: dict[str, tuple[Labels | None, Labels]] = {}
         folder = self.folder / "leave_one_out"
         for k, name in enumerate(self.learnt_from, 1):
-            path = folder / f"{safe_name(name)}_mask.tif"
+            path, path_base = (folder / f"{safe_name(name)}{mark}_mask.tif" for mark in ("", "_base"))
             if not path.exists():
                 others = [other for other in self.learnt_from if other != name]
-                if not any(self.data.labels[other].any() for other in others):
-                    raise LabelError(f"{name}: has all the cells (expected some in the other images, too). Leave out --leave-one-out.")  # fmt: skip
                 segmenter = Segmenter(self.base, self.s.device)
-                training = self._training(segmenter, others)
-                prefix = f"without {name} ({k} of {len(self.learnt_from)}): "
+                training = self._training(segmenter, others, epochs)
+                if self.base.name != "none":
+                    base = Segmenter(self.base, self.s.device)
+                    write_labels(path_base, self._segment(base, name, self._base_diameter(training)))
                 state = folder / f"{safe_name(name)}.state"
-                self._fit(training, segmenter, (), state, prefix)
-                diameter = None if self.major == 4 else training.diameter_px
-                write_labels(path, self._segment(segmenter, name, diameter))
+                self._fit(training, segmenter, (), state, f"without {name} ({k} of {len(self.learnt_from)}): ")
+                write_labels(path, self._segment(segmenter, name, self._diameter(training)))
                 state.unlink(missing_ok=True)
-            found[name] = read_labels(path)
+            found[name] = (read_labels(path_base) if self.base.name != "none" else None, read_labels(path))
         return found
 
     # ------------------------------------------------------------ what is told
@@ -418,14 +448,14 @@ class _Cycle:
             n = self.recipe.epochs * self.recipe.crops
             self.say(f"Cellpose 4 on a processor takes about {_CROP_S:.0f} s for each of {n} crops: about {_time(n * _CROP_S)}. A GPU is advised.")  # fmt: skip
 
-    def _tables(self, left_out: Mapping[str, Labels]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _tables(self, left_out: Mapping[str, tuple[Labels | None, Labels]]) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows = []
-        sets = [("held-out", name, self._found("tuned", name)) for name in self.split.held_out]
-        sets += [("leave-one-out", name, labels) for name, labels in left_out.items()]
-        sets += [("training", name, self._found("tuned", name)) for name in self.learnt_from]
-        for which, name, labels in sets:
-            tuned = self._score(name, labels)
-            base = self._score(name, self._found("base", name)) if self.base.name != "none" else None
+        sets = [("held-out", name, *self._both(name)) for name in self.split.held_out]
+        sets += [("leave-one-out", name, *both) for name, both in left_out.items()]
+        sets += [("training", name, *self._both(name)) for name in self.learnt_from]
+        for which, name, of_base, of_tuned in sets:
+            tuned = self._score(name, of_tuned)
+            base = self._score(name, of_base) if of_base is not None else None
             row: dict[str, Any] = {"set": which, "image": name, "n_true": len(label_ids(self.data.labels[name])), "n_tuned": tuned["n"], "n_base": base["n"] if base else pd.NA}  # fmt: skip
             for key in _SCORES:
                 row[f"{key}_tuned"] = tuned[key]
@@ -486,14 +516,16 @@ class _Cycle:
             "versions": {name: version(name) for name in ("cellpose-fiji-bridge", "cellpose", "torch", "numpy")},
             "python": platform.python_version(),
         }
-        record = self._write_record("done", **facts)
+        record = self._record("done", **facts)
         write_text(self.folder / "model_card.md", _card(record, sets, images))
         self._write_cycles(record, sets)
+        # Last: what is done needs no state any more, and is not looked at again.
+        self._write_record("done", **facts)
         (self.folder / _STATE).unlink(missing_ok=True)
         return record
 
-    def _write_record(self, state: str, **facts: Any) -> dict[str, Any]:
-        record = {
+    def _record(self, state: str, **facts: Any) -> dict[str, Any]:
+        return {
             "state": state,
             "cycle": self.cycle,
             "base": self.base.name,
@@ -503,8 +535,10 @@ class _Cycle:
             "n_cells": {name: len(label_ids(self.data.labels[name])) for name in self.data.names},
             **facts,
         }
+
+    def _write_record(self, state: str, **facts: Any) -> None:
+        record = self._record(state, **facts)
         write_text(self.folder / _RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        return record
 
     def _write_cycles(self, record: Mapping[str, Any], sets: pd.DataFrame) -> None:
         path = self.out / "cycles.csv"

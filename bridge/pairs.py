@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError
-from bridge.images import SUFFIXES, inspect, read_plane
+from bridge.images import SUFFIXES, decode, inspect, read_plane
 from bridge.labels import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, Labels, image_name, read_labels
 
 _LABELS = (".tif", ".tiff", ".png", ".zip")
@@ -68,7 +68,6 @@ def find_pairs(
     channel: str | None = None,
     rgb_channel: str | None = None,
     colour: str | None = None,
-    without: Path | None = None,
 ) -> Found:
     """Find images and their ground truth.
 
@@ -76,13 +75,12 @@ def find_pairs(
     ----------
     folder : Path
         Images with a label image (``f1_mask.tif``), a ROI set (``f1_RoiSet.zip``) or the ``f1_seg.npy`` of the Cellpose
-        GUI beside each; or the results folder of a run, whose corrected fields are taken.
+        GUI beside each; or the results folder of a run, whose corrected fields are taken. What trainings wrote (a folder
+        with a ``training.json``) is not looked into.
     labels : Path, optional
         Folder of the label images, named as the images, with or without ``_mask``.
     channel, rgb_channel, colour : str, optional
         Which channel shows the cells, or what the network sees of a colour image.
-    without : Path, optional
-        Folder that is not looked into, where one's own results are.
 
     Raises
     ------
@@ -92,10 +90,14 @@ def find_pairs(
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected images and their label images). Check the path.")
     if (folder / "run.json").is_file():
-        return _of_run(folder, colour)
-    truths = _by_name(labels or folder, _label_files(labels or folder, labels is not None, without))
+        if labels is not None:
+            raise InputError(f"--labels {labels}: not with the results of a run, whose corrections are taken (got {folder}). Leave it out.")  # fmt: skip
+        return _of_run(folder, channel, rgb_channel, colour)
+    if labels is not None and labels.resolve() == folder.resolve():
+        labels = None
+    truths = _by_name(labels or folder, _label_files(labels or folder, labels is not None))
     own = {path.resolve() for path in truths.values()}
-    images = _by_name(folder, (p for p in _files(folder, without) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
+    images = _by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
     if not truths:
         raise InputError(
             f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
@@ -110,18 +112,20 @@ def find_pairs(
     return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour) for n in truths), notes)
 
 
-def _files(folder: Path, without: Path | None) -> Iterator[Path]:
-    hidden = without.resolve() if without is not None else None
-    for path in sorted(folder.rglob("*")):
-        if hidden is None or not path.resolve().is_relative_to(hidden):
+def _files(folder: Path) -> Iterator[Path]:
+    every = sorted(folder.rglob("*"))
+    ours = {path.parent for path in every if path.name == "training.json"}
+    for path in every:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file() and not ours & set(path.parents):
             yield path
 
 
-def _label_files(folder: Path, every: bool, without: Path | None) -> Iterator[Path]:
+def _label_files(folder: Path, every: bool) -> Iterator[Path]:
     """Yield label images and ROI sets; `every` also those that no mark in their name tells."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected label images). Check the path given with --labels.")
-    for path in _files(folder, without):
+    for path in _files(folder):
         suffix = path.suffix.lower()
         if path.name.endswith(SEG_SUFFIX) or (
             suffix in _LABELS and (every or suffix == ".zip" or path.stem.lower().endswith(MASK_SUFFIXES))
@@ -139,7 +143,7 @@ def _by_name(folder: Path, paths: Iterator[Path]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _of_run(results: Path, colour: str | None) -> Found:
+def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour: str | None) -> Found:
     import pandas as pd
 
     from bridge.workflow import reopen
@@ -153,16 +157,8 @@ def _of_run(results: Path, colour: str | None) -> Found:
             continue
         image = run.plan.images / str(rows.loc[name, "segment_path"])
         several = len(inspect(image).channels) > 1
-        pairs.append(
-            Pair(
-                name,
-                image,
-                path,
-                run.plan.segment_channel if several else None,
-                run.settings.rgb_channel,
-                colour or run.settings.colour,
-            )
-        )
+        own = channel or (run.plan.segment_channel if several else None)
+        pairs.append(Pair(name, image, path, own, rgb_channel or run.settings.rgb_channel, colour))
     if not pairs:
         raise InputError(
             f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
@@ -201,6 +197,11 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
             f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of {pair.image.name}."
         )
     return image, labels, notes
+
+
+def image_hash(path: Path) -> str:
+    """Return a hash of an image's pixels as they are in the file, whatever a network is shown of them."""
+    return pixel_hash(decode(inspect(path)))
 
 
 def pixel_hash(array: npt.NDArray[Any]) -> str:

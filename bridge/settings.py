@@ -253,7 +253,7 @@ class TrainSettings:
 
     Examples
     --------
-    >>> TrainSettings(preset="challenge", held_out=["f7,f8"]).held_out
+    >>> TrainSettings(preset="challenge", held_out=["f7", "f8"]).held_out
     ('f7', 'f8')
     """
 
@@ -333,20 +333,8 @@ class TrainSettings:
 
     @field_validator("held_out", mode="before")
     @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        return _words(value)
-
-    @field_validator("held_out")
-    @classmethod
-    def _a_share_stands_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for word in value:
-            try:
-                share = float(word)
-            except ValueError:
-                continue
-            if len(value) == 1 and not 0 < share < 1 and not word.isdecimal():
-                raise ValueError(f"a share must lie between 0 and 1 (got {word})")
-        return value
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as plain data, as they stand in `training.json`."""

@@ -17,9 +17,9 @@ from bridge.evaluation import Scores, score
 from bridge.files import require_writable
 from bridge.finetune import train
 from bridge.labels import Labels
-from bridge.pairs import Pair, find_pairs, pixel_hash, read_pair
+from bridge.pairs import Pair, find_pairs, image_hash, read_pair
 from bridge.segmentation import Segmenter, cellpose_version, median_diameter, median_diameters, resolve_model
-from bridge.settings import TrainSettings
+from bridge.settings import TrainSettings, settings_from
 from bridge.tables import ABLATION, DIAMETERS, SWEEP, Column, typed_table, write_table
 from bridge.training import split
 
@@ -62,6 +62,8 @@ def sweep(
     held_out: Sequence[str] = (),
     device: str = "auto",
     colour: str | None = None,
+    channel: str | None = None,
+    rgb_channel: str | None = None,
     say: Say | None = None,
 ) -> Swept:
     """Try flow and cell probability thresholds, with one pass of the network for each image.
@@ -74,8 +76,10 @@ def sweep(
         Folder for ``sweep.csv`` and ``sweep.png``.
     labels : Path or str, optional
         Folder of the label images.
-    model, diameter, device, colour
+    model, diameter, device, colour, rgb_channel
         As in `bridge.run`.
+    channel : str, optional
+        Channel of images with several.
     held_out : sequence of str
         Images that choose nothing: their names, a share, or "none". They show what the choice is worth elsewhere.
     say : callable, optional
@@ -88,10 +92,12 @@ def sweep(
     ------
     InputError, LabelError, ModelError, SegmentationError, OutputError
     """
-    found = find_pairs(Path(images), _path(labels), colour=colour, without=Path(out))
+    found = find_pairs(Path(images), _path(labels), channel, rgb_channel, colour)
+    diameter = settings_from({"diameter": diameter}, "sweep").diameter
+    require_writable(Path(out))
     path, picture = _new(Path(out), "sweep.csv"), _new(Path(out), "sweep.png")
     read = {pair.name: read_pair(pair) for pair in found.pairs}
-    sets = split({name: pixel_hash(image) for name, (image, _, _) in read.items()}, held_out, validation=0)
+    sets = split({pair.name: image_hash(pair.image) for pair in found.pairs}, held_out, validation=0)
     segmenter = Segmenter(model, device)
     rows = []
     for k, (name, (image, true, _)) in enumerate(read.items(), 1):
@@ -127,6 +133,8 @@ def compare_diameters(
     model: str | None = None,
     device: str = "auto",
     colour: str | None = None,
+    channel: str | None = None,
+    rgb_channel: str | None = None,
     say: Say | None = None,
 ) -> pd.DataFrame:
     """Compare the ways to find the diameter of cells on images with ground truth.
@@ -136,7 +144,7 @@ def compare_diameters(
 
     Parameters
     ----------
-    images, labels, model, device, colour, say
+    images, labels, model, device, colour, channel, rgb_channel, say
         As in `sweep`.
     out : Path or str
         Folder for ``diameters.csv``.
@@ -146,7 +154,8 @@ def compare_diameters(
     DataFrame
         `bridge.tables.DIAMETERS`: one row for each image and way.
     """
-    found = find_pairs(Path(images), _path(labels), colour=colour, without=Path(out))
+    found = find_pairs(Path(images), _path(labels), channel, rgb_channel, colour)
+    require_writable(Path(out))
     path = _new(Path(out), "diameters.csv")
     segmenter = Segmenter(model, device)
     ways: dict[str, Any] = {"none": None, "auto": "auto", "style": "style", "true": None}
@@ -206,8 +215,8 @@ def ablate(
     out = Path(out)
     if s.base == "none":
         raise InputError("--base none: an ablation begins from a base model (got none, expected a model). Name one.")
-    found = find_pairs(Path(images), s.labels, s.segment, s.rgb_channel, None, out)
-    pixels = {pair.name: pixel_hash(read_pair(replace(pair, colour="adaptive"))[0]) for pair in found.pairs}
+    found = find_pairs(Path(images), s.labels, s.segment, s.rgb_channel)
+    pixels = {pair.name: image_hash(pair.image) for pair in found.pairs}
     sets = split(pixels, s.held_out, s.validation)
     if not sets.held_out:
         raise InputError(f"{images}: no image is held out (got {len(pixels)} images, expected some to judge by). Name some with --held-out.")  # fmt: skip
@@ -225,7 +234,7 @@ def ablate(
 
     plain = tuned("fine_tuned", colour=None)
     adaptive = tuned("channels", colour="adaptive") if colours else plain
-    known = _training_diameter(pairs, (*sets.train, *sets.validation))
+    known = _training_diameter(pairs, sets.train)
     seen = "adaptive" if colours else None
     arms: list[tuple[str, str, str | None, Any, float]] = [
         ("base", s.base or "", None, s.base_diameter or known, s.flow_threshold),
@@ -242,7 +251,8 @@ def ablate(
         arms.append(("instead: 512 px training crops", large, seen, "auto", s.flow_threshold))
     rows = []
     for arm, model, colour, diameter, flow in arms:
-        segmenter = Segmenter(resolve_model(model or None), s.device)
+        # As `train` takes its base: the demo network is shown more of the border elsewhere.
+        segmenter = Segmenter(replace(resolve_model(model or None), pad_px=0), s.device)
         if say is not None:
             say(f"scoring: {arm}")
         for pair in pairs:

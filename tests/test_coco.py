@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools.coco import COCO
 
 import bridge
-from bridge.coco import _drawn, annotations_of
+from bridge.coco import _drawn, _unpacked, annotations_of
 from bridge.errors import InputError, OutputError
 from bridge.labels import read_labels, write_labels
 from bridge.synthetic import synthetic_field
@@ -80,6 +80,28 @@ def test_names_of_the_images_themselves(tmp_path: Path) -> None:
         bridge.export_coco(tmp_path / "masks", tmp_path / "c.json")
 
 
+def test_the_conditions_of_a_run_stay_apart(tmp_path: Path) -> None:
+    for k, condition in enumerate(("DMSO", "Drug")):
+        write_labels(tmp_path / "masks" / condition / "f1_mask.tif", field(k))
+        (tmp_path / "images" / condition).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / "images" / condition / "f1.tif", field(k))
+    path = bridge.export_coco(tmp_path / "masks", tmp_path / "c.json", images=tmp_path / "images")
+    assert [i["file_name"] for i in json.loads(path.read_text())["images"]] == ["DMSO/f1.tif", "Drug/f1.tif"]
+    back = bridge.import_coco(path, tmp_path / "back")
+    assert [p.relative_to(tmp_path / "back").as_posix() for p in back] == ["DMSO/f1_mask.tif", "Drug/f1_mask.tif"]
+    assert np.array_equal(read_labels(back[1]), field(1))
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_packed_runs_are_cocos(counts: list[int]) -> None:
+    from pycocotools import mask
+
+    total = sum(counts) or 1
+    packed = mask.frPyObjects({"size": [total, 1], "counts": counts}, total, 1)["counts"].decode()
+    assert _unpacked(packed) == counts
+
+
 def coco_of(*annotations: dict[str, object], categories: tuple[str, ...] = ("cell",)) -> str:
     return json.dumps({
         "images": [{"id": 7, "file_name": "../../up/f1.png", "height": 4, "width": 5}],
@@ -96,7 +118,7 @@ def test_what_other_programs_write(tmp_path: Path, caplog: pytest.LogCaptureFixt
     polygon = {"segmentation": [[3, 0, 5, 0, 5, 2, 3, 2]]}
     (tmp_path / "a.json").write_text(coco_of(square, polygon))
     (path,) = bridge.import_coco(tmp_path / "a.json", tmp_path / "out")
-    assert path == tmp_path / "out" / "f1_mask.tif"  # whatever folder the file names
+    assert path == tmp_path / "out" / "up" / "f1_mask.tif"  # within the folder, whatever the json names
     assert read_labels(path).tolist() == [[0, 0, 0, 2, 2], [0, 1, 1, 2, 2], [0, 1, 1, 0, 0], [0] * 5]
     # Two that overlap: the first keeps its pixels, and it is said.
     (tmp_path / "b.json").write_text(coco_of(square, {"segmentation": {"size": [4, 5], "counts": [0, 20]}}))
@@ -107,7 +129,7 @@ def test_what_other_programs_write(tmp_path: Path, caplog: pytest.LogCaptureFixt
     (tmp_path / "c.json").write_text(
         coco_of(square, {**polygon, "category_id": 2}, categories=("cell", "dead", "none"))
     )
-    assert [p.parent.name for p in bridge.import_coco(tmp_path / "c.json", tmp_path / "c")] == ["cell", "dead"]
+    assert [p.parent.parent.name for p in bridge.import_coco(tmp_path / "c.json", tmp_path / "c")] == ["cell", "dead"]
     assert len(bridge.import_coco(tmp_path / "c.json", tmp_path / "d", category="dead")) == 1
     with pytest.raises(InputError) as refused:
         bridge.import_coco(tmp_path / "c.json", tmp_path / "e", category="alive")
@@ -121,9 +143,15 @@ def test_what_other_programs_write(tmp_path: Path, caplog: pytest.LogCaptureFixt
     [
         ("[]", "not a COCO json (TypeError: list indices must be integers or slices, not str). Export it again."),
         ("{", "not a COCO json (JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)). Export it again."),
-        (coco_of({"segmentation": {"size": [4, 5], "counts": [0, 21]}}), "f1 has an annotation that cannot be read (runs that leave the image). Export it again."),
-        (coco_of({"segmentation": {"size": [5, 4], "counts": [0, 2]}}), "f1 has an annotation that cannot be read (got size [5, 4], expected [4, 5]). Export it again."),
-        (coco_of({"segmentation": [[1, 2]]}), "f1 has an annotation that cannot be read (a polygon of fewer than three corners). Export it again."),
+        (coco_of({"segmentation": {"size": [4, 5], "counts": [0, 21]}}), "up/f1 has an annotation that cannot be read (runs that leave the image). Export it again."),
+        (coco_of({"segmentation": {"size": [5, 4], "counts": [0, 2]}}), "up/f1 has an annotation that cannot be read (got size [5, 4], expected [4, 5]). Export it again."),
+        (coco_of({"segmentation": [[0, 0, 5, 0, float("nan"), 2]]}), "up/f1 has an annotation that cannot be read (a polygon that leaves the image). Export it again."),
+        (coco_of({"segmentation": [[0, 0, 5, 0, 1e9, 2]]}), "up/f1 has an annotation that cannot be read (a polygon that leaves the image). Export it again."),
+        (coco_of({"segmentation": {"size": [4, 5], "counts": "o"}}), "up/f1 has an annotation that cannot be read (compressed runs that are cut or damaged). Export it again."),
+        (coco_of({"segmentation": [], "category_id": 9}), "not a COCO json (ValueError: an annotation of image 7 and category 9, which are not both listed). Export it again."),
+        (coco_of({"segmentation": [], "image_id": "7"}), "not a COCO json (ValueError: an annotation of image 7 and category 1, which are not both listed). Export it again."),
+        (coco_of().replace('"height": 4', '"height": 46340').replace('"width": 5', '"width": 46340'), "up/f1 has no size an image can have (got 46340 x 46340 px, expected at most 400000000 px). Export it again."),
+        (coco_of({"segmentation": [[1, 2]]}), "up/f1 has an annotation that cannot be read (a polygon of fewer than three corners). Export it again."),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:

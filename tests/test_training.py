@@ -298,6 +298,7 @@ def test_bad_input_is_refused_in_words(pairs: Path, tmp_path: Path) -> None:
     tifffile.imwrite(few / "a.tif", np.zeros((80, 80), np.uint8))
     labels = np.zeros((80, 80), np.uint16)
     labels[:9, :9], labels[20:29, 20:29] = 1, 2
+    (few / "._a.tif").write_bytes(b"of macOS")
     tifffile.imwrite(few / "a_mask.tif", labels)
     assert refused(LabelError, few, out) == (
         f"{few}: too few cells to learn from (got 2 in 1 images, expected at least 5). Correct more cells."
@@ -330,7 +331,102 @@ def test_bad_input_is_refused_in_words(pairs: Path, tmp_path: Path) -> None:
     (twice / "f1_RoiSet.zip").write_bytes(zipped({}))
     assert "two files of one name" in refused(InputError, twice, out)
     assert refused(InputError, pairs, out, epochs=0).startswith("train: epochs: ")
-    assert "unknown setting (got colour" in refused(InputError, pairs, out, colour=1)
+    assert "unknown setting (got flavour" in refused(InputError, pairs, out, flavour=1)
+
+
+def test_nothing_of_others_is_removed(pairs: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "m" / "cycle_1" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(OutputError) as found:
+        bridge.train(pairs, tmp_path / "m", **GENTLE)
+    assert str(found.value) == (
+        f"{mine.parent}: is there already, and no training made it (got no training.json in it). "
+        "Move it elsewhere, or name another folder with --out."
+    )
+    assert mine.read_text() == "mine"
+    (mine.parent / "training.json").write_text("[]")
+    with pytest.raises(
+        OutputError, match=r"training\.json: not the record of a training \(TypeError: .*\)\. Delete the folder"
+    ):
+        bridge.train(pairs, tmp_path / "m", **GENTLE)
+
+
+def test_names_that_are_one_file_name_and_images_that_are_there_twice(pairs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(pairs, folder)
+    for ending in (".tif", "_mask.tif"):
+        (folder / f"f1{ending}").rename(folder / f"a b{ending}")
+        (folder / f"f2{ending}").rename(folder / f"a_b{ending}")
+    assert refused(InputError, folder, tmp_path / "m") == (
+        f"{folder}: two images of nearly one name (got a b and a_b, expected names that differ as file names). Rename one."
+    )
+    for ending in (".tif", "_mask.tif"):
+        shutil.copy(folder / f"f0{ending}", folder / f"g0{ending}")
+        (folder / f"a b{ending}").unlink()
+    assert refused(InputError, folder, tmp_path / "m") == (
+        "f0 and g0: the same pixels (got one image twice, expected each once). Remove one."
+    )
+
+
+def test_what_was_held_out_stays_so_whatever_the_network_sees(pairs: Path, tmp_path: Path) -> None:
+    quick = {**GENTLE, "epochs": 1}
+    bridge.train(pairs, tmp_path / "m", held_out=["f2"], **quick)
+    other = bridge.train(
+        pairs, tmp_path / "m", held_out="none", colour="merged", cellprob_threshold=-99, flow_threshold=0, **quick
+    )
+    assert other.split.held_out == ("f2",)
+    assert other.notes == ("held out in an earlier cycle, so still: f2",)
+    assert other.cycle == 2
+    other.model.write_bytes(b"other")
+    with pytest.raises(OutputError) as found:
+        bridge.train(
+            pairs, tmp_path / "m", held_out="none", colour="merged", cellprob_threshold=-99, flow_threshold=0, **quick
+        )
+    assert str(found.value) == (
+        f"{other.model.parent}: what this training wrote was changed or removed (expected m_2 and its tables as they were). "
+        "Delete the folder to train again."
+    )
+
+
+def test_a_card_that_could_not_be_written_is_written_the_next_time(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bridge.finetune
+
+    def stop(*given: object) -> str:
+        raise KeyboardInterrupt
+
+    quick = {**GENTLE, "epochs": 1}
+    card = bridge.finetune._card
+    monkeypatch.setattr(bridge.finetune, "_card", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bridge.train(pairs, tmp_path / "m", **quick)
+    monkeypatch.setattr(bridge.finetune, "_card", card)
+    trained = bridge.train(pairs, tmp_path / "m", **quick)
+    assert (trained.model.parent / "model_card.md").is_file()
+    assert (tmp_path / "m" / "cycles.csv").is_file()
+    assert not (trained.model.parent / "training.state").exists()
+
+
+def test_held_out_names_may_look_like_anything() -> None:
+    pixels = {"a,1": "1", "1.5": "2", "b": "3", "c": "4"}
+    assert split(pixels, ["a,1"]).held_out == ("a,1",)
+    assert split(pixels, ["1.5"]).held_out == ("1.5",)
+    assert split(pixels, ["b,c"]).held_out == ("b", "c")
+    for wrong in ("nan", "-1", "1", "inf"):
+        with pytest.raises(InputError) as found:
+            split(pixels, [wrong])
+        assert str(found.value) == (
+            f"--held-out {wrong}: not a share, and no image of this name (got {wrong}, expected more than 0 and less than 1). Correct it."
+        )
+
+
+def test_a_model_may_be_named_transformer(tmp_path: Path) -> None:
+    from bridge.segmentation import new_network
+
+    new_network(tmp_path / "transformer_1", 32)
+    assert Segmenter(str(tmp_path / "transformer_1"), "cpu").info["device"] == "cpu"
 
 
 def test_a_base_of_the_other_cellpose_is_refused(pairs: Path, tmp_path: Path) -> None:

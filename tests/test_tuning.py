@@ -79,6 +79,30 @@ def test_a_sweep_without_held_out_images_says_what_it_is(
     assert "chosen and judged on the same images: too good for others (--held-out shows by how much)" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sweep", "--rule", "neurips"], "--rule: without effect here (got it with --sweep). Leave it out."),
+        (
+            ["--diameters", "--diameter", "9"],
+            "--diameter: without effect here (got it with --diameters). Leave it out.",
+        ),
+        (["--model", "demo"], "--model: without effect here (got it with label images). Leave it out."),
+        (
+            ["--sweep", "--diameter", "-5"],
+            "sweep: diameter: the diameter must be positive (got -5.0). Correct the value.",
+        ),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", str(pairs), str(pairs), "--out", str(tmp_path / "out"), *words])
+    assert left.value.code == 2
+    assert " ".join(capsys.readouterr().err.split()) == f"Error: {said}"
+
+
 def test_three_ways_to_a_diameter(pairs: Path, tmp_path: Path) -> None:
     trained = bridge.train(pairs, tmp_path / "m", base="demo", epochs=1, crops=1, crop=96, size=True, device="cpu")
     table = bridge.compare_diameters(pairs, tmp_path / "out", model=str(trained.model), device="cpu")

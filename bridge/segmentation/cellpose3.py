@@ -52,7 +52,7 @@ class Cellpose3:
     def _load(self, mkldnn: bool) -> None:
         model, device = self._file, self._device
         named = {"model_type": model.name} if model.built_in else {"pretrained_model": str(model.path)}
-        backbone = "transformer" if "transformer" in model.name else "default"
+        backbone = "transformer" if model.built_in and "transformer" in model.name else "default"
         widths = None if model.built_in else _widths(model)
         if widths is not None and widths[1:] != _STOCK_WIDTHS:
             self._model = models.CellposeModel(device=device, pretrained_model=False, mkldnn=mkldnn)

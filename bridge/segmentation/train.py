@@ -63,7 +63,9 @@ class Training:
         if recipe.rescale:
             self._rescale = np.asarray(diameters_px, np.float64) / float(self._net.diam_mean.item())
         self._diameters_px = np.asarray(diameters_px, np.float64)
-        self.diameter_px = float(np.mean(diameters_px))
+        self.cells_px = float(np.mean(diameters_px))
+        # Not rescaled in training, not rescaled when it is used.
+        self.diameter_px = self.cells_px if recipe.rescale else float(self._net.diam_mean.item())
         self.recipe = recipe
         self.epoch = 0
         parameters: Any = self._net.parameters()

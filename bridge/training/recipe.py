@@ -36,7 +36,7 @@ def recipe_of(settings: TrainSettings, n_images: int, major: int) -> Recipe:
     ----------
     settings : TrainSettings
     n_images : int
-        Images that are trained on; an epoch has at least one crop of each.
+        Images that are trained on; unless told otherwise an epoch has at least one crop of each.
     major : int
         Major version of Cellpose.
 

@@ -59,41 +59,53 @@ def split(
     """
     names = list(pixels)
     out = [name for name in names if pixels[name] in held_out_before]
-    share = _share(held_out, names)
-    if share is None:
-        unknown = [name for name in held_out if name not in pixels and name != "none"]
-        if unknown:
-            raise InputError(f"--held-out {unknown[0]}: no image of this name (got {unknown[0]}, expected one of {', '.join(names)}). Correct it.")  # fmt: skip
-        out += [name for name in held_out if name != "none" and name not in out]
-    elif share:
+    chosen, share = _resolved(held_out, names)
+    out += [name for name in chosen if name not in out]
+    if share:
         wanted = max(1, round(share * len(names)))
         out += [name for name in _shuffled(names) if name not in out][: max(0, wanted - len(out))]
     left = [name for name in names if name not in out]
-    for name in left:
-        for other in out:
-            if pixels[name] == pixels[other]:
-                raise InputError(
-                    f"{name} and {other}: the same pixels (got one for training and one held out, expected different images). Remove one: a model that has seen an image cannot be judged by it."
-                )
+    seen: dict[str, str] = {}
+    for name in (*out, *left):
+        other = seen.setdefault(pixels[name], name)
+        if other != name and (name in out) != (other in out):
+            raise InputError(
+                f"{name} and {other}: the same pixels (got one for training and one held out, expected different images). Remove one: a model that has seen an image cannot be judged by it."
+            )
+        if other != name:
+            raise InputError(f"{other} and {name}: the same pixels (got one image twice, expected each once). Remove one.")  # fmt: skip
     if not left:
         raise InputError("--held-out: no image is left to train on (got all of them held out). Hold fewer out.")
     n = max(1, round(validation * len(left))) if validation and len(left) >= FEW else 0
-    chosen = _shuffled(left)[:n]
+    judges = _shuffled(left)[:n]
     order = [name for name in names if name in out]
     return Split(
-        tuple(name for name in left if name not in chosen), tuple(sorted(chosen, key=names.index)), tuple(order)
+        tuple(name for name in left if name not in judges), tuple(sorted(judges, key=names.index)), tuple(order)
     )
 
 
-def _share(held_out: Sequence[str], names: Sequence[str]) -> float | None:
+def _resolved(held_out: Sequence[str], names: Sequence[str]) -> tuple[list[str], float]:
+    """Return the names that are meant, and the share. A name may hold a comma, or look like a number."""
     if not held_out:
-        return 0.2 if len(names) >= FEW else 0.0
+        return [], 0.2 if len(names) >= FEW else 0.0
     if len(held_out) == 1 and held_out[0] not in names:
         try:
-            return float(held_out[0])
+            share = float(held_out[0])
         except ValueError:
-            return None
-    return None
+            pass
+        else:
+            if not 0 < share < 1:
+                raise InputError(f"--held-out {held_out[0]}: not a share, and no image of this name (got {held_out[0]}, expected more than 0 and less than 1). Correct it.")  # fmt: skip
+            return [], share
+    chosen: list[str] = []
+    for word in held_out:
+        parts = [word] if word in names else [part.strip() for part in word.split(",") if part.strip()]
+        for part in parts:
+            if part in names:
+                chosen.append(part)
+            elif part != "none":
+                raise InputError(f"--held-out {part}: no image of this name (got {part}, expected one of {', '.join(names)}). Correct it.")  # fmt: skip
+    return list(dict.fromkeys(chosen)), 0.0
 
 
 def _shuffled(names: Sequence[str]) -> list[str]:
