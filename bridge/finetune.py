@@ -62,6 +62,7 @@ _LEAST_CELLS = 5
 _MOST_EMPTY = 3  # looks at the validation images without a cell, after which a training is given up
 _SCORES = ("ap_50", "ap_75", "ap_90", "f1")
 _STATE, _RECORD = "training.state", "training.json"
+_PUT_ASIDE_EVERY_S = 60.0  # so much is lost at most when a training is stopped, and an epoch
 _CROP_S = 28.0  # seconds for a crop of 256 px in Cellpose 4 on two processor cores, measured
 _LICENCES = {
     CYTO_0: "The base weights (cyto_0) come from a package under the GPL, version 3; a model made from them is shared under its terms.",
@@ -348,6 +349,7 @@ class _Cycle:
             self.begun = min(self.begun, time.time() - facts["spent_s"])
             self.say(f"{prefix}goes on after epoch {training.epoch} of {training.recipe.epochs}")
         begun, first = time.monotonic(), training.epoch
+        put_aside = begun
         n = training.recipe.epochs
         while training.epoch < n:
             rate = training.recipe.learning_rates[training.epoch]
@@ -371,6 +373,8 @@ class _Cycle:
             if look:
                 left = (time.monotonic() - begun) / (epoch - first) * (n - epoch)
                 self.say(f"{now}, {_time(left)} left" if epoch < n else now)
+            if look or time.monotonic() - put_aside > _PUT_ASIDE_EVERY_S:
+                put_aside = time.monotonic()
                 spent_s = time.time() - self.begun
                 facts = {"rows": rows, "best": best, "best_score": best_score, "empty": empty, "spent_s": spent_s}
                 training.write_state(state, facts)
