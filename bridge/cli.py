@@ -711,7 +711,7 @@ def _show_before_after(found: Trained) -> None:
     for note in found.notes:
         _say(f"Note: {note}")
     _out.print(found.advice)
-    _out.print(f"Model: {found.model}. Use it: cellpose-fiji run IMAGES --out RESULTS --model {found.model}")
+    _out.print(f"Trained model: {found.model} (for --model of run)")
     _out.print(f"Look at {found.model.parent / 'pictures'} and {found.model.parent / 'model_card.md'}")
 
 

@@ -213,6 +213,7 @@ class _Cycle:
                 if not any(data.labels[other].any() for other in self.learnt_from if other != name):
                     raise LabelError(f"{name}: has all the cells (expected some in the other images, too). Leave out --leave-one-out.")  # fmt: skip
         self.recipe = recipe_of(s, len(self.split.train), self.major)
+        self.shown = 0, self.recipe.epochs  # epochs done, and in all
         self.base = self._base(before)
         self.made_from = {
             "settings": {k: v for k, v in s.as_json().items() if k not in ("device", "labels", "base")},
@@ -368,8 +369,7 @@ class _Cycle:
             rows.append({"epoch": epoch, "learning_rate": rate, "loss": loss, "validation_ap_50": accuracy})
             accurate = f", accuracy {accuracy:.3f}" if accuracy == accuracy else ""
             now = f"{prefix}epoch {epoch} of {n}, loss {loss:.3f}{accurate}"
-            if self.progress is not None:
-                self.progress(Progress(epoch, 0, n, now))
+            self._show(f"loss {loss:.3f}{accurate}", epoch, n)
             if look:
                 left = (time.monotonic() - begun) / (epoch - first) * (n - epoch)
                 self.say(f"{now}, {_time(left)} left" if epoch < n else now)
@@ -379,6 +379,11 @@ class _Cycle:
                 facts = {"rows": rows, "best": best, "best_score": best_score, "empty": empty, "spent_s": spent_s}
                 training.write_state(state, facts)
         return typed_table(rows, TRAINING_CURVE), best or None
+
+    def _show(self, now: str, epoch: int, epochs: int) -> None:
+        self.shown = epoch, epochs
+        if self.progress is not None:
+            self.progress(Progress(epoch, 0, epochs, now))
 
     def _finds(self, names: Sequence[str]) -> bool:
         """Whether the base model finds a cell in any of these images: a training that loses all of them has failed."""
@@ -400,6 +405,7 @@ class _Cycle:
         if which == "base" and path.exists():
             return
         self.say(f"{which} model on {name}")
+        self._show(f"{which} model on {name}", *self.shown)
         write_labels(path, self._segment(segmenter, name, diameter))
 
     def _found(self, which: str, name: str) -> Labels:
