@@ -574,6 +574,15 @@ def _shown(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return image if image.ndim == 2 else image[0]
 
 
+def held_out_of(model: str | None) -> set[str]:
+    """Return the hashes of the images that were held out when a model was trained here; none of any other model."""
+    try:
+        record = json.loads(Path(model or "").with_name(_RECORD).read_text("utf-8"))
+        return set(record["held_out_pixels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
 def _folder(cycle: int) -> str:
     return f"cycle_{cycle}"
 

@@ -15,7 +15,7 @@ from bridge.analysis.figures import sweep_figure
 from bridge.errors import InputError, ModelError, OutputError
 from bridge.evaluation import Scores, score
 from bridge.files import require_writable
-from bridge.finetune import train
+from bridge.finetune import held_out_of, train
 from bridge.labels import Labels
 from bridge.pairs import Pair, find_pairs, image_hash, read_pair
 from bridge.segmentation import Segmenter, cellpose_version, median_diameter, median_diameters, resolve_model
@@ -81,7 +81,8 @@ def sweep(
     channel : str, optional
         Channel of images with several.
     held_out : sequence of str
-        Images that choose nothing: their names, a share, or "none". They show what the choice is worth elsewhere.
+        Images that choose nothing: their names, a share, or "none". They show what the choice is worth elsewhere. Those
+        that were held out when the model was trained are always among them.
     say : callable, optional
 
     Returns
@@ -97,7 +98,8 @@ def sweep(
     require_writable(Path(out))
     path, picture = _new(Path(out), "sweep.csv"), _new(Path(out), "sweep.png")
     read = {pair.name: read_pair(pair) for pair in found.pairs}
-    sets = split({pair.name: image_hash(pair.image) for pair in found.pairs}, held_out, validation=0)
+    pixels = {pair.name: image_hash(pair.image) for pair in found.pairs}
+    sets = split(pixels, held_out, 0, held_out_of(model))
     segmenter = Segmenter(model, device)
     rows = []
     for k, (name, (image, true, _)) in enumerate(read.items(), 1):

@@ -79,6 +79,15 @@ def test_a_sweep_without_held_out_images_says_what_it_is(
     assert "chosen and judged on the same images: too good for others (--held-out shows by how much)" in said
 
 
+def test_what_a_model_was_not_trained_on_chooses_no_thresholds_either(pairs: Path, tmp_path: Path) -> None:
+    how = {"base": "demo", "epochs": 1, "crops": 1, "crop": 96, "device": "cpu"}
+    trained = bridge.train(pairs, tmp_path / "m", held_out=["f1"], **how)
+    found = bridge.sweep(pairs, tmp_path / "out", model=str(trained.model), device="cpu")
+    assert found.table.groupby("set")["n_images"].first().to_dict() == {"choosing": 2, "held-out": 1}
+    true = read_labels(pairs / "f1_mask.tif")
+    assert found.table.loc[found.table["set"] == "held-out", "n_true"].unique().tolist() == [len(np.unique(true)) - 1]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -106,6 +115,7 @@ def test_an_option_without_effect_is_refused(
 def test_three_ways_to_a_diameter(pairs: Path, tmp_path: Path) -> None:
     trained = bridge.train(pairs, tmp_path / "m", base="demo", epochs=1, crops=1, crop=96, size=True, device="cpu")
     table = bridge.compare_diameters(pairs, tmp_path / "out", model=str(trained.model), device="cpu")
+    assert trained.split.held_out == ()
     assert table["way"].tolist() == ["none", "auto", "style", "true"] * 3
     assert np.allclose(
         table.loc[table["way"] == "true", "diameter_px"], table.loc[table["way"] == "true", "true_diameter_px"]
