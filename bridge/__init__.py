@@ -1,7 +1,9 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
-(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct` and `collect`, `evaluate`; `bridge.demo.run_demo` and `bridge.doctor.checkup` are the other two.
+(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct` and `collect`, `train`,
+`ablate`, `evaluate` (with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
+`bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.macros.install` are the others.
 
 Examples
 --------

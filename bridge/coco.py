@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import InputError, LabelError, OutputError
+from bridge.errors import InputError, LabelError
 from bridge.experiment import safe_name
-from bridge.files import write_text
+from bridge.files import new_file, write_text
 from bridge.images import SUFFIXES
 from bridge.labels import (
     MASK_SUFFIXES,
@@ -70,8 +70,7 @@ def export_coco(labels: Path | str, out: Path | str, category: str = "cell", ima
     ({'size': [2, 2], 'counts': [1, 3]}, 3)
     """
     labels, out = Path(labels), Path(out)
-    if out.exists():
-        raise OutputError(f"{out}: is there already. It is not overwritten: move it elsewhere, or name another file with --out.")  # fmt: skip
+    new_file(out)
     files = [labels] if labels.is_file() else _label_files(labels)
     shown = _images(Path(images)) if images is not None else []
     content: dict[str, Any] = {
@@ -169,6 +168,8 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
         content = json.loads(coco.read_text("utf-8"))
         images = {_id(i["id"]): (_safe(str(i["file_name"])), int(i["height"]), int(i["width"])) for i in content["images"]}  # fmt: skip
         categories = {_id(c["id"]): str(c["name"]) for c in content["categories"]}
+        if not images or not categories:
+            raise ValueError("no images, or no categories")
         if len(images) < len(content["images"]) or len(categories) < len(content["categories"]):
             raise ValueError("an id twice")
         own: dict[Any, dict[Any, list[tuple[Any, Any]]]] = {c: {i: [] for i in images} for c in categories}
@@ -192,8 +193,7 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             path = folder / f"{name}{MASK_SUFFIXES[0]}.tif"
             if path in work:
                 raise InputError(f"{coco}: two images of one name (got {name} twice, expected each once). Rename one.")
-            if path.exists():
-                raise OutputError(f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out.")  # fmt: skip
+            new_file(path)
             if not (height > 0 and width > 0 and height * width <= _MOST_PX):
                 raise InputError(f"{coco}: {name} has no size an image can have (got {height} x {width} px, expected at most {_MOST_PX} px). Export it again.")  # fmt: skip
             labels = [label for _, label in own[cat][image]]
@@ -221,14 +221,11 @@ def _id(value: Any) -> int | str:
 
 def _counts(segmentation: Any, height: int, width: int) -> Sequence[int]:
     """Run lengths of an annotation, whatever form they have."""
-    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
-        return [int(count) for count in segmentation["counts"]]
     if isinstance(segmentation, dict):
         if list(segmentation["size"]) != [height, width]:
             raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
-        return _unpacked(str(segmentation["counts"]))
+        counts = segmentation["counts"]
+        return [int(count) for count in counts] if isinstance(counts, list) else _unpacked(str(counts))
     from pycocotools import mask
 
     if not segmentation or not all(isinstance(ring, list) and len(ring) >= 6 for ring in segmentation):

@@ -137,6 +137,21 @@ def read_npy(path: Path) -> Any:
         raise InputError(f"{path}: damaged, or not what Cellpose saves ({error}). Save it again.") from error
 
 
+def new_file(path: Path) -> Path:
+    """Return the path of a file that is about to be written for the first time.
+
+    Raises
+    ------
+    OutputError
+        It is there already.
+    """
+    if path.exists():
+        raise OutputError(
+            f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out."
+        )
+    return path
+
+
 def require_writable(folder: Path) -> None:
     """Make `folder` and prove that files can be written to it, before any work is done.
 

@@ -22,7 +22,7 @@ import pandas as pd
 from bridge.analysis.figures import training_figure
 from bridge.analysis.pictures import Panel, fates_picture
 from bridge.errors import InputError, LabelError, OutputError, SegmentationError
-from bridge.evaluation import fates, overlaps, partners, score_pairs
+from bridge.evaluation import fates, overlaps, partners, score
 from bridge.experiment import safe_name
 from bridge.files import PART_SUFFIX, require_writable, sha256, whole_file, write_text
 from bridge.labels import Labels, label_ids, read_labels, write_labels
@@ -414,10 +414,8 @@ class _Cycle:
     def _both(self, name: str) -> tuple[Labels | None, Labels]:
         return self._found("base", name) if self.base.name != "none" else None, self._found("tuned", name)
 
-    def _score(self, name: str, found: Labels) -> dict[str, float]:
-        scores = score_pairs(overlaps(self.data.labels[name], found))
-        by = {f"ap_{round(100 * t)}": scores.by_iou[t].average_precision for t in (0.5, 0.75, 0.9)}
-        return {**by, "f1": scores.by_iou[0.5].f1, "n": scores.n_predicted}
+    def _score(self, name: str, found: Labels) -> dict[str, Any]:
+        return score(self.data.labels[name], found).in_short
 
     def _refuse_empty(self) -> None:
         with_cells = [n for n in (*self.split.held_out, *self.learnt_from) if self.data.labels[n].any()]
@@ -466,7 +464,7 @@ class _Cycle:
         for which, name, of_base, of_tuned in sets:
             tuned = self._score(name, of_tuned)
             base = self._score(name, of_base) if of_base is not None else None
-            row: dict[str, Any] = {"set": which, "image": name, "n_true": len(label_ids(self.data.labels[name])), "n_tuned": tuned["n"], "n_base": base["n"] if base else pd.NA}  # fmt: skip
+            row: dict[str, Any] = {"set": which, "image": name, "n_true": tuned["n_true"], "n_tuned": tuned["n_predicted"], "n_base": base["n_predicted"] if base else pd.NA}  # fmt: skip
             for key in _SCORES:
                 row[f"{key}_tuned"] = tuned[key]
                 row[f"{key}_base"] = base[key] if base else float("nan")
@@ -559,7 +557,7 @@ class _Cycle:
             "model_sha256": record["model_sha256"], "n_held_out": len(self.split.held_out),
         }  # fmt: skip
         held_out = sets[sets["set"] == "held-out"]
-        for key in (f"{score}_{which}" for score in _SCORES for which in ("base", "tuned", "difference")):
+        for key in (f"{name}_{which}" for name in _SCORES for which in ("base", "tuned", "difference")):
             row[f"held_out_{key}"] = held_out[key].iloc[0] if len(held_out) else float("nan")
         rows: list[dict[Any, Any]] = [*before[before["cycle"] != self.cycle].to_dict("records"), row]
         write_table(path, typed_table(rows, CYCLES), CYCLES)

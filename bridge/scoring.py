@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bridge.analysis.figures import precision_figure
-from bridge.errors import BridgeError, InputError, LabelError, OutputError
+from bridge.errors import BridgeError, InputError, LabelError
 from bridge.evaluation import (
     IOU_THRESHOLDS,
     Counts,
@@ -26,6 +26,7 @@ from bridge.evaluation import (
     score_neurips,
     score_pairs,
 )
+from bridge.files import new_file
 from bridge.images import decode, inspect
 from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, image_name, read_labels
 from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, typed_table, write_table
@@ -108,10 +109,7 @@ def evaluate(
     paths = [Path(path) for path in predicted]
     titles = _titles(paths)
     for name in ("images.csv", "sets.csv", "matches.csv", "average_precision.png"):
-        if (out / name).exists():
-            raise OutputError(
-                f"{out / name}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out."
-            )
+        new_file(out / name)
     rows: list[dict[str, Any]] = []
     matched: list[pd.DataFrame] = []
     failures: list[tuple[str, str]] = []

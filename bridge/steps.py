@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.errors import InputError, OutputError
+from bridge.errors import InputError
 from bridge.experiment import Plan, make_plan
-from bridge.files import whole_file, write_bytes
+from bridge.files import new_file, whole_file, write_bytes
 from bridge.images import Calibration, Plane, imagej_scale, inspect, read_plane
 from bridge.labels import image_name, read_labels, write_labels
 from bridge.settings import Settings, settings_from
@@ -78,7 +78,7 @@ def segment(
     found = Segmenter(s.model, s.device).segment(
         plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
     )  # fmt: skip
-    path = _new(Path(out) / f"{image.stem}_mask.tif")
+    path = new_file(Path(out) / f"{image.stem}_mask.tif")
     write_labels(path, found.labels, plane.calibration)
     return path
 
@@ -106,7 +106,7 @@ def trace(mask: Path | str, out: Path | str) -> Path:
 
     mask = Path(mask)
     labels = read_labels(mask)
-    path = _new(Path(out) / f"{image_name(mask)}_RoiSet.zip")
+    path = new_file(Path(out) / f"{image_name(mask)}_RoiSet.zip")
     write_bytes(path, encode_roiset(labels))
     verify_roiset(read_roiset(path, (labels.shape[0], labels.shape[1])), labels, str(path))
     return path
@@ -143,7 +143,7 @@ def rasterize(roiset: Path | str, like: Path | str, out: Path | str) -> Path:
             "%s: %d ROIs overlap earlier ones (%d px); these pixels stay with the earlier ROI",
             roiset, np.count_nonzero(overlap), overlap.sum(),
         )  # fmt: skip
-    path = _new(Path(out) / f"{image_name(roiset)}_mask.tif")
+    path = new_file(Path(out) / f"{image_name(roiset)}_mask.tif")
     write_labels(path, labels, info.calibration)
     return path
 
@@ -236,11 +236,11 @@ def measure(
         )
     for difference in measured.differences:
         _log.warning("%s: this Fiji and the native engine differ: %s", image, difference)
-    path = _new(Path(out) / f"{image.stem}_Results.csv")
+    path = new_file(Path(out) / f"{image.stem}_Results.csv")
     if overlay_tiff:
         # Its name is the image's, whatever the format: ImageJ puts it into the column Label.
         _write_overlay(
-            _new(Path(out) / "overlay" / plane.title), plane, calibration_of(s, plane.calibration), selections
+            new_file(Path(out) / "overlay" / plane.title), plane, calibration_of(s, plane.calibration), selections
         )
     write_bytes(path, measured.results_csv)
     return path
@@ -308,11 +308,3 @@ def plot(results: Path | str) -> list[Path]:
     from bridge.workflow import reopen
 
     return reopen(Path(results)).make_figures()
-
-
-def _new(path: Path) -> Path:
-    if path.exists():
-        raise OutputError(
-            f"{path}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out."
-        )
-    return path

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from bridge.analysis.figures import sweep_figure
-from bridge.errors import InputError, ModelError, OutputError
-from bridge.evaluation import Scores, score
-from bridge.files import require_writable
+from bridge.errors import InputError, ModelError
+from bridge.evaluation import score
+from bridge.files import new_file, require_writable
 from bridge.finetune import held_out_of, train
 from bridge.labels import Labels
 from bridge.pairs import Pair, find_pairs, image_hash, read_pair
@@ -96,19 +96,19 @@ def sweep(
     found = find_pairs(Path(images), _path(labels), channel, rgb_channel, colour)
     diameter = settings_from({"diameter": diameter}, "sweep").diameter
     require_writable(Path(out))
-    path, picture = _new(Path(out), "sweep.csv"), _new(Path(out), "sweep.png")
-    read = {pair.name: read_pair(pair) for pair in found.pairs}
+    path, picture = new_file(Path(out) / "sweep.csv"), new_file(Path(out) / "sweep.png")
     pixels = {pair.name: image_hash(pair.image) for pair in found.pairs}
     sets = split(pixels, held_out, 0, held_out_of(model))
     segmenter = Segmenter(model, device)
     rows = []
-    for k, (name, (image, true, _)) in enumerate(read.items(), 1):
+    for k, pair in enumerate(found.pairs, 1):
         if say is not None:
-            say(f"{name} ({k} of {len(read)})")
-        finish = segmenter.look(image, diameter, name=name)
+            say(f"{pair.name} ({k} of {len(found.pairs)})")
+        image, true, _ = read_pair(pair)
+        finish = segmenter.look(image, diameter, name=pair.name)
         for flow, cellprob in itertools.product(FLOW_THRESHOLDS, CELLPROB_THRESHOLDS):
             scores = score(true, finish(flow, cellprob).labels)
-            rows.append({"set": "held-out" if name in sets.held_out else "choosing", "flow_threshold": flow, "cellprob_threshold": cellprob, "image": name, **_scores(scores)})  # fmt: skip
+            rows.append({"set": "held-out" if pair.name in sets.held_out else "choosing", "flow_threshold": flow, "cellprob_threshold": cellprob, "image": pair.name, **scores.in_short})  # fmt: skip
     images_table = pd.DataFrame(rows)
     table = _means(images_table, ["set", "flow_threshold", "cellprob_threshold"], SWEEP)
     choosing = table[table["set"] == "choosing"].reset_index(drop=True)
@@ -158,7 +158,7 @@ def compare_diameters(
     """
     found = find_pairs(Path(images), _path(labels), channel, rgb_channel, colour)
     require_writable(Path(out))
-    path = _new(Path(out), "diameters.csv")
+    path = new_file(Path(out) / "diameters.csv")
     segmenter = Segmenter(model, device)
     ways: dict[str, Any] = {"none": None, "auto": "auto", "style": "style", "true": None}
     rows = []
@@ -176,7 +176,7 @@ def compare_diameters(
                 if way != "style":
                     raise
                 continue
-            rows.append({"image": pair.name, "way": way, "true_diameter_px": known, "diameter_px": labelled.diameter_px, **_scores(score(true, labelled.labels))})  # fmt: skip
+            rows.append({"image": pair.name, "way": way, "true_diameter_px": known, "diameter_px": labelled.diameter_px, **score(true, labelled.labels).in_short})  # fmt: skip
     table = typed_table(rows, DIAMETERS)
     write_table(path, table, DIAMETERS)
     return table
@@ -262,7 +262,7 @@ def ablate(
                 continue
             image, true, _ = read_pair(replace(pair, colour=colour))
             labelled = segmenter.segment(image, diameter, flow, s.cellprob_threshold, s.min_size, name=pair.name)
-            rows.append({"arm": arm, "image": pair.name, **_scores(score(true, labelled.labels))})
+            rows.append({"arm": arm, "image": pair.name, **score(true, labelled.labels).in_short})
     table = _means(pd.DataFrame(rows), ["arm"], ABLATION)
     table["ap_50_difference"] = table["ap_50"] - table["ap_50"].shift()
     last = table["arm"].str.startswith("+").to_numpy().nonzero()[0].max()
@@ -284,11 +284,6 @@ def _training_diameter(pairs: Sequence[Pair], names: Sequence[str]) -> float | N
     return float(np.mean(median_diameters(labels)))
 
 
-def _scores(scores: Scores) -> dict[str, Any]:
-    by = {f"ap_{round(100 * t)}": scores.by_iou[t].average_precision for t in (0.5, 0.75, 0.9)}
-    return {**by, "f1": scores.by_iou[0.5].f1, "n_true": scores.n_true, "n_predicted": scores.n_predicted}
-
-
 def _means(rows: pd.DataFrame, keys: list[str], columns: Sequence[Column]) -> pd.DataFrame:
     groups = rows.groupby(keys, sort=False)
     table = groups[list(_SCORES)].mean().join(groups[["n_true", "n_predicted"]].sum()).join(groups.size().rename("n_images")).reset_index()  # fmt: skip
@@ -304,9 +299,3 @@ def _at(table: pd.DataFrame, flow: float, cellprob: float) -> float:
 
 def _path(path: Path | str | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _new(out: Path, name: str) -> Path:
-    if (out / name).exists():
-        raise OutputError(f"{out / name}: is there already. It is not overwritten: move it elsewhere, or name another folder with --out.")  # fmt: skip
-    return out / name

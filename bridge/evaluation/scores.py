@@ -175,6 +175,12 @@ class Scores:
         """Predicted less true cells."""
         return self.n_predicted - self.n_true
 
+    @property
+    def in_short(self) -> dict[str, Any]:
+        """AP at IoU 0.5, 0.75 and 0.9 (ap_50 ...), f1 at 0.5, n_true and n_predicted."""
+        by = {f"ap_{round(100 * t)}": self.by_iou[t].average_precision for t in (0.5, 0.75, 0.9)}
+        return {**by, "f1": self.by_iou[0.5].f1, "n_true": self.n_true, "n_predicted": self.n_predicted}
+
 
 def _share(part: float, whole: float, else_one: bool = True) -> float:
     return part / whole if whole else float(else_one)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -155,7 +154,7 @@ class Training:
         self.epoch = int(state["epoch"])
         self._net.load_state_dict(state["net"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._best = copy.copy(state["best"])
+        self._best = state["best"]
         facts: dict[str, Any] = state["facts"]
         return facts
 
