@@ -111,10 +111,30 @@ def click_at(x, y, times=1):
         robot.delay(60)
         robot.mouseRelease(1024)
 
+def click_until(condition, place, what):
+    # Clicks again where nothing comes of it: a window manager may move the window while it is aimed at.
+    def clicked():
+        if condition():
+            return True
+        click_at(*place())
+        end = time.monotonic() + 3
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.02)
+        return condition()
+    wait_for(clicked, what)
+
+def middle(part):
+    place, size = part.getLocationOnScreen(), part.getSize()
+    return place.x + size.width / 2, place.y + size.height / 2
+
 def press(shown, label):
     button = next(p for p in within(shown) if hasattr(p, "getLabel") and str(p.getLabel()).strip() == label)
-    place, size = button.getLocationOnScreen(), button.getSize()
-    click_at(place.x + size.width / 2, place.y + size.height / 2)
+    click_until(lambda: not shown.isShowing(), lambda: middle(button), "the end of the dialog by " + label)
+
+def reviewing():
+    # The last thing Review_Field does before it waits for clicks. (The status line is cleared by any move of the mouse.)
+    toolbar = jpype.JClass("ij.gui.Toolbar")
+    wait_for(lambda: toolbar.getToolId() == toolbar.HAND, "the review")
 
 def screenshot(path, x, y, width, height):
     picture = robot.createScreenCapture(jpype.JClass("java.awt.Rectangle")(x, y, width, height))
