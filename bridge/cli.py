@@ -21,7 +21,7 @@ from rich.console import Console
 
 from bridge.errors import BridgeError, InputError
 from bridge.settings import Settings, TrainSettings, read_settings_file, refusal
-from bridge.status import Status
+from bridge.status import Status, interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,8 @@ def _answer(tokens: Sequence[str], settings: Path | None, debug: bool) -> int:
     try:
         if settings is not None:
             tokens = [*tokens, *_tokens_of(settings, tokens)]
-        result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        with interruptible():
+            result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
         cause = error.__cause__ or error.__context__
         _complain(

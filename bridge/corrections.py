@@ -6,22 +6,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bridge.errors import BridgeError, InputError
-from bridge.experiment import safe_name
 from bridge.files import sha256, whole_file, write_bytes
 from bridge.images import Plane, imagej_scale, inspect, read_plane
 from bridge.labels import SEG_SUFFIX, Labels, read_labels, write_labels
+from bridge.outputs import Outputs, reopen
 from bridge.rois import Change, apply_corrections, read_roiset, selections_of
-from bridge.tables import CORRECTIONS, FIELDS, Column, read_table, typed_table, write_table
-from bridge.workflow import reopen
-
-if TYPE_CHECKING:
-    from bridge.workflow import _Run
+from bridge.tables import CORRECTIONS, Column, read_table, typed_table, write_table
 
 FOLDER = "corrections"
 _ROISET = "_RoiSet.zip"
@@ -90,14 +86,12 @@ def correct(
             raise InputError(
                 f"{results}: no finished field {name} (got {name}, expected one of {_listed(list(done))}). Look at fields.csv."
             )
-    rows = read_table(run.out / "fields.csv", FIELDS).set_index("field_id")
     paths = pd.read_csv(run.out / "fields.csv", dtype=str, keep_default_na=False).set_index("field_id")
     folder = run.out / FOLDER
     names = _hidden(run, list(fields) or list(done)) if hide_condition else {}
     written = []
     for field_id in fields or done:
         name = names.get(field_id, field_id)
-        condition = safe_name(str(rows.loc[field_id, "condition"]))
         edited = folder / (f"{name}{_ROISET}" if tool == "fiji" else f"{name}{_CELLPOSE}")
         written.append(edited)
         if edited.exists():
@@ -111,12 +105,12 @@ def correct(
         if tool == "fiji":
             if planes:
                 _write_channels(folder / f"{name}.tif", planes)
-            write_bytes(edited, (run.out / "rois" / condition / f"{field_id}{_ROISET}").read_bytes())
+            write_bytes(edited, run.roiset(done[field_id]).read_bytes())
             continue
         shown = next(iter(planes.values()), None)
         if shown is None:
             raise InputError(f"{field_id}: has no image (got a label image alone). Correct it in Fiji.")
-        _write_seg(edited, shown, read_labels(run.out / "masks" / condition / f"{field_id}_mask.tif"))
+        _write_seg(edited, shown, read_labels(run.mask(done[field_id])))
     return written
 
 
@@ -159,8 +153,7 @@ def collect(results: Path | str) -> Collected:
         try:
             if field_id not in fields:
                 raise InputError(f"{path}: belongs to no finished field (got {name}). Name it as its field.")
-            condition = safe_name(fields[field_id].condition)
-            mask = run.out / "masks" / condition / f"{field_id}_mask.tif"
+            mask = run.mask(fields[field_id])
             before = read_labels(mask)
             after, changes = _apply(path, before)
             changed = [change for change in changes if change.change != "unchanged"]
@@ -205,7 +198,7 @@ def _row(field_id: str, c: Change) -> dict[str, Any]:
     return dict(zip([column.name for column in CORRECTIONS], values, strict=True))
 
 
-def _image_columns(run: _Run) -> list[tuple[str, str]]:
+def _image_columns(run: Outputs) -> list[tuple[str, str]]:
     """Channels and the columns of fields.csv with their files, the one in which the cells were found first."""
     plan = run.plan
     found = [(plan.segment_channel, "segment_path")] if plan.segment_channel else []
@@ -261,7 +254,7 @@ def _write_seg(path: Path, plane: Plane, labels: Labels) -> None:
         np.save(file, content, allow_pickle=True)  # type: ignore[arg-type]
 
 
-def _hidden(run: _Run, fields: list[str]) -> dict[str, str]:
+def _hidden(run: Outputs, fields: list[str]) -> dict[str, str]:
     """Return a name for each field that tells nothing, and note which is which."""
     path = run.out / FOLDER / "hidden.csv"
     known = _names_hidden(run.out)

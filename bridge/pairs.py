@@ -146,7 +146,7 @@ def _by_name(folder: Path, paths: Iterator[Path]) -> dict[str, Path]:
 def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour: str | None) -> Found:
     import pandas as pd
 
-    from bridge.workflow import reopen
+    from bridge.outputs import reopen
 
     run = reopen(results)
     rows = pd.read_csv(results / "fields.csv", dtype=str, keep_default_na=False).set_index("field_id")

@@ -1,4 +1,4 @@
-"""A command seen from outside: a status file that an ImageJ macro reads, and a cancel file that it writes."""
+"""A command seen from outside: a status file that an ImageJ macro reads, a cancel file that it writes, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import _thread
 import contextlib
 import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from bridge.errors import OutputError
 
 _CANCEL_SUFFIX = ".cancel"
 _LOOK_EVERY_S = 0.2
+_AGAIN_S = 0.05
 _ALIVE_EVERY = 10  # looks: who watches the file sees by its time that the command still runs
 
 
@@ -89,15 +92,55 @@ class Status:
         looks = 0
         while not self._over.wait(_LOOK_EVERY_S):
             if self._cancel_file().exists():
-                if hasattr(signal, "pthread_kill"):  # wakes a thread that waits, too
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                else:
-                    _thread.interrupt_main()
+                _interrupt()
                 return
             looks += 1
             if looks % _ALIVE_EVERY == 0:
                 with contextlib.suppress(OSError):
                     os.utime(self.path)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C wait, while the block runs, until what is being imported is imported.
+
+    An exception in the middle of an import leaves Python's import lock taken (`importlib` is Python code), and every
+    other thread that imports something afterwards waits for ever. A handler of the caller's own is left as it is.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    before = _imports_in(sys._getframe())
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _imports_in(frame) <= before:
+            signal.default_int_handler(number, frame)
+        again = threading.Timer(_AGAIN_S, _interrupt)
+        again.daemon = True
+        again.start()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _imports_in(frame: FrameType | None) -> int:
+    n = 0
+    while frame is not None:
+        n += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return n
+
+
+def _interrupt() -> None:
+    """Do what Ctrl-C does."""
+    if hasattr(signal, "pthread_kill"):  # wakes a thread that waits, too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def escaped(text: str) -> str:

@@ -208,8 +208,9 @@ def measure(
     ------
     InputError, OutputError, RoiError, ImageJError, MissingDependencyError
     """
+    from bridge.outputs import calibration_of
     from bridge.rois import read_roiset, selections_of
-    from bridge.workflow import background_of, calibration_of, engine_of
+    from bridge.workflow import background_of, engine_of
 
     s = settings or settings_from(options, "measure")
     image, cells = Path(image), Path(cells)
@@ -281,7 +282,7 @@ def summarize(results: Path | str) -> pd.DataFrame:
     OutputError
         A table was changed by hand.
     """
-    from bridge.workflow import reopen
+    from bridge.outputs import reopen
 
     return reopen(Path(results)).make_tables()
 
@@ -305,6 +306,6 @@ def plot(results: Path | str) -> list[Path]:
     OutputError
         A figure was changed by hand.
     """
-    from bridge.workflow import reopen
+    from bridge.outputs import reopen
 
     return reopen(Path(results)).make_figures()

@@ -36,7 +36,7 @@ done('')
 REVIEW = """
 begin()
 said = start('Review_Field.ijm', f'results=[{results}] field=[{field}]')
-wait_for(lambda: 'Click a row' in ''.join(words(window)), 'the macro waits for clicks')
+reviewing()
 panel = WindowManager.getFrame('Results').getTextPanel()
 place = panel.getLocationOnScreen()
 click_at(place.x + 60, place.y + 16 + 8.5 * 15)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import tifffile
 
 from bridge.cli import app, main
+from bridge.status import interruptible
 
 
 def call(*words: object) -> int:
@@ -220,6 +224,25 @@ def test_a_cancel_file_stops_a_run(experiment: Path, tmp_path: Path) -> None:
     facts = dict(line.split("\t") for line in status.read_text("ascii").splitlines())
     assert facts["state"] == "stopped"
     assert not (tmp_path / "status.txt.cancel").exists()
+
+
+def test_ctrl_c_lets_an_import_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stopped_in_here.py").write_text(
+        "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nended = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work() -> None:
+        with interruptible():
+            importlib.import_module("stopped_in_here")
+            time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert sys.modules["stopped_in_here"].ended
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_macros_are_installed_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,11 @@ def press(shown, label):
     button = next(p for p in within(shown) if hasattr(p, "getLabel") and str(p.getLabel()).strip() == label)
     click_until(lambda: not shown.isShowing(), lambda: middle(button), "the end of the dialog by " + label)
 
+def working(command):
+    # Whether a command of the menu still runs, in its own thread. (ImageJ's note of the running macro can be stale.)
+    threads = jpype.JClass("java.lang.Thread").getAllStackTraces().keySet()
+    return any(str(thread.getName()).removeprefix("Run$_") == command for thread in threads)
+
 def reviewing():
     # The last thing Review_Field does before it waits for clicks. (The status line is cleared by any move of the mouse.)
     toolbar = jpype.JClass("ij.gui.Toolbar")

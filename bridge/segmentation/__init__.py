@@ -1,6 +1,7 @@
 """Image -> label image, by Cellpose 3.1.1.3 or 4.2.1 and later. The only importer of cellpose and torch."""
 
-from bridge.segmentation.models import CYTO_0, DEMO, ModelFile, cellpose_version, new_network, resolve_model
+from bridge.segmentation.load import new_network
+from bridge.segmentation.models import CYTO_0, DEMO, ModelFile, cellpose_version, resolve_model
 from bridge.segmentation.recipe import Recipe
 from bridge.segmentation.segment import Segmented, Segmenter, median_diameter, median_diameters
 from bridge.segmentation.size import write_size_model

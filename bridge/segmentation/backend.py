@@ -9,9 +9,6 @@ from typing import IO, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import MissingDependencyError
-from bridge.segmentation.models import ModelFile, cellpose_version
-
 # Complete at every call: Cellpose keeps what an earlier call turned off (models.normalize_default is changed in place).
 NORMALIZE: dict[str, Any] = {
     "lowhigh": None,
@@ -104,23 +101,6 @@ def targets_of(labels: npt.NDArray[Any], device: Any) -> npt.NDArray[np.float32]
     return np.ascontiguousarray(flows[1:4], np.float32)
 
 
-def load_backend(model: ModelFile, device: str = "auto") -> Backend:
-    """Load a model into the installed Cellpose.
-
-    Raises
-    ------
-    MissingDependencyError
-        The device is not there, or Cellpose is missing.
-    """
-    if cellpose_version()[0] == 3:
-        from bridge.segmentation.cellpose3 import Cellpose3
-
-        return Cellpose3(model, torch_device(device))
-    from bridge.segmentation.cellpose4 import Cellpose4
-
-    return Cellpose4(model, torch_device(device))
-
-
 def labels_of(
     prediction: Prediction, flow_threshold: float, cellprob_threshold: float, device: Any
 ) -> npt.NDArray[Any]:
@@ -138,23 +118,3 @@ def labels_of(
         device=device,
     )
     return labels
-
-
-def torch_device(name: str) -> Any:
-    """Return the torch device that `auto`, `cpu`, `cuda` or `mps` means here.
-
-    Raises
-    ------
-    MissingDependencyError
-        Cellpose itself would fall back to the processor in silence.
-    """
-    import torch
-
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-    if not there[name]:
-        raise MissingDependencyError(
-            f"--device {name}: not available on this machine (got {', '.join(k for k, v in there.items() if v)}). Run `cellpose-fiji doctor`, or leave it out."
-        )
-    return torch.device(name)

@@ -120,10 +120,10 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
     name = name or default_model(nuclei)
     if name == DEMO:
         path = Path(__file__).with_name("demo_model")
-        _require_version(DEMO, 3)
+        require_version(DEMO, 3)
         return ModelFile(DEMO, path, sha256(path), pad_px=_MINIMUM_PAD_PX)
     if name == CYTO_0 or (Path(name).name.startswith("cellpose-0.0.1-") and name.endswith(".whl")):
-        _require_version(CYTO_0, 3)
+        require_version(CYTO_0, 3)
         path = _cyto_0(None if name == CYTO_0 else Path(name))
         return ModelFile(CYTO_0, path, sha256(path))
     if Path(name).is_file():
@@ -137,30 +137,6 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else "Correct --model."
     raise ModelError(f"{name}: no such model (got {name}, expected a model file or one of {', '.join(known)}). {hint}")
-
-
-def new_network(path: Path, features: int = 32, seed: int = 0) -> ModelFile:
-    """Write a network that has learnt nothing yet, to be trained from nothing.
-
-    Parameters
-    ----------
-    path : Path
-    features : int
-        At its first level; Cellpose's own networks have 32.
-    seed : int
-        For its random weights.
-
-    Raises
-    ------
-    ModelError
-        Cellpose 4 is installed, which can only be trained further.
-    """
-    _require_version("none", 3)
-    from bridge.segmentation.cellpose3 import write_new_network
-
-    with whole_file(path) as part:
-        write_new_network(part, features, seed)
-    return ModelFile("none", path, sha256(path))
 
 
 def size_model_of(model: ModelFile) -> SizeModel:
@@ -191,7 +167,14 @@ def size_model_of(model: ModelFile) -> SizeModel:
     )
 
 
-def _require_version(name: str, major: int) -> None:
+def require_version(name: str, major: int) -> None:
+    """Refuse a model that the installed Cellpose cannot run.
+
+    Raises
+    ------
+    ModelError
+        Another version is installed.
+    """
     installed = cellpose_version()
     if installed[0] != major:
         raise ModelError(
