@@ -151,6 +151,8 @@ def test_what_other_programs_write(tmp_path: Path, caplog: pytest.LogCaptureFixt
         (coco_of({"segmentation": [], "category_id": 9}), "not a COCO json (ValueError: an annotation of image 7 and category 9, which are not both listed). Export it again."),
         (coco_of({"segmentation": [], "image_id": "7"}), "not a COCO json (ValueError: an annotation of image 7 and category 1, which are not both listed). Export it again."),
         (coco_of().replace('"height": 4', '"height": 46340').replace('"width": 5', '"width": 46340'), "up/f1 has no size an image can have (got 46340 x 46340 px, expected at most 400000000 px). Export it again."),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}', "not a COCO json (ValueError: no images, or no categories). Export it again."),
+        ('{"images": [{"id": 7, "file_name": "f1.tif", "height": 4, "width": 5}], "annotations": [], "categories": []}', "not a COCO json (ValueError: no images, or no categories). Export it again."),
         (coco_of({"segmentation": [[1, 2]]}), "up/f1 has an annotation that cannot be read (a polygon of fewer than three corners). Export it again."),
     ],
 )  # fmt: skip
