@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bridge.analysis import (
@@ -28,7 +27,7 @@ from bridge.analysis import (
     violin_figure,
     write_workbook,
 )
-from bridge.analysis.pictures import write_picture
+from bridge.analysis.pictures import read_picture, write_picture
 from bridge.errors import InputError
 from bridge.experiment import ChannelFile, Field, Plan, safe_name
 from bridge.files import sha256, write_text
@@ -241,17 +240,9 @@ class Outputs:
         step = f"contact_sheet_{safe_name(condition)}"
         if self.records.current(EXPERIMENT, step, made_from, [path], derived=True) is not None:
             return
-        from PIL import Image
-
         channels = [c for c in (self.plan.segment_channel, *self.plan.measure_channels) if c]
         self.records.begin(EXPERIMENT, step, made_from, [path])
-        pictures = []
-        for name, paths in rows:
-            opened = []
-            for file in paths:
-                with Image.open(file) as picture:
-                    opened.append(np.asarray(picture.convert("RGB"))[:-22])  # without its caption
-            pictures.append((name, opened))
+        pictures = [(name, [read_picture(file) for file in paths]) for name, paths in rows]
         contact_sheet(
             path, pictures, f"{condition} · {' and '.join(channels)} · one grey scale for all fields of a channel"
         )

@@ -93,6 +93,14 @@ def write_picture(path: Path, picture: Picture, caption: str) -> None:
         framed.save(part, format="PNG", compress_level=1)
 
 
+def read_picture(path: Path) -> Picture:
+    """Read a picture that `write_picture` wrote, without its line of text."""
+    from PIL import Image
+
+    with Image.open(path) as framed:
+        return np.asarray(framed.convert("RGB"))[:-_STRIP_PX]
+
+
 def _indexed(picture: Picture) -> Any:
     """One byte for each pixel: greys (the two brightest as one) and the outlines' colour."""
     from PIL import Image
