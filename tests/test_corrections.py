@@ -219,8 +219,11 @@ def test_round_trip_through_the_cellpose_gui(results: Path) -> None:
 
 
 class Evil:
+    def __init__(self, called: object = print, given: tuple = ("never",)) -> None:
+        self.called, self.given = called, given
+
     def __reduce__(self) -> tuple:
-        return (print, ("never",))
+        return (self.called, self.given)
 
 
 def test_no_code_of_a_seg_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,6 +242,53 @@ def test_no_code_of_a_seg_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert read_npy(path)["list"] == [1, "a", None, 2]
     with pytest.raises(InputError, match=r"holds no masks \(expected the _seg.npy of a 2-D image\)"):
         read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [((1,), np.dtype("O"), b"A" * 8), ((60000, 60000), "u1"), ((2,), np.dtype("u1"), b"AB")],
+    ids=["a pointer of its own", "more memory than there is", "harmless"],
+)
+def test_numpy_is_not_called_with_what_a_seg_file_says(tmp_path: Path, given: tuple) -> None:
+    path = tmp_path / "f1_seg.npy"
+    np.save(path, {"masks": Evil(np.ndarray, given)}, allow_pickle=True)
+    with pytest.raises(InputError) as refused:
+        read_npy(path)
+    assert str(refused.value) == (
+        f"{path}: damaged, or not what Cellpose saves (got a call of numpy.ndarray, expected arrays as numpy.save writes them). Save it again."
+    )
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_everything_plain_comes_back(tmp_path: Path, protocol: int) -> None:
+    content = {
+        "masks": np.arange(12, dtype=np.uint16).reshape(3, 4),
+        "outlines": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        "big": np.arange(3, dtype=">i4"),
+        "names": np.array(["ä", "bc"]),
+        "things": np.array([1, "x", None], object),
+        "nothing": np.zeros((0, 3)),
+        "flows": [np.zeros((2, 2, 3), np.uint8), [np.float32(1.5), True], None],
+    }
+    path = tmp_path / "f1_seg.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        pickle.dump(np.array(content, object), file, protocol)
+    found = read_npy(path)
+    assert found.keys() == content.keys()
+    for name in ("masks", "outlines", "big", "names", "things", "nothing"):
+        assert found[name].dtype == content[name].dtype
+        assert np.array_equal(found[name], content[name])
+    assert str(found["flows"]) == str(content["flows"])
+
+
+def test_an_array_larger_than_its_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "f1_seg.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (90_000, 90_000)})
+        file.write(bytes(80))
+    with pytest.raises(InputError, match=r"got 80 bytes for an array of shape \(90000, 90000\)"):
+        read_npy(path)
 
 
 def test_bad_corrections_are_named(results: Path, tmp_path: Path) -> None:
