@@ -198,8 +198,9 @@ def _gradient(rng: np.random.Generator, size: int, low: float, high: float) -> F
 
 def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], sigma: float, amplitude: float) -> FloatImage:
     step = 8  # coarse, then enlarged: a wide filter on the full image would cost more than all the rest
-    coarse = tuple(-(-side // step) + 2 for side in shape)
-    noise = ndimage.gaussian_filter(rng.normal(size=coarse), sigma / step, mode="wrap")
+    # On a grid hardly wider than the filter the noise is nearly flat: a small field is cut out of a larger one.
+    coarse = tuple(-(-(side if side >= 3 * sigma else 8 * sigma) // step) + 2 for side in shape)
+    noise = ndimage.gaussian_filter(rng.normal(size=[int(side) for side in coarse]), sigma / step, mode="wrap")
     fine = ndimage.zoom(noise, step, order=1)[: shape[0], : shape[1]]
     field: FloatImage = 1.0 + amplitude * fine / max(noise.std(), 1e-12) / 2
     return field
