@@ -277,7 +277,7 @@ def test_everything_plain_comes_back(tmp_path: Path, protocol: int) -> None:
     found = read_npy(path)
     assert found.keys() == content.keys()
     for name in ("masks", "outlines", "big", "names", "things", "nothing"):
-        assert found[name].dtype == content[name].dtype.newbyteorder("=")  # as NumPy itself reads it
+        assert found[name].dtype.newbyteorder("=") == content[name].dtype.newbyteorder("=")
         assert np.array_equal(found[name], content[name])
     assert np.array_equal(found["flows"][0], content["flows"][0])
     assert found["flows"][1:] == content["flows"][1:]
