@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError
 from bridge.experiment import safe_name
-from bridge.files import new_file, write_text
+from bridge.files import all_or_none, new_file, write_text
 from bridge.images import SUFFIXES
 from bridge.labels import (
     MASK_SUFFIXES,
@@ -28,6 +28,7 @@ from bridge.labels import (
 )
 
 _log = logging.getLogger(__name__)
+_NUCLEI = "_nuclei"
 _MOST_PX = 400_000_000  # of an image that a json file claims: 20,000 x 20,000
 
 
@@ -165,23 +166,31 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
     """
     coco, out = Path(coco), Path(out)
     try:
-        content = json.loads(coco.read_text("utf-8"))
-        images = {_id(i["id"]): (_safe(str(i["file_name"])), int(i["height"]), int(i["width"])) for i in content["images"]}  # fmt: skip
+        content = json.loads(coco.read_text("utf-8-sig"))
+        images = {_id(i["id"]): (_safe(i["file_name"]), _whole(i["height"]), _whole(i["width"])) for i in content["images"]}  # fmt: skip
         categories = {_id(c["id"]): str(c["name"]) for c in content["categories"]}
         if not images or not categories:
             raise ValueError("no images, or no categories")
         if len(images) < len(content["images"]) or len(categories) < len(content["categories"]):
             raise ValueError("an id twice")
+        if len({safe_name(name).casefold() for name in categories.values()}) < len(categories):
+            raise ValueError("two categories of one name")
         own: dict[Any, dict[Any, list[tuple[Any, Any]]]] = {c: {i: [] for i in images} for c in categories}
+        crowds = 0
         for a in content["annotations"]:
             image, cat = _id(a["image_id"]), _id(a["category_id"])
             if image not in images or cat not in categories:
                 raise ValueError(f"an annotation of image {image} and category {cat}, which are not both listed")
-            own[cat][image].append((a["segmentation"], a.get("label")))
+            if a.get("iscrowd") and "label" not in a:
+                crowds += 1  # COCO's mark of many cells that nobody outlined one by one
+            else:
+                own[cat][image].append((a["segmentation"], a.get("label")))
     except OSError as error:
         raise InputError(f"{coco}: cannot be read ({error.strerror}). Check the path.") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{coco}: not a COCO json ({type(error).__name__}: {str(error)[:200]}). Export it again.") from error  # fmt: skip
+    if crowds:
+        _log.warning("%s: %d annotations of crowds left out: they are no single cells", coco, crowds)
     if category is not None and category not in categories.values():
         raise InputError(f"{coco}: no such category (got {category}, expected one of {', '.join(categories.values())}). Correct --category.")  # fmt: skip
     used = [c for c in categories if any(own[c].values())] or list(categories)[:1]
@@ -199,17 +208,20 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             labels = [label for _, label in own[cat][image]]
             numbered = all(isinstance(n, int) and 0 < n <= MAX_LABEL for n in labels) and len(set(labels)) == len(labels)  # fmt: skip
             ids = labels if numbered else range(1, len(labels) + 1)
+            if not numbered and any(label is not None for label in labels):
+                _log.warning("%s: %s has annotations without a `label` of their own (a whole number from 1 to %d): its cells are numbered anew", coco, name, MAX_LABEL)  # fmt: skip
             try:
                 runs = [(int(k), _counts(s, height, width)) for k, (s, _) in zip(ids, own[cat][image], strict=True)]
                 for _, counts in runs:
-                    if any(count < 0 for count in counts) or sum(counts) > height * width:
-                        raise ValueError("runs that leave the image")
+                    if any(count < 0 for count in counts) or sum(counts) != height * width:
+                        raise ValueError(f"runs of {sum(counts)} px in an image of {height * width}")
             except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
                 raise InputError(f"{coco}: {name} has an annotation that cannot be read ({str(error)[:200]}). Export it again.") from error  # fmt: skip
             work[path] = runs, (height, width)
     # Everything was looked at: what cannot be read leaves nothing behind.
-    for path, (runs, shape) in work.items():
-        write_labels(path, as_labels(_drawn(runs, shape, str(path)), str(path)))
+    with all_or_none(list(work)):
+        for path, (runs, shape) in work.items():
+            write_labels(path, as_labels(_drawn(runs, shape, str(path)), str(path)))
     return list(work)
 
 
@@ -219,17 +231,25 @@ def _id(value: Any) -> int | str:
     return value
 
 
+def _whole(value: Any) -> int:
+    if not isinstance(value, int | float) or value != int(value):
+        raise ValueError(f"{value!r} where a whole number should be")
+    return int(value)
+
+
 def _counts(segmentation: Any, height: int, width: int) -> Sequence[int]:
     """Run lengths of an annotation, whatever form they have."""
     if isinstance(segmentation, dict):
         if list(segmentation["size"]) != [height, width]:
             raise ValueError(f"got size {segmentation['size']}, expected {[height, width]}")
         counts = segmentation["counts"]
-        return [int(count) for count in counts] if isinstance(counts, list) else _unpacked(str(counts))
+        return [_whole(count) for count in counts] if isinstance(counts, list) else _unpacked(str(counts))
     from pycocotools import mask
 
     if not segmentation or not all(isinstance(ring, list) and len(ring) >= 6 for ring in segmentation):
         raise ValueError("a polygon of fewer than three corners")
+    if any(len(ring) % 2 for ring in segmentation):
+        raise ValueError("a polygon of which a coordinate is missing")
     most = 2 * max(height, width)
     if not all(isinstance(v, int | float) and -most <= v <= most for ring in segmentation for v in ring):
         raise ValueError("a polygon that leaves the image")  # COCO's code crashes on one that is far away, or no number
@@ -264,14 +284,23 @@ def _drawn(
 ) -> npt.NDArray[np.uint32]:
     flat = np.zeros(shape[0] * shape[1], np.uint32)
     overlap = 0
+    gone = []
     for label, counts in runs:
         ends = list(itertools.accumulate(counts))
+        drawn = 0
         for start, end in zip(ends[0::2], ends[1::2], strict=False):
             part = flat[start:end]
-            overlap += int(np.count_nonzero(part))
-            part[part == 0] = label
+            free = part == 0
+            part[free] = label
+            drawn += int(np.count_nonzero(free))
+        overlap += sum(counts[1::2]) - drawn
+        if not drawn:
+            gone.append(label)
     if overlap:
         _log.warning("%s: annotations overlap (%d px); these pixels stay with the earlier one", name, overlap)
+    if gone:
+        listed = ", ".join(map(str, gone[:5])) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+        _log.warning("%s: %d annotations have no pixel of their own and are no cells (%s)", name, len(gone), listed)
     return np.ascontiguousarray(flat.reshape(shape[1], shape[0]).T)
 
 
@@ -282,7 +311,14 @@ def _label_files(folder: Path) -> list[Path]:
     marked = [p for p in files if p.stem.lower().endswith(MASK_SUFFIXES)]
     if not files:
         raise InputError(f"{folder}: no label images in it (expected .tif or .png). Check the path.")
-    return marked or files
+    # A run that counts nuclei has their label images beside those of the cells.
+    cells = {path.with_name(image_name(path)) for path in marked}
+    nuclei = [
+        p for p in marked if (n := image_name(p)).endswith(_NUCLEI) and p.with_name(n.removesuffix(_NUCLEI)) in cells
+    ]
+    if nuclei:
+        _log.warning("%s: %d label images of nuclei left out (e.g. %s); the cells' are taken", folder, len(nuclei), nuclei[0].name)  # fmt: skip
+    return [path for path in marked if path not in nuclei] or files
 
 
 def _images(folder: Path) -> list[Path]:
@@ -303,8 +339,10 @@ def _image_of(mask: Path, file: str, images: Sequence[Path], folder: Path) -> st
     return fits[0].as_posix()
 
 
-def _safe(file_name: str) -> str:
+def _safe(file_name: Any) -> str:
     """The name of an image without what marks a label image, and without folders that lead elsewhere."""
+    if not isinstance(file_name, str):
+        raise ValueError(f"{file_name!r} as the name of an image")
     parts = [part for part in file_name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     if not parts:
         raise ValueError("an image without a name")

@@ -8,7 +8,7 @@ import math
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,17 @@ def read_npy(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
     except Exception as error:  # a damaged pickle raises whatever it likes
         raise InputError(f"{path}: damaged, or not what Cellpose saves ({error}). Save it again.") from error
+
+
+@contextmanager
+def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
+    """Remove new files again if the block ends with an error: half of them would stand in the way of the next try."""
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def new_file(path: Path) -> Path:

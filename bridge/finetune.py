@@ -50,7 +50,7 @@ from bridge.tables import (
     typed_table,
     write_table,
 )
-from bridge.training import Split, difference_interval, recipe_of, split
+from bridge.training import WARM_UP, Split, difference_interval, recipe_of, split
 from bridge.workflow import Progress
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ _LICENCES = {
     DEMO: "The base weights (demo) were made by this project from synthetic images, under its own licence (BSD-3-Clause).",
     "none": "Begun from nothing: no weights of others are in it.",
 }  # fmt: skip
-_LICENCE_ELSE = "Cellpose's own weights are published under BSD-3-Clause; some of their training images allow no commercial use (CC BY-NC). Read the licence of the base model before you share this one."
+_LICENCE_CELLPOSE = "Cellpose's own weights are published under BSD-3-Clause; some of their training images allow no commercial use (CC BY-NC). Read the licence of the base model before you share this one."
+_LICENCE_UNKNOWN = (
+    "The base model is a file whose origin is not known here. Read its licence before you share this one."
+)
 
 Tell = Callable[[Progress], None] | None
 
@@ -201,12 +204,13 @@ class _Cycle:
         kept_out = [name for name in data.names if data.pixels[name] in held_out_before and name not in s.held_out]
         if kept_out and s.held_out:
             data.notes.append(f"held out in an earlier cycle, so still: {', '.join(kept_out)}")
-        self.split = split(data.pixels, s.held_out, s.validation, held_out_before)
+        # Where each image is to judge a training without it, none may choose the epoch.
+        self.split = split(data.pixels, s.held_out, 0 if s.leave_one_out else s.validation, held_out_before)
         self.learnt_from = (*self.split.train, *self.split.validation)
         n = sum(len(label_ids(data.labels[name])) for name in self.split.train)
         if n < _LEAST_CELLS:
             raise LabelError(
-                f"{out}: too few cells to learn from (got {n} in {len(self.split.train)} training images, expected at least {_LEAST_CELLS}). Hold fewer images out, or correct more cells."
+                f"{out}: too few cells to learn from (got {n} in {len(self.split.train)} training images, expected at least {_LEAST_CELLS}). Hold fewer images out, use a smaller --validation, or correct more cells."
             )
         if s.leave_one_out:
             for name in self.learnt_from:
@@ -215,8 +219,10 @@ class _Cycle:
         self.recipe = recipe_of(s, len(self.split.train), self.major)
         self.shown = 0, self.recipe.epochs  # epochs done, and in all
         self.base = self._base(before)
+        self.base_record = _record_of(self.base)
+        self._refuse_seen()
         self.made_from = {
-            "settings": {k: v for k, v in s.as_json().items() if k not in ("device", "labels", "base")},
+            "settings": {k: v for k, v in s.as_json().items() if k not in ("device", "labels", "base", "held_out", "validation")},
             "base_sha256": self.base.sha256 if self.base.name != "none" else "none",
             "cellpose": ".".join(map(str, cellpose_version())),
             "images": {name: data.pixels[name] for name in data.names},
@@ -260,6 +266,16 @@ class _Cycle:
         # Our demo network is shown more of the border than a model file is.
         return replace(base, pad_px=0)
 
+    def _refuse_seen(self) -> None:
+        """Refuse to judge by images that the base model was trained on."""
+        seen = set(self.base_record.get("seen_pixels", ()))
+        judges = self.learnt_from if self.s.leave_one_out else ()
+        for name in (*self.split.held_out, *judges):
+            if self.data.pixels[name] in seen:
+                raise InputError(
+                    f"{name}: the base model {self.base.name} was trained on it (got the same pixels to judge by, expected images it has not seen). Hold others out (--held-out), or begin from its own base, {self.base_record['base']}."
+                )
+
     # ------------------------------------------------------------ the way of a training
 
     def run(self) -> Trained:
@@ -302,19 +318,17 @@ class _Cycle:
         training.write_model(self.model)
         if size is not None:
             write_size_model(self.model.with_name(f"{self.model.name}_size.npy"), size)
-        left_out = self._leave_one_out(best) if self.s.leave_one_out else {}
+        left_out = self._leave_one_out() if self.s.leave_one_out else {}
         images, sets = self._tables(left_out)
         self._draw(images, curve, best)
         record = self._finish(images, sets, best, time.time() - self.begun)
         return self._report(record)
 
-    def _training(self, segmenter: Segmenter, names: Sequence[str], epochs: int | None = None) -> Training:
+    def _training(self, segmenter: Segmenter, names: Sequence[str]) -> Training:
         labels = [self.data.labels[name] for name in names]
         targets = [self._targets(segmenter, name) for name in names]
         images = [self.data.images[name] for name in names]
-        recipe = recipe_of(self.s, len(names), self.major)
-        recipe = replace(recipe, learning_rates=recipe.learning_rates[:epochs])
-        return segmenter.training(images, targets, median_diameters(labels), recipe)
+        return segmenter.training(images, targets, median_diameters(labels), recipe_of(self.s, len(names), self.major))
 
     def _diameter(self, training: Training) -> float | None:
         """What the trained model is used with; Cellpose 4 does not rescale."""
@@ -424,8 +438,8 @@ class _Cycle:
                 f"training: the model finds no cell in any image (got 0 in {len(with_cells)} images with cells). No model was written; train longer, or use a smaller --learning-rate."
             )
 
-    def _leave_one_out(self, epochs: int | None) -> dict[str, tuple[Labels | None, Labels]]:
-        """Train without each image in turn, up to the epoch that was kept; find its cells with base and that model."""
+    def _leave_one_out(self) -> dict[str, tuple[Labels | None, Labels]]:
+        """Train without each image in turn; find its cells with base and that model."""
         found: dict[str, tuple[Labels | None, Labels]] = {}
         folder = self.folder / "leave_one_out"
         for k, name in enumerate(self.learnt_from, 1):
@@ -433,7 +447,7 @@ class _Cycle:
             if not path.exists():
                 others = [other for other in self.learnt_from if other != name]
                 segmenter = Segmenter(self.base, self.s.device)
-                training = self._training(segmenter, others, epochs)
+                training = self._training(segmenter, others)
                 if self.base.name != "none":
                     base = Segmenter(self.base, self.s.device)
                     write_labels(path_base, self._segment(base, name, self._base_diameter(training)))
@@ -490,7 +504,7 @@ class _Cycle:
             name = str(row["image"])
             true = self.data.labels[name]
             panels = []
-            for which, title in (("base", f"base model ({self.base.name})"), ("tuned", "trained model")):
+            for which, title in (("base", f"base ({Path(self.base.name).name})"), ("tuned", "trained")):
                 if which == "base" and self.base.name == "none":
                     continue
                 found = self._found(which, name)
@@ -513,6 +527,8 @@ class _Cycle:
             )
         if not self.split.held_out and not self.s.leave_one_out:
             notes.append("no image was held out: these scores say nothing about other images (--held-out, or --leave-one-out)")  # fmt: skip
+        if self.recipe.epochs < WARM_UP:
+            notes.append(f"the learning rate rises over {WARM_UP} epochs: in {self.recipe.epochs} it came to {max(self.recipe.learning_rates):g} only")  # fmt: skip
         facts = {
             "model": self.model.name,
             "model_sha256": sha256(self.model),
@@ -540,6 +556,10 @@ class _Cycle:
             "recipe": asdict(self.recipe),
             "made_from": self.made_from,
             "held_out_pixels": [self.data.pixels[name] for name in self.split.held_out],
+            "seen_pixels": sorted(
+                {*self.base_record.get("seen_pixels", ()), *(self.data.pixels[name] for name in self.learnt_from)}
+            ),
+            "licence": _licence(self.base, self.base_record),
             "n_cells": {name: len(label_ids(self.data.labels[name])) for name in self.data.names},
             **facts,
         }
@@ -574,11 +594,29 @@ def _shown(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def held_out_of(model: str | None) -> set[str]:
     """Return the hashes of the images that were held out when a model was trained here; none of any other model."""
+    return set(_beside(Path(model or "")).get("held_out_pixels", ()))
+
+
+def _beside(model: Path) -> dict[str, Any]:
+    """What `training.json` says of the model beside it; nothing if it is of another model."""
     try:
-        record = json.loads(Path(model or "").with_name(_RECORD).read_text("utf-8"))
-        return set(record["held_out_pixels"])
+        record: dict[str, Any] = json.loads(model.with_name(_RECORD).read_text("utf-8"))
+        _ = set(record["held_out_pixels"]), set(record["seen_pixels"]), str(record["base"]), str(record["licence"])
+        return record if record["model"] == model.name else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return {}
+
+
+def _record_of(base: ModelFile) -> dict[str, Any]:
+    record = _beside(base.path)
+    return record if record.get("model_sha256") == base.sha256 else {}
+
+
+def _licence(base: ModelFile, record: Mapping[str, Any]) -> str:
+    """What the licence of the base says, also through the models between."""
+    if base.built_in:
+        return _LICENCE_CELLPOSE
+    return str(record.get("licence") or _LICENCES.get(base.name) or _LICENCE_UNKNOWN)
 
 
 def _folder(cycle: int) -> str:
@@ -601,7 +639,8 @@ def _advice(sets: pd.DataFrame) -> str:
     if judged.empty:
         return "Whether the trained model is better on other images is not known: none was held out."
     row = judged.iloc[0]
-    on = f"{row['n_images']} {'held-out images' if row['set'] == 'held-out' else 'images, each left out once'}"
+    n = row["n_images"]
+    on = f"{n} {'held-out image' + 's' * (n > 1) if row['set'] == 'held-out' else 'images, each left out once'}"
     if pd.isna(row["ap_50_base"]):
         return f"AP {row['ap_50_tuned']:.3f} at IoU 0.5 on {on}; there is no base model to compare with."
     said = f"AP {row['ap_50_base']:.3f} -> {row['ap_50_tuned']:.3f} at IoU 0.5 on {on}"
@@ -615,7 +654,6 @@ def _advice(sets: pd.DataFrame) -> str:
 def _card(record: Mapping[str, Any], sets: pd.DataFrame, images: pd.DataFrame) -> str:
     """The model card: what a person needs to know before using or sharing the model."""
     made, recipe = record["made_from"], record["recipe"]
-    licence = _LICENCES.get(record["base"], _LICENCE_ELSE)
     lines = [
         f"# {record['model']}",
         "",
@@ -633,7 +671,7 @@ def _card(record: Mapping[str, Any], sets: pd.DataFrame, images: pd.DataFrame) -
         f"- Recipe: {recipe['optimizer']}, learning rate {max(recipe['learning_rates']):g}, weight decay {recipe['weight_decay']:g}, {len(recipe['learning_rates'])} epochs of {recipe['crops']} crops of {recipe['crop_px']} px, {recipe['batch_size']} at once, seed {recipe['seed']}; weights of epoch {record['epoch_kept']} kept",
         f"- Versions: Python {record['python']}, " + ", ".join(f"{name} {v}" for name, v in record["versions"].items()),
         f"- Time: {_time(record['took_s'])}",
-        f"- Licence: {licence}",
+        f"- Licence: {record['licence']}",
         "",
         "## Scores",
         "",

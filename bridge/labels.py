@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bridge.errors import LabelError
 from bridge.files import read_npy, whole_file
 from bridge.images import PIXELS, Calibration, decode, imagej_scale, inspect
 
+_YES_OR_NO = 5  # separate places of the only id of an image, from which on it is not one cell
 MAX_LABEL = 2**24  # ImageJ reads 32-bit integers as floats: exact up to here
 MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
 ROISET_MARK = "_RoiSet"
@@ -135,8 +137,14 @@ def write_labels(path: Path, labels: Labels, calibration: Calibration | None = N
         tifffile.imwrite(part, labels, photometric="minisblack", compression="zlib", metadata=None, **options)
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, foreign: bool = False) -> Labels:
     """Read a label image from TIFF, PNG or a ``_seg.npy`` of the Cellpose GUI, and check it.
+
+    Parameters
+    ----------
+    path : Path
+    foreign : bool
+        From elsewhere: also refuse a picture of cells or not, which would count as one cell.
 
     Returns
     -------
@@ -162,24 +170,52 @@ def read_labels(path: Path) -> Labels:
         raise LabelError(
             f"{path}: not a label image (got {'colour' if info.colour else 'several channels'}, expected one plane of ids). Save the ids as 16-bit."
         )
-    return as_labels(decode(info), str(path))
+    labels = as_labels(decode(info), str(path))
+    if foreign:
+        _refuse_yes_or_no(labels, path)
+    return labels
+
+
+def _refuse_yes_or_no(labels: Labels, path: Path) -> None:
+    first, last = labels.ravel()[np.argmax(labels != 0)], labels.max()
+    if first != last or first == 0 or (labels[labels != 0] != first).any():
+        return
+    if (n := separate_parts(labels != 0)) >= _YES_OR_NO:
+        raise LabelError(
+            f"{path}: a mask of yes and no (got one id, {first}, in {n} separate places, expected one id for each cell). Label the cells first."
+        )
+
+
+def separate_parts(labels: npt.NDArray[Any]) -> int:
+    """Return the number of separate places: pixels of one id that touch, also at a corner.
+
+    Examples
+    --------
+    >>> separate_parts(np.array([[1, 0, 1], [2, 2, 0]]))
+    3
+    """
+    from scipy import ndimage
+
+    boxes = enumerate(ndimage.find_objects(labels.astype(np.int64)), 1)
+    return sum(ndimage.label(labels[box] == label, np.ones((3, 3)))[1] for label, box in boxes if box is not None)
 
 
 def image_name(path: Path) -> str:
-    """Return the name of the image a label file belongs to: its own, without what marks it as one.
+    """Return the name of the image a label file belongs to: its own (in NFC), without what marks it as one.
 
     Examples
     --------
     >>> image_name(Path("f1_mask.tif")), image_name(Path("f1_seg.npy")), image_name(Path("f1_RoiSet.zip"))
     ('f1', 'f1', 'f1')
     """
-    if path.name.endswith(SEG_SUFFIX):
-        return path.name.removesuffix(SEG_SUFFIX)
+    name, stem = (unicodedata.normalize("NFC", text) for text in (path.name, path.stem))
+    if name.endswith(SEG_SUFFIX):
+        return name.removesuffix(SEG_SUFFIX)
     marks = (ROISET_MARK,) if path.suffix.lower() == ".zip" else MASK_SUFFIXES
     for mark in sorted(marks, key=len, reverse=True):
-        if path.stem.lower().endswith(mark.lower()):
-            return path.stem[: -len(mark)]
-    return path.stem
+        if stem.lower().endswith(mark.lower()):
+            return stem[: -len(mark)]
+    return stem
 
 
 def find_mask(folder: Path, names: list[str]) -> Path | None:

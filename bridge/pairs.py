@@ -191,7 +191,7 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
         if overlap.any():
             notes.append(f"{pair.labels}: {np.count_nonzero(overlap)} ROIs overlap earlier ones ({overlap.sum()} px); these pixels stay with the earlier ROI")  # fmt: skip
     else:
-        labels = read_labels(pair.labels)
+        labels = read_labels(pair.labels, foreign=True)
     if labels.shape != (height, width):
         raise LabelError(
             f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of {pair.image.name}."

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from bridge.analysis.figures import precision_figure
@@ -26,9 +29,9 @@ from bridge.evaluation import (
     score_neurips,
     score_pairs,
 )
-from bridge.files import new_file
+from bridge.files import all_or_none, new_file
 from bridge.images import decode, inspect
-from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, image_name, read_labels
+from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, image_name, read_labels, separate_parts
 from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, typed_table, write_table
 
 _ENDINGS = (".tif", ".tiff", ".png")
@@ -97,6 +100,10 @@ def evaluate(
         There are results in `out` already.
     """
     truth, out = Path(truth), Path(out)
+    if boundary is not None and not (math.isfinite(boundary) and boundary >= 0):
+        raise InputError(
+            f"--boundary: not a distance (got {boundary:g}, expected a number of px, 0 or more). Correct it."
+        )
     truths = _label_files(truth)
     if only is not None:
         wanted = _names(Path(only))
@@ -108,8 +115,7 @@ def evaluate(
         truths = {name: truths[name] for name in wanted}
     paths = [Path(path) for path in predicted]
     titles = _titles(paths)
-    for name in ("images.csv", "sets.csv", "matches.csv", "average_precision.png"):
-        new_file(out / name)
+    files = tuple(new_file(out / name) for name in ("images.csv", "sets.csv", "matches.csv", "average_precision.png"))
     rows: list[dict[str, Any]] = []
     matched: list[pd.DataFrame] = []
     failures: list[tuple[str, str]] = []
@@ -126,7 +132,7 @@ def evaluate(
             try:
                 if name not in guesses:
                     raise InputError(f"{path}: no prediction for {name} (expected {name}{MASK_SUFFIXES[0]}.tif). Add it, or leave {name} out with --only.")  # fmt: skip
-                true, guess = read_objects(file), read_objects(guesses[name])
+                true, guess = read_objects(file, foreign=True), read_objects(guesses[name])
                 if true.shape != guess.shape:
                     raise LabelError(
                         f"{guesses[name]}: not the size of its ground truth (got {guess.shape[0]} x {guess.shape[1]}, expected {true.shape[0]} x {true.shape[1]} px). Compare images of one field."
@@ -140,7 +146,7 @@ def evaluate(
             found[title].append((scores, by_rule))
             outlined = float("nan") if boundary is None else boundary_f1(true, guess, boundary)
             more = {"aggregated_jaccard": aggregated_jaccard(pairs), "boundary_f1": outlined}
-            rows.append({"prediction": title, "image": name, **_row(scores, by_rule), **more})
+            rows.append({"prediction": title, "image": name, "rule": rule, **_row(scores, by_rule), **more})
             matched.append(_matches(title, name, pairs))
     if not rows:
         raise InputError(f"{truth}: not one image could be compared. {failures[0][1]}")
@@ -149,21 +155,27 @@ def evaluate(
     )
     sets = typed_table([_pooled(title, found[title], images) for title in titles if found[title]], EVALUATED_SETS)
     matches = pd.concat(matched, ignore_index=True)
-    write_table(out / "images.csv", images, EVALUATED_IMAGES)
-    write_table(out / "sets.csv", sets, EVALUATED_SETS)
-    write_table(out / "matches.csv", matches, MATCHES)
     curves = {
         title: [float(np.mean([s.by_iou[t].average_precision for s, _ in found[title]])) for t in IOU_THRESHOLDS]
         for title in titles
         if found[title]
     }
-    picture = precision_figure(out / "average_precision.png", IOU_THRESHOLDS, curves, images)
-    files = (out / "images.csv", out / "sets.csv", out / "matches.csv", picture)
+    with all_or_none(files):
+        write_table(files[0], images, EVALUATED_IMAGES)
+        write_table(files[1], sets, EVALUATED_SETS)
+        write_table(files[2], matches, MATCHES)
+        precision_figure(files[3], IOU_THRESHOLDS, curves, images)
     return Evaluation(images, sets, matches, tuple(failures), files)
 
 
-def read_objects(path: Path) -> Labels:
+def read_objects(path: Path, foreign: bool = False) -> Labels:
     """Read a label image, a picture in which each object has a colour, or a folder with one file per object.
+
+    Parameters
+    ----------
+    path : Path
+    foreign : bool
+        As in `bridge.labels.read_labels`; a prediction may be a picture of cells or not, for the sake of its pixels.
 
     Raises
     ------
@@ -176,17 +188,36 @@ def read_objects(path: Path) -> Labels:
         return _one_file_per_object(path)
     if path.name.endswith(SEG_SUFFIX):
         return read_labels(path)
-    info = inspect(path)
-    if not info.colour:
-        return read_labels(path)
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        colours = np.asarray(picture.convert("RGB")).astype(np.uint32)
-    code = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    colours = _palette_colours(path)
+    if colours is None:
+        info = inspect(path)
+        if not info.colour:
+            return read_labels(path, foreign)
+        colours = decode(info)[..., :3]
+    code = np.zeros(colours.shape[:2], np.uint64)
+    for k in range(3):
+        code = (code << np.uint64(16)) | colours[..., k].astype(np.uint64)
     ids, labels = np.unique(code, return_inverse=True)
     labels = labels.reshape(code.shape)
-    return as_labels(labels if ids[0] == 0 else labels + 1, str(path))
+    if ids[0] != 0:
+        raise LabelError(f"{path}: a colour image without black (expected black where no object is). Save it as a label image: 0 for the background, one id for each object.")  # fmt: skip
+    n = separate_parts(labels)
+    if n > 2 * (ids.size - 1):
+        raise LabelError(f"{path}: {ids.size - 1} colours in {n} separate places (expected a colour of its own for each object). Save it as a label image: one id for each object.")  # fmt: skip
+    return as_labels(labels, str(path))
+
+
+def _palette_colours(path: Path) -> npt.NDArray[np.uint8] | None:
+    """Return the colours of a PNG that keeps them in a palette, as programs save label images; None of any other."""
+    from PIL import Image, UnidentifiedImageError
+
+    if path.suffix.lower() != ".png":
+        return None
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB")) if picture.mode == "P" else None
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None  # said by who reads it next
 
 
 def _one_file_per_object(folder: Path) -> Labels:
@@ -213,8 +244,12 @@ def _label_files(path: Path) -> dict[str, Path]:
         raise InputError(f"{path}: no such file or folder (expected label images). Check the path.")
     files = [path] if path.is_file() else list(_walk(path))
     found: dict[str, Path] = {}
+    # Beside images, as for training: f1_mask.tif is meant, not f1.tif.
+    marked = {_name(file) for file in files if _is_marked(file)}
     for file in files:
         name = _name(file)
+        if name in marked and not _is_marked(file):
+            continue
         if name in found:
             raise InputError(f"{path}: two label images of one name (got {found[name]} and {file}, expected one for {name}). Rename one.")  # fmt: skip
         found[name] = file
@@ -235,23 +270,42 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _name(path: Path) -> str:
-    return path.parent.name if path.is_dir() else image_name(path)
+    return unicodedata.normalize("NFC", path.parent.name) if path.is_dir() else image_name(path)
+
+
+def _is_marked(path: Path) -> bool:
+    return path.name.endswith(SEG_SUFFIX) or path.stem.lower().endswith(MASK_SUFFIXES)
 
 
 def _names(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Check the path given with --only.") from error
-    return [_name(Path(line)) for line in lines if line and not line.startswith("#")]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8 (got the byte {error.object[error.start]:#04x}). Save it as UTF-8.") from error  # fmt: skip
+    # A name may have a dot in it; only what is a file's ending is taken off.
+    names = [
+        image_name(Path(line)) if line.lower().endswith((*_ENDINGS, SEG_SUFFIX)) else unicodedata.normalize("NFC", line)
+        for line in lines
+        if line and not line.startswith("#")
+    ]
+    if not names:
+        raise InputError(
+            f"{path}: no names in it (expected the name of an image in each line). Fill it, or leave out --only."
+        )
+    return names
 
 
 def _titles(paths: Sequence[Path]) -> list[str]:
-    titles = [path.stem if path.is_file() else path.resolve().name for path in paths]
-    for title in titles:
-        if titles.count(title) > 1:
-            raise InputError(f"{title}: two predictions of this name (expected one name for each). Rename a folder.")
-    return titles
+    """A name for each prediction: that of its folder, with as many of the folders above as it takes to tell them apart."""
+    parts = [path.resolve().with_suffix("").parts if path.is_file() else path.resolve().parts for path in paths]
+    for n in range(1, max(map(len, parts)) + 1):
+        titles = ["/".join(part[-n:]) for part in parts]
+        if len(set(titles)) == len(titles):
+            return titles
+    twice = next(path for k, path in enumerate(paths) if parts[k] in parts[:k])
+    raise InputError(f"{twice}: the same prediction twice (expected each once). Leave one out.")
 
 
 def _few(names: Any) -> str:
@@ -285,7 +339,7 @@ def _of_pixels(pixels: Pixels) -> dict[str, Any]:
 
 def _pooled(title: str, found: list[tuple[Scores, Counts]], images: pd.DataFrame) -> dict[str, Any]:
     own = images[images["prediction"] == title]
-    row: dict[str, Any] = {"prediction": title, "n_images": len(found)}
+    row: dict[str, Any] = {"prediction": title, "rule": own["rule"].iloc[0], "n_images": len(found)}
     for name in ("n_true", "n_predicted", "count_error", "merged", "split"):
         row[name] = int(own[name].sum())
     for threshold in IOU_THRESHOLDS:
@@ -293,7 +347,7 @@ def _pooled(title: str, found: list[tuple[Scores, Counts]], images: pd.DataFrame
         row[f"ap_{round(100 * threshold)}_pooled"] = total.average_precision
     row |= {f"{name}_pooled": value for name, value in _instances(sum((c for _, c in found), Counts())).items()}
     row |= {f"{name}_pooled": v for name, v in _of_pixels(sum((s.pixels for s, _ in found), Pixels())).items()}
-    for name in ("ap_50", "ap_75", "ap_90", "f1", "mean_iou", "pixel_dice", "pixel_iou", "pixel_precision", "pixel_recall", "pixel_accuracy"):  # fmt: skip
+    for name in (c.name for c in EVALUATED_IMAGES if c.dtype != "str"):
         row |= {f"{name}_mean": own[name].mean(), f"{name}_lowest": own[name].min(), f"{name}_highest": own[name].max()}
     return row
 

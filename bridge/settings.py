@@ -290,7 +290,11 @@ class TrainSettings:
     ] = ()
     leave_one_out: Annotated[
         bool,
-        _option(PAIRS, "Also train once without each image and score it there: for few images.", negative=()),
+        _option(
+            PAIRS,
+            "Also train once without each image and score it there: for few images. All epochs are trained; no image chooses one.",
+            negative=(),
+        ),
     ] = False
     validation: Annotated[
         float,
@@ -305,7 +309,7 @@ class TrainSettings:
         Literal["sgd", "nesterov", "adamw"] | None, _option(RECIPE, "SGD with momentum 0.9, with Nesterov's, or AdamW.")
     ] = None
     batch_size: Annotated[int | None, Field(ge=1), _option(RECIPE, "Crops in the network at once.")] = None
-    crop: Annotated[int | None, Field(ge=64), _option(RECIPE, "Side of a crop in px.")] = None
+    crop: Annotated[int | None, Field(ge=64, multiple_of=8), _option(RECIPE, "Side of a crop in px.")] = None
     crops: Annotated[int | None, Field(ge=1), _option(RECIPE, "Crops in an epoch.")] = None
     rescale: Annotated[
         bool | None, _option(RECIPE, "Scale the images so that their cells have the network's mean diameter.")
@@ -322,7 +326,7 @@ class TrainSettings:
     seed: Annotated[int, Field(ge=0), _option(RECIPE, "For the random crops; the same seed, the same model.")] = 0
 
     flow_threshold: Annotated[float, Field(ge=0), _option(SCORES, "As in run.")] = 0.4
-    cellprob_threshold: Annotated[float, _option(SCORES, "As in run.")] = 0.0
+    cellprob_threshold: Annotated[float, Field(allow_inf_nan=False), _option(SCORES, "As in run.")] = 0.0
     min_size: Annotated[int, Field(ge=0), _option(SCORES, "As in run.")] = 15
     base_diameter: Annotated[
         float | None,

@@ -106,19 +106,30 @@ _AVERAGE_PRECISION = tuple(
     Column(f"ap_{t}", "float64", "", f"TP / (TP + FP + FN), partners from an IoU of {t / 100:g} on")
     for t in _THRESHOLDS
 )
-EVALUATED_IMAGES = (
-    Column("prediction", "str", "", "whose label images"),
-    Column("image", "str", "", "name of the image"),
-    *_SCORED,
-    *_AVERAGE_PRECISION,
-    *_INSTANCES,
+_RULE = Column(
+    "rule",
+    "str",
+    "",
+    "which cells tp, fp, fn, precision, recall, f1 and mean_iou count: all, or those of the NeurIPS 2022 challenge; everything else counts all",
+)
+_ON_THE_SIDE = (
     Column("panoptic_quality", "float64", "", "sum of the partners' IoU / (TP + FP / 2 + FN / 2)"),
-    *_PIXELS,
     Column("aggregated_jaccard", "float64", "", "shared pixels over the union, cell by cell"),
     Column("boundary_f1", "float64", "", "F1 of the pixels of the outlines; empty unless asked for"),
 )
+EVALUATED_IMAGES = (
+    Column("prediction", "str", "", "whose label images"),
+    Column("image", "str", "", "name of the image"),
+    _RULE,
+    *_SCORED,
+    *_AVERAGE_PRECISION,
+    *_INSTANCES,
+    *_PIXELS,
+    *_ON_THE_SIDE,
+)
 EVALUATED_SETS = (
     Column("prediction", "str", "", "whose label images"),
+    _RULE,
     Column("n_images", "int64", "", "images"),
     *_SCORED,
     *(
@@ -127,8 +138,7 @@ EVALUATED_SETS = (
     ),
     *(
         Column(f"{c.name}_{how}", "float64", c.unit, f"{c.meaning}; {how} over images")
-        for c in (*_AVERAGE_PRECISION, *_INSTANCES, *_PIXELS)
-        if c.name in ("ap_50", "ap_75", "ap_90", "f1", "mean_iou") or c in _PIXELS
+        for c in (*_SCORED, *_AVERAGE_PRECISION, *_INSTANCES, *_PIXELS, *_ON_THE_SIDE)
         for how in ("mean", "lowest", "highest")
     ),
 )

@@ -449,7 +449,7 @@ class _Run:
             if item.mask is None:
                 job.labels, facts = find()
             else:
-                job.labels = read_labels(item.mask)
+                job.labels = read_labels(item.mask, foreign=True)
                 if (item.height_px, item.width_px) not in ((0, 0), job.labels.shape):
                     raise LabelError(
                         f"{item.mask}: not the size of its images (got {job.labels.shape[0]} x {job.labels.shape[1]}, expected "

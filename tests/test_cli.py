@@ -226,7 +226,9 @@ def test_a_cancel_file_stops_a_run(experiment: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "status.txt.cancel").exists()
 
 
-def test_ctrl_c_lets_an_import_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_lets_an_import_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     (tmp_path / "stopped_in_here.py").write_text(
         "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nended = True\n"
     )
@@ -237,6 +239,9 @@ def test_ctrl_c_lets_an_import_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             importlib.import_module("stopped_in_here")
             time.sleep(60)
 
+    # A process in the background of a shell is told to ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt):
         work()
     assert sys.modules["stopped_in_here"].ended

@@ -143,7 +143,7 @@ def test_what_other_programs_write(tmp_path: Path, caplog: pytest.LogCaptureFixt
     [
         ("[]", "not a COCO json (TypeError: list indices must be integers or slices, not str). Export it again."),
         ("{", "not a COCO json (JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)). Export it again."),
-        (coco_of({"segmentation": {"size": [4, 5], "counts": [0, 21]}}), "up/f1 has an annotation that cannot be read (runs that leave the image). Export it again."),
+        (coco_of({"segmentation": {"size": [4, 5], "counts": [0, 21]}}), "up/f1 has an annotation that cannot be read (runs of 21 px in an image of 20). Export it again."),
         (coco_of({"segmentation": {"size": [5, 4], "counts": [0, 2]}}), "up/f1 has an annotation that cannot be read (got size [5, 4], expected [4, 5]). Export it again."),
         (coco_of({"segmentation": [[0, 0, 5, 0, float("nan"), 2]]}), "up/f1 has an annotation that cannot be read (a polygon that leaves the image). Export it again."),
         (coco_of({"segmentation": [[0, 0, 5, 0, 1e9, 2]]}), "up/f1 has an annotation that cannot be read (a polygon that leaves the image). Export it again."),

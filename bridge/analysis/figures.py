@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart with any colour vision; markers, too, so that colour is never alone.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_MOST_IMAGES = 30  # on the axis of a figure
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -220,18 +221,22 @@ def precision_figure(
     """
     from matplotlib.figure import Figure
 
-    worst = images.groupby("image")["ap_50"].mean().sort_values().index[:30]
+    worst = images.groupby("image")["ap_50"].mean().sort_values().index[:_MOST_IMAGES]
+    n = images["image"].nunique()
+    how = "" if len(curves) == 1 else ", by the mean of the predictions"
+    which = f"the worst images first{how}" if n <= _MOST_IMAGES else f"the worst {_MOST_IMAGES} of {n} images{how}"
     figure = Figure(figsize=(11, max(4.5, 1.6 + 0.22 * len(worst))), layout="constrained")
     left, right = figure.subplots(1, 2)
     for k, (title, values) in enumerate(curves.items()):
         colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k % len(_MARKERS)]
         left.plot(thresholds, values, color=colour, marker=marker, label=textwrap.shorten(title, 40))
         own = images[images["prediction"] == title].set_index("image")["ap_50"].reindex(worst)
-        right.plot(own.to_numpy(), range(len(worst)), linestyle="", color=colour, marker=marker)
+        beside = (k - (len(curves) - 1) / 2) * 0.5 / len(curves)  # equal values do not hide each other
+        right.plot(own.to_numpy(), np.arange(len(worst)) + beside, linestyle="", color=colour, marker=marker)
     left.set(xlabel="IoU threshold", ylabel="average precision, mean over images", ylim=(0, 1.02))
     left.legend(frameon=False)
-    right.set(xlabel="average precision at IoU 0.5", xlim=(-0.02, 1.02), title="the worst images first")
-    right.set_yticks(range(len(worst)), [n if len(n := str(name)) <= 28 else n[:25] + "..." for name in worst])
+    right.set(xlabel="average precision at IoU 0.5", xlim=(-0.02, 1.02), title=which)
+    right.set_yticks(range(len(worst)), _short([str(name) for name in worst]))
     right.invert_yaxis()
     for axes in (left, right):
         axes.grid(color="0.9")
@@ -239,6 +244,15 @@ def precision_figure(
     with whole_file(path) as part:
         figure.savefig(part, format="png", dpi=150, metadata={"Software": None})
     return path
+
+
+def _short(names: Sequence[str], most: int = 28) -> list[str]:
+    """Names that fit on an axis: what all of them begin with is left out first, then their beginnings."""
+    if max(map(len, names), default=0) <= most:
+        return list(names)
+    shared = next((k for k, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
+    cut = ["…" + name[shared:] if shared > 3 else name for name in names]
+    return [name if len(name) <= most else "…" + name[1 - most :] for name in cut]
 
 
 def training_figure(path: Path, curve: pd.DataFrame, best: int | None) -> Path:

@@ -18,6 +18,7 @@ _MAX_SIDE_PX = 2048
 _THUMB_PX = 320
 _MAX_THUMBS = 40
 _STRIP_PX = 22
+_FONT_PX, _SMALLEST_FONT_PX = 14, 8
 
 Picture = npt.NDArray[np.uint8]
 
@@ -155,18 +156,23 @@ def contact_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]], cap
 
 
 def _with_caption(picture: Any, caption: str) -> Any:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     framed = Image.new("RGB", (picture.width, picture.height + _STRIP_PX), "white")
     framed.paste(picture, (0, 0))
     draw = ImageDraw.Draw(framed)
-    size = 14
-    font = ImageFont.load_default(size)
-    while size > 8 and draw.textlength(caption, font) > picture.width - 8:
-        size -= 1
-        font = ImageFont.load_default(size)
-    draw.text((4, picture.height + 2), caption, fill="black", font=font)
+    draw.text((4, picture.height + 2), caption, fill="black", font=_font(draw, caption, picture.width - 8))
     return framed
+
+
+def _font(draw: Any, text: str, width_px: int) -> Any:
+    """The font in which a line of text fits, as far as it can still be read."""
+    from PIL import ImageFont
+
+    size = _FONT_PX
+    while size > _SMALLEST_FONT_PX and draw.textlength(text, ImageFont.load_default(size)) > width_px:
+        size -= 1
+    return ImageFont.load_default(size)
 
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -215,13 +221,14 @@ def fates_picture(path: Path, image: npt.NDArray[Any], panels: Sequence[Panel], 
 
     low, high = display_range([image])
     grey = np.clip((image.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
-    scale = min(1.0, _PANEL_PX / max(image.shape))
+    longer = max(image.shape)
+    scale = _PANEL_PX / longer if longer > _PANEL_PX else float(_PANEL_PX // longer)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     background = np.repeat(np.asarray(Image.fromarray(grey).resize(size))[..., None], 3, axis=2)
     rows = np.minimum((np.arange(size[1]) / scale).astype(int), image.shape[0] - 1)
     columns = np.minimum((np.arange(size[0]) / scale).astype(int), image.shape[1] - 1)
     sheet = Image.new("RGB", (len(panels) * (size[0] + 8) + 8, size[1] + 2 * _STRIP_PX + 8), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_PX)
     for k, panel in enumerate(panels):
         picture = background.copy()
         for labels, fates in panel.layers:
@@ -235,7 +242,7 @@ def fates_picture(path: Path, image: npt.NDArray[Any], panels: Sequence[Panel], 
             drawn = edge & colours[small].any(axis=2)
             picture[drawn] = colours[small[drawn]]
         x = 8 + k * (size[0] + 8)
-        draw.text((x, 4), panel.title, fill="black", font=font)
+        draw.text((x, 4), panel.title, fill="black", font=_font(draw, panel.title, size[0]))
         sheet.paste(Image.fromarray(picture), (x, _STRIP_PX))
     x, y = 8, size[1] + _STRIP_PX + 6
     for fate, colour in FATES.items():

@@ -13,7 +13,7 @@ from cellpose import models, train, transforms
 from cellpose.resnet_torch import CPnet
 from torch import nn
 
-from bridge.errors import SegmentationError
+from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, Prediction, labels_of
 from bridge.segmentation.models import ModelFile
 
@@ -39,6 +39,8 @@ class Cellpose3:
 
     Raises
     ------
+    ModelError
+        Weights are missing in the file.
     SegmentationError
         Cellpose loaded other weights than asked for.
     """
@@ -53,7 +55,7 @@ class Cellpose3:
         model, device = self._file, self._device
         named = {"model_type": model.name} if model.built_in else {"pretrained_model": str(model.path)}
         backbone = "transformer" if model.built_in and "transformer" in model.name else "default"
-        widths = None if model.built_in else _widths(model)
+        widths = None if model.built_in else _checked_widths(model)
         if widths is not None and widths[1:] != _STOCK_WIDTHS:
             self._model = models.CellposeModel(device=device, pretrained_model=False, mkldnn=mkldnn)
             net = _NarrowNet(widths, 3, sz=3, mkldnn=self._model.mkldnn, max_pool=True)
@@ -154,14 +156,33 @@ class Cellpose3:
         self.net.save_model(file)
 
 
-def _widths(model: ModelFile) -> list[int] | None:
+def _checked_widths(model: ModelFile) -> list[int] | None:
+    """Return the features at each level of a network, after a look whether the file has all of its weights.
+
+    Raises
+    ------
+    ModelError
+        Cellpose would leave weights that are missing as they are drawn at random.
+    """
     weights = torch.load(model.path, map_location="cpu", weights_only=True)
     widths: list[int] = []
     while (name := f"downsample.down.res_down_{len(widths)}.proj.1.weight") in weights:
         if not widths:
             first = int(weights[name].shape[1])
         widths.append(int(weights[name].shape[0]))
-    return [first, *widths] if widths else None
+    if not widths:
+        return None
+    widths = [first, *widths]
+    with torch.random.fork_rng(devices=[]):
+        expected = CPnet(widths, 3, sz=3).state_dict()
+    for key, weight in expected.items():
+        if key in weights and weights[key].shape == weight.shape:
+            continue
+        if not key.endswith(("num_batches_tracked", "diam_mean", "diam_labels")):
+            raise ModelError(
+                f"{model.path}: a damaged model (its weights {key} are missing or of another size). Train it again."
+            )
+    return widths
 
 
 def write_new_network(path: Path, features: int, seed: int) -> None:

@@ -135,7 +135,7 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
         return ModelFile(name, path, _hash_of_first_use(name, path), built_in=True)
     known = (*built_in_models(), CYTO_0, DEMO)
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else "Correct --model."
+    hint = f"Did you mean {close[0]}?" if close else "Correct the name."
     raise ModelError(f"{name}: no such model (got {name}, expected a model file or one of {', '.join(known)}). {hint}")
 
 
@@ -183,20 +183,21 @@ def require_version(name: str, major: int) -> None:
 
 
 def _require_own_version(path: Path) -> None:
-    import pickle
-
     import torch
 
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-        names = set(weights)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names = set(weights.keys())
+    except Exception as error:  # a file of something else raises whatever it likes
         raise ModelError(
-            f"{path}: not a Cellpose model ({type(error).__name__}; expected the file that training wrote). Check --model."
+            f"{path}: not a Cellpose model ({type(error).__name__}; expected the file that training wrote). Check its path."
         ) from error
     made_by = 4 if "W2" in names else 3 if any(key.startswith("downsample.") for key in names) else None
     if made_by is None and not any("encoder" in key for key in names):
-        raise ModelError(f"{path}: not a Cellpose model (its weights are named otherwise). Check --model.")
+        raise ModelError(f"{path}: not a Cellpose model (its weights are named otherwise). Check its path.")
+    for key, weight in weights.items():
+        if not (torch.is_tensor(weight) and bool(torch.isfinite(weight).all())):
+            raise ModelError(f"{path}: a damaged model (got {key} that is not numbers throughout). Train it again.")
     installed = cellpose_version()[0]
     if made_by is not None and made_by != installed:
         other = "cellpose==3.1.1.3" if made_by == 3 else "'cellpose>=4.2.1,<4.3'"

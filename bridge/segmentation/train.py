@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bridge.errors import SegmentationError
-from bridge.files import whole_file, write_bytes
+from bridge.errors import OutputError, SegmentationError
+from bridge.files import write_bytes
 from bridge.segmentation.backend import Backend
 from bridge.segmentation.recipe import Recipe
 from bridge.segmentation.size import SizeModel, fit_size_model
@@ -145,13 +145,26 @@ class Training:
             "best": self._best,
             "facts": facts,
         }
-        with whole_file(path) as part:
-            torch.save(state, part)
+        # Not to the file itself: where the disk is full torch says something else.
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_bytes(path, content.getvalue())
 
     def read_state(self, path: Path) -> dict[str, Any]:
-        """Take a training up again where `write_state` put it aside; return the facts."""
-        state = torch.load(path, map_location=next(self._net.parameters()).device, weights_only=True)
-        self.epoch = int(state["epoch"])
+        """Take a training up again where `write_state` put it aside; return the facts.
+
+        Raises
+        ------
+        OutputError
+            The file is damaged.
+        """
+        try:
+            state = torch.load(path, map_location=next(self._net.parameters()).device, weights_only=True)
+            self.epoch = int(state["epoch"])
+        except Exception as error:  # a damaged file raises whatever it likes
+            raise OutputError(
+                f"{path}: damaged ({type(error).__name__}; expected what a stopped training put aside). Delete this file: the training begins again from its first epoch."
+            ) from error
         self._net.load_state_dict(state["net"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._best = state["best"]

@@ -26,7 +26,7 @@ _PRESETS: dict[tuple[str, int], dict[str, Any]] = {
         "crop": 224, "crops": 8, "rescale": True,
     },
 }  # fmt: skip
-_WARM_UP = 10  # epochs
+WARM_UP = 10  # epochs
 
 
 def recipe_of(settings: TrainSettings, n_images: int, major: int) -> Recipe:
@@ -80,8 +80,8 @@ def learning_rates(preset: str, highest: float, epochs: int) -> tuple[float, ...
     [0.0001, 0.001, 0.001, 0.0005, 0.00025, 1.953125e-06]
     """
     if preset == "challenge":
-        return tuple(highest * min(1.0, (k + 1) / _WARM_UP) * 0.5 ** max(0, (k - 200) // 10) for k in range(epochs))
-    rates = np.append(np.linspace(0, highest, _WARM_UP), np.full(max(0, epochs - _WARM_UP), highest))
+        return tuple(highest * min(1.0, (k + 1) / WARM_UP) * 0.5 ** max(0, (k - 200) // 10) for k in range(epochs))
+    rates = np.append(np.linspace(0, highest, WARM_UP), np.full(max(0, epochs - WARM_UP), highest))
     tail, every = (100, 10) if epochs > 300 else (50, 5) if epochs > 100 else (0, 1)
     if tail:
         rates[-tail:] = highest * 0.5 ** (1 + np.arange(tail) // every)

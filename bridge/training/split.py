@@ -75,8 +75,10 @@ def split(
         if other != name:
             raise InputError(f"{other} and {name}: the same pixels (got one image twice, expected each once). Remove one.")  # fmt: skip
     if not left:
-        raise InputError("--held-out: no image is left to train on (got all of them held out). Hold fewer out.")
-    n = max(1, round(validation * len(left))) if validation and len(left) >= FEW else 0
+        raise InputError(
+            f"{names[0]}: held out, as are all the others (got {len(names)} images, expected some that are not). Hold fewer out, or take others: those that an earlier training held out stay so."
+        )
+    n = min(max(1, round(validation * len(left))), len(left) - 1) if validation and len(left) >= FEW else 0
     judges = _shuffled(left)[:n]
     order = [name for name in names if name in out]
     return Split(
