@@ -464,6 +464,10 @@ def evaluate(
         _complain(problem)
     columns = ("prediction", "n_images", "n_true", "n_predicted", "merged", "split", "ap_50_mean", "ap_75_mean", "ap_90_mean", "f1_pooled", "pixel_dice_mean")  # fmt: skip
     _print_table(found.sets, columns)
+    if rule == "neurips":
+        _out.print("f1 by the rule of the NeurIPS 2022 challenge; everything else counts all cells")
+    if found.sets["n_images"].nunique() > 1:
+        _out.print("not all predictions have all images: compare their means with --only the images they share")
     for path in found.files:
         _out.print(str(path))
     return int(bool(found.failures))

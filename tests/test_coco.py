@@ -153,6 +153,11 @@ def test_what_other_programs_write(tmp_path: Path, caplog: pytest.LogCaptureFixt
         (coco_of().replace('"height": 4', '"height": 46340').replace('"width": 5', '"width": 46340'), "up/f1 has no size an image can have (got 46340 x 46340 px, expected at most 400000000 px). Export it again."),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}', "not a COCO json (ValueError: no images, or no categories). Export it again."),
         ('{"images": [{"id": 7, "file_name": "f1.tif", "height": 4, "width": 5}], "annotations": [], "categories": []}', "not a COCO json (ValueError: no images, or no categories). Export it again."),
+        (coco_of({"segmentation": {"size": [4, 5], "counts": [0, 3.7, 16.3]}}), "up/f1 has an annotation that cannot be read (3.7 where a whole number should be). Export it again."),
+        (coco_of({"segmentation": {"size": [4, 5], "counts": [0, 3]}}), "up/f1 has an annotation that cannot be read (runs of 3 px in an image of 20). Export it again."),
+        (coco_of({"segmentation": [[0, 0, 2, 0, 2, 2, 1]]}), "up/f1 has an annotation that cannot be read (a polygon of which a coordinate is missing). Export it again."),
+        (coco_of(categories=("cell", "Cell")), "not a COCO json (ValueError: two categories of one name). Export it again."),
+        (coco_of().replace('"../../up/f1.png"', "null"), "not a COCO json (ValueError: None as the name of an image). Export it again."),
         (coco_of({"segmentation": [[1, 2]]}), "up/f1 has an annotation that cannot be read (a polygon of fewer than three corners). Export it again."),
     ],
 )  # fmt: skip
@@ -163,3 +168,29 @@ def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:
         bridge.import_coco(path, tmp_path / "out")
     assert str(refused.value) == f"{path}: {said}"
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_cell_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    square = {"size": [4, 5], "counts": [4, 3, 13]}
+    path = tmp_path / "a.json"
+    path.write_text("\ufeff" + coco_of(
+        {"segmentation": square, "label": 7},
+        {"segmentation": {"size": [4, 5], "counts": [5, 1, 14]}},
+        {"segmentation": [[0.1, 0.1, 0.2, 0.1, 0.2, 0.2]]},
+        {"segmentation": {"size": [4, 5], "counts": [0, 20]}, "iscrowd": 1},
+    ), "utf-8")  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        (mask,) = bridge.import_coco(path, tmp_path / "out")
+    assert read_labels(mask).max() == 1
+    assert f"{path}: 1 annotations of crowds left out: they are no single cells" in caplog.text
+    assert "up/f1 has annotations without a `label` of their own (a whole number from 1 to 16777216): its cells are numbered anew" in caplog.text  # fmt: skip
+    assert f"{mask}: 2 annotations have no pixel of their own and are no cells (2, 3)" in caplog.text
+
+
+def test_nuclei_beside_the_cells_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("f1_mask.tif", "f1_nuclei_mask.tif", "my_nuclei_mask.tif"):
+        write_labels(tmp_path / "masks" / name, np.eye(5, dtype=np.uint16))
+    with caplog.at_level(logging.WARNING):
+        coco = json.loads(bridge.export_coco(tmp_path / "masks", tmp_path / "a.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == ["f1_mask.tif", "my_nuclei_mask.tif"]
+    assert "1 label images of nuclei left out (e.g. f1_nuclei_mask.tif); the cells' are taken" in caplog.text

@@ -247,3 +247,11 @@ def test_outlines_within_a_tolerance() -> None:
     halves[5:15, 10:15] = 2
     assert boundary_f1(halves, square, 0) == pytest.approx(2 * 36 / (36 + 52))  # the line between two cells counts
     assert (boundary_f1(EMPTY, EMPTY), boundary_f1(SQUARE, EMPTY)) == (1, 0)
+
+
+def test_the_last_patches_are_filled_up_as_the_challenge_does() -> None:
+    labels = np.zeros((5100, 5000), np.uint16)
+    labels[5090:5100, 100:110] = 1  # at the lower border of the image, not of its patch
+    labels[0:9, 100:110] = 2
+    labels[1995:2005, 300:310] = 3  # cut by two patches: at the border of both
+    assert score_neurips(labels, labels) == Counts(1, 0, 0, 1.0)

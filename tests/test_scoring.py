@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 import bridge
 from bridge.cli import main
-from bridge.errors import InputError, LabelError, OutputError
+from bridge.errors import InputError, LabelError, MissingDependencyError, OutputError
 from bridge.labels import write_labels
 from bridge.scoring import read_objects
 from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, read_table
@@ -145,3 +147,84 @@ def test_partners_of_exactly_one_half_are_told_once(tmp_path: Path) -> None:
         assert found.images["tp"].tolist() == [1]
         assert (found.matches["iou"] > 0).sum() == 1
         assert len(found.matches) == 2
+
+
+def test_names_are_found_whatever_program_wrote_them(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    truth = tmp_path / "pairs"
+    for name, composed in (("Z\u00e4hlung", "NFD"), ("img.001", "NFC")):
+        write_labels(truth / f"{unicodedata.normalize(composed, name)}_mask.tif", cells(5))
+        tifffile.imwrite(truth / f"{unicodedata.normalize(composed, name)}.tif", np.zeros((40, 60), np.uint8))
+        for run in ("r1", "r2"):
+            write_labels(tmp_path / run / "masks" / f"{name}_mask.tif", cells(4))
+    listed = tmp_path / "names.txt"
+    listed.write_text("\ufeffimg.001\r\nZ\u00e4hlung\n", "utf-8")
+    predictions = [tmp_path / run / "masks" for run in ("r1", "r2")]
+    found = bridge.evaluate(truth, predictions, tmp_path / "out", only=listed)
+    assert (found.failures, found.sets["prediction"].tolist()) == ((), ["r1/masks", "r2/masks"])
+    assert found.sets["n_images"].tolist() == [2, 2]
+    for content, said in (
+        ("Z\u00e4hlung".encode("latin-1"), "not a text file in UTF-8 (got the byte 0xe4). Save it as UTF-8."),
+        (b"\n# none\n", "no names in it (expected the name of an image in each line). Fill it, or leave out --only."),
+    ):
+        listed.write_bytes(content)
+        with pytest.raises(InputError) as refused:
+            bridge.evaluate(truth, predictions, tmp_path / "new", only=listed)
+        assert str(refused.value) == f"{listed}: {said}"
+
+
+def test_colour_pictures_that_are_no_truth(tmp_path: Path) -> None:
+    labels = cells(5)
+    path = tmp_path / "f0.png"
+    deep = np.zeros((*labels.shape, 3), np.uint16)
+    deep[..., 0] = labels  # below what eight bits could hold
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
+    assert np.array_equal(read_objects(tmp_path / "deep.tif"), labels)
+    palette = Image.fromarray(labels.astype(np.uint8), "P")
+    palette.putpalette([0, 0, 0, *(level for k in range(1, 256) for level in (k, 255 - k, 7))])
+    palette.save(path)
+    assert len({(int(a), int(b)) for a, b in zip(read_objects(path).ravel(), labels.ravel(), strict=True)}) == 6
+    white = np.array([[255, 255, 255], *[[40 * k, 9, 9] for k in range(1, 6)]], np.uint8)[labels]
+    repeated = np.array([[0, 0, 0], *[[200, 9, 9]] * 5], np.uint8)[labels]
+    for picture, said in (
+        (white, "a colour image without black (expected black where no object is). Save it as a label image: 0 for the background, one id for each object."),
+        (repeated, "1 colours in 5 separate places (expected a colour of its own for each object). Save it as a label image: one id for each object."),
+    ):  # fmt: skip
+        Image.fromarray(picture).save(path)
+        with pytest.raises(LabelError) as refused:
+            read_objects(path)
+        assert str(refused.value) == f"{path}: {said}"
+
+
+def test_the_rule_is_in_the_tables(tmp_path: Path) -> None:
+    true = cells(5)
+    true[0:3, 0:3] = 6  # at the border
+    write_labels(tmp_path / "t" / "f_mask.tif", true)
+    write_labels(tmp_path / "p" / "f_mask.tif", cells(5))
+    for rule, missed in (("all", 1), ("neurips", 0)):
+        found = bridge.evaluate(tmp_path / "t", [tmp_path / "p"], tmp_path / rule, rule=rule)
+        for table in (found.images, found.sets):
+            assert table["rule"].tolist() == [rule]
+            assert table["n_true"].tolist() == [6]
+        assert found.images["fn"].tolist() == [missed]
+        assert found.sets[["ap_65_mean", "ap_65_lowest", "precision_mean", "count_error_mean"]].iloc[0].tolist() == [5 / 6, 5 / 6, 1, -1]  # fmt: skip
+    with pytest.raises(InputError) as refused:
+        bridge.evaluate(tmp_path / "t", [tmp_path / "p"], tmp_path / "new", boundary=float("nan"))
+    assert str(refused.value) == (
+        "--boundary: not a distance (got nan, expected a number of px, 0 or more). Correct it."
+    )
+
+
+def test_a_full_disk_leaves_nothing_in_the_way(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, good, _ = folders
+
+    def full(*_: object) -> None:
+        raise MissingDependencyError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bridge.scoring.precision_figure", full)
+        with pytest.raises(MissingDependencyError):
+            bridge.evaluate(truth, [good], tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    assert len(bridge.evaluate(truth, [good], tmp_path / "out").files) == 4

@@ -140,14 +140,30 @@ def test_file_that_is_no_model(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(
         ModelError,
-        match=r"model: not a Cellpose model \(.*; expected the file that training wrote\)\. Check --model\.$",
+        match=r"model: not a Cellpose model \(.*; expected the file that training wrote\)\. Check its path\.$",
     ):
         resolve_model(str(path))
     torch.save({"weight": torch.ones(1)}, path)
     with pytest.raises(
-        ModelError, match=r"model: not a Cellpose model \(its weights are named otherwise\)\. Check --model\.$"
+        ModelError, match=r"model: not a Cellpose model \(its weights are named otherwise\)\. Check its path\.$"
     ):
         resolve_model(str(path))
+
+
+def test_a_model_with_holes_in_it(tmp_path: Path) -> None:
+    weights = torch.load(resolve_model("demo").path, weights_only=True)
+    key = next(name for name in weights if name.endswith("conv_0.2.weight"))
+    path = tmp_path / "model"
+    torch.save({**weights, key: torch.full_like(weights[key], float("nan"))}, path)
+    with pytest.raises(ModelError) as refused:
+        resolve_model(str(path))
+    assert str(refused.value) == f"{path}: a damaged model (got {key} that is not numbers throughout). Train it again."
+    torch.save({name: weight for name, weight in weights.items() if name != key}, path)
+    with pytest.raises(ModelError) as refused:
+        Segmenter(resolve_model(str(path)), "cpu")
+    assert str(refused.value) == (
+        f"{path}: a damaged model (its weights {key} are missing or of another size). Train it again."
+    )
 
 
 def test_model_of_the_other_cellpose(tmp_path: Path) -> None:

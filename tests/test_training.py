@@ -105,7 +105,7 @@ def test_the_picture_shows_what_became_of_each_cell(tmp_path: Path) -> None:
     found[30:50, 30:50], found[5:15, 40:50] = 1, 2
     panel = Panel("", ((true, {"missed": [1]}), (found, {"found": [1], "false": [2]})))
     fates_picture(tmp_path / "p.png", np.arange(3600).reshape(60, 60), [panel], "")
-    picture = np.asarray(Image.open(tmp_path / "p.png"))[22:82, 8:68]
+    picture = np.asarray(Image.open(tmp_path / "p.png"))[22:742:12, 8:728:12]  # drawn twelve times as large
     for (y, x), fate in {(5, 10): "missed", (30, 40): "found", (5, 45): "false"}.items():
         assert tuple(picture[y, x]) == FATES[fate]
     assert picture[10, 10].tolist() == [picture[10, 10, 0]] * 3
@@ -261,6 +261,59 @@ def test_training_leaves_the_callers_random_numbers_alone(pairs: Path, tmp_path:
     assert np.array_equal(np.random.random(3), expected)  # noqa: NPY002
 
 
+# ---------------------------------------------------------------- models made from models
+
+
+def test_what_a_base_was_trained_on_does_not_judge(pairs: Path, tmp_path: Path) -> None:
+    first = bridge.train(pairs, tmp_path / "a", held_out=["f2"], **{**GENTLE, "epochs": 1})
+    card = (first.model.parent / "model_card.md").read_text("utf-8")
+    assert "- Note: the learning rate rises over 10 epochs: in 1 it came to 0 only." in card
+    own = "- Licence: The base weights (demo) were made by this project from synthetic images, under its own licence (BSD-3-Clause)."
+    assert own in card
+    again = {**GENTLE, "epochs": 1, "base": str(first.model)}
+    for options in ({"held_out": ["f0"]}, {"held_out": ["f2"], "leave_one_out": True}):
+        assert refused(InputError, pairs, tmp_path / "b", **{**again, **options}) == (
+            f"f0: the base model {first.model} was trained on it (got the same pixels to judge by, expected images it has not seen). "
+            "Hold others out (--held-out), or begin from its own base, demo."
+        )
+    second = bridge.train(pairs, tmp_path / "b", held_out=["f2"], **again)
+    assert own in (second.model.parent / "model_card.md").read_text("utf-8")
+    record = json.loads((second.model.parent / "training.json").read_text("utf-8"))
+    assert len(record["seen_pixels"]) == 2
+    # The same images held out in other words are the same training.
+    before = tree(tmp_path / "b", ())
+    assert bridge.train(pairs, tmp_path / "b", held_out=["f2", "f2"], **again).cycle == 1
+    assert tree(tmp_path / "b", ()) == before
+    moved = tmp_path / "elsewhere"
+    shutil.copy(first.model, moved)
+    third = bridge.train(pairs, tmp_path / "c", held_out=["f0"], **{**again, "base": str(moved)})
+    assert "a file whose origin is not known here" in (third.model.parent / "model_card.md").read_text("utf-8")
+
+
+def test_no_image_chooses_the_epoch_where_each_is_left_out() -> None:
+    pixels = {f"f{k}": str(k) for k in range(8)}
+    assert split(pixels, ["none"], 0.95).train != ()
+    assert split(pixels, ["none"], 0).validation == ()
+
+
+def test_a_damaged_state_is_named(pairs: Path, tmp_path: Path) -> None:
+    def stop(p: Progress) -> None:
+        if p.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bridge.train(pairs, tmp_path / "m", held_out=["f2"], progress=stop, **GENTLE)
+    state = tmp_path / "m" / "cycle_1" / "training.state"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(OutputError) as found:
+        bridge.train(pairs, tmp_path / "m", held_out=["f2"], **GENTLE)
+    assert str(found.value) == (
+        f"{state}: damaged (RuntimeError; expected what a stopped training put aside). Delete this file: the training begins again from its first epoch."
+    )
+    state.unlink()
+    assert bridge.train(pairs, tmp_path / "m", held_out=["f2"], **GENTLE).model.exists()
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -316,7 +369,8 @@ def test_bad_input_is_refused_in_words(pairs: Path, tmp_path: Path) -> None:
         "--held-out f9: no image of this name (got f9, expected one of f0, f1, f2). Correct it."
     )
     assert refused(InputError, pairs, out, held_out=["f0", "f1", "f2"]) == (
-        "--held-out: no image is left to train on (got all of them held out). Hold fewer out."
+        "f0: held out, as are all the others (got 3 images, expected some that are not). "
+        "Hold fewer out, or take others: those that an earlier training held out stay so."
     )
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -331,7 +385,17 @@ def test_bad_input_is_refused_in_words(pairs: Path, tmp_path: Path) -> None:
     (twice / "f1_RoiSet.zip").write_bytes(zipped({}))
     assert "two files of one name" in refused(InputError, twice, out)
     assert refused(InputError, pairs, out, epochs=0).startswith("train: epochs: ")
+    assert refused(InputError, pairs, out, crop=100).startswith("train: crop: ")
+    assert refused(InputError, pairs, out, cellprob_threshold=float("nan")).startswith("train: cellprob-threshold: ")
     assert "unknown setting (got flavour" in refused(InputError, pairs, out, flavour=1)
+    yes_or_no = copy("yes_or_no")
+    labels = np.zeros((160, 160), np.uint8)
+    for k in range(5):
+        labels[10:20, 30 * k : 30 * k + 20] = 255
+    tifffile.imwrite(yes_or_no / "f0_mask.tif", labels)
+    assert refused(LabelError, yes_or_no, out) == (
+        f"{yes_or_no / 'f0_mask.tif'}: a mask of yes and no (got one id, 255, in 5 separate places, expected one id for each cell). Label the cells first."
+    )
 
 
 def test_nothing_of_others_is_removed(pairs: Path, tmp_path: Path) -> None:

@@ -235,9 +235,10 @@ def precision_figure(
         right.plot(own.to_numpy(), np.arange(len(worst)) + beside, linestyle="", color=colour, marker=marker)
     left.set(xlabel="IoU threshold", ylabel="average precision, mean over images", ylim=(0, 1.02))
     left.legend(frameon=False)
-    right.set(xlabel="average precision at IoU 0.5", xlim=(-0.02, 1.02), title=which)
+    right.set(xlabel="average precision at IoU 0.5", xlim=(-0.02, 1.02))
+    right.set_title(which, fontsize="medium")
     right.set_yticks(range(len(worst)), _short([str(name) for name in worst]))
-    right.invert_yaxis()
+    right.set_ylim(len(worst) - 0.4, -0.6)
     for axes in (left, right):
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
@@ -247,12 +248,12 @@ def precision_figure(
 
 
 def _short(names: Sequence[str], most: int = 28) -> list[str]:
-    """Names that fit on an axis: what all of them begin with is left out first, then their beginnings."""
-    if max(map(len, names), default=0) <= most:
-        return list(names)
+    """Names that fit on an axis and still tell the images apart: their ends, else what follows their common beginning."""
+    ends = [name if len(name) <= most else "…" + name[1 - most :] for name in names]
+    if len(set(ends)) == len(ends):
+        return ends
     shared = next((k for k, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
-    cut = ["…" + name[shared:] if shared > 3 else name for name in names]
-    return [name if len(name) <= most else "…" + name[1 - most :] for name in cut]
+    return [("…" + name[shared:])[:most] for name in names]
 
 
 def training_figure(path: Path, curve: pd.DataFrame, best: int | None) -> Path:
