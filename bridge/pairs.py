@@ -124,7 +124,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def _label_files(folder: Path, every: bool) -> Iterator[Path]:
     """Yield label images and ROI sets; `every` also those that no mark in their name tells."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder (expected label images). Check the path given with --labels.")
+        raise InputError(f"{folder}: no such folder (expected label images). Check its path.")
     for path in _files(folder):
         suffix = path.suffix.lower()
         if path.name.endswith(SEG_SUFFIX) or (

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from bridge.errors import OutputError, SegmentationError
-from bridge.files import write_bytes
+from bridge.files import whole_file, write_bytes
 from bridge.segmentation.backend import Backend
 from bridge.segmentation.recipe import Recipe
 from bridge.segmentation.size import SizeModel, fit_size_model
@@ -145,10 +145,13 @@ class Training:
             "best": self._best,
             "facts": facts,
         }
-        # Not to the file itself: where the disk is full torch says something else.
-        content = io.BytesIO()
-        torch.save(state, content)
-        write_bytes(path, content.getvalue())
+        with whole_file(path) as part, part.open("wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # where the disk is full torch says something else
+                    raise error.__context__ from error
+                raise
 
     def read_state(self, path: Path) -> dict[str, Any]:
         """Take a training up again where `write_state` put it aside; return the facts.
