@@ -188,7 +188,12 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
     except OSError as error:
         raise InputError(f"{coco}: cannot be read ({error.strerror}). Check the path.") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise InputError(f"{coco}: not a COCO json ({type(error).__name__}: {str(error)[:200]}). Export it again.") from error  # fmt: skip
+        what = str(error)[:200]
+        if isinstance(error, KeyError):
+            what = f"got none of {what} where it should be"
+        elif isinstance(error, TypeError | AttributeError):
+            what = "got something else where a list or an object should be"
+        raise InputError(f"{coco}: not a COCO json ({what}; expected images, annotations and categories). Export it again.") from error  # fmt: skip
     if crowds:
         _log.warning("%s: %d annotations of crowds left out: they are no single cells", coco, crowds)
     if category is not None and category not in categories.values():
@@ -196,12 +201,14 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
     used = [c for c in categories if any(own[c].values())] or list(categories)[:1]
     chosen = {c: name for c, name in categories.items() if (name == category if category is not None else c in used)}
     work: dict[Path, tuple[list[tuple[int, Sequence[int]]], tuple[int, int]]] = {}
+    taken: set[str] = set()
     for cat, title in chosen.items():
         folder = out / safe_name(title) if len(chosen) > 1 else out
         for image, (name, height, width) in images.items():
             path = folder / f"{name}{MASK_SUFFIXES[0]}.tif"
-            if path in work:
+            if str(path).casefold() in taken:
                 raise InputError(f"{coco}: two images of one name (got {name} twice, expected each once). Rename one.")
+            taken.add(str(path).casefold())
             new_file(path)
             if not (height > 0 and width > 0 and height * width <= _MOST_PX):
                 raise InputError(f"{coco}: {name} has no size an image can have (got {height} x {width} px, expected at most {_MOST_PX} px). Export it again.")  # fmt: skip
@@ -213,7 +220,9 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             try:
                 runs = [(int(k), _counts(s, height, width)) for k, (s, _) in zip(ids, own[cat][image], strict=True)]
                 for _, counts in runs:
-                    if any(count < 0 for count in counts) or sum(counts) != height * width:
+                    if any(count < 0 for count in counts):
+                        raise ValueError(f"a run of {min(counts)} px")
+                    if sum(counts) != height * width:
                         raise ValueError(f"runs of {sum(counts)} px in an image of {height * width}")
             except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
                 raise InputError(f"{coco}: {name} has an annotation that cannot be read ({str(error)[:200]}). Export it again.") from error  # fmt: skip
