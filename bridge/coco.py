@@ -22,6 +22,7 @@ from bridge.labels import (
     Labels,
     as_labels,
     image_name,
+    is_marked,
     label_areas,
     read_labels,
     write_labels,
@@ -317,7 +318,7 @@ def _label_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such file or folder (expected label images). Check the path.")
     files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in (".tif", ".tiff", ".png")]
-    marked = [p for p in files if p.stem.lower().endswith(MASK_SUFFIXES)]
+    marked = [p for p in files if is_marked(p)]
     if not files:
         raise InputError(f"{folder}: no label images in it (expected .tif or .png). Check the path.")
     # A run that counts nuclei has their label images beside those of the cells.

@@ -164,16 +164,21 @@ def read_labels(path: Path, foreign: bool = False) -> Labels:
             raise LabelError(
                 f"{path}: holds no masks (expected the _seg.npy of a 2-D image). Save it in Cellpose again."
             )
-        return as_labels(masks, str(path))
+        labels = as_labels(masks, str(path))
+    else:
+        labels = _labels_of_image(path)
+    if foreign:
+        _refuse_yes_or_no(labels, path)
+    return labels
+
+
+def _labels_of_image(path: Path) -> Labels:
     info = inspect(path)
     if info.colour or len(info.channels) > 1:
         raise LabelError(
             f"{path}: not a label image (got {'colour' if info.colour else 'several channels'}, expected one plane of ids). Save the ids as 16-bit."
         )
-    labels = as_labels(decode(info), str(path))
-    if foreign:
-        _refuse_yes_or_no(labels, path)
-    return labels
+    return as_labels(decode(info), str(path))
 
 
 def _refuse_yes_or_no(labels: Labels, path: Path) -> None:
@@ -198,6 +203,17 @@ def separate_parts(labels: npt.NDArray[Any]) -> int:
 
     boxes = enumerate(ndimage.find_objects(labels.astype(np.int64)), 1)
     return sum(ndimage.label(labels[box] == label, np.ones((3, 3)))[1] for label, box in boxes if box is not None)
+
+
+def is_marked(path: Path) -> bool:
+    """Return whether a file's name says that it holds labels.
+
+    Examples
+    --------
+    >>> is_marked(Path("f1_mask.tif")), is_marked(Path("f1_seg.npy")), is_marked(Path("f1.tif"))
+    (True, True, False)
+    """
+    return path.name.endswith(SEG_SUFFIX) or path.stem.lower().endswith(MASK_SUFFIXES)
 
 
 def image_name(path: Path) -> str:

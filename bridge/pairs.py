@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError
 from bridge.images import SUFFIXES, decode, inspect, read_plane
-from bridge.labels import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, Labels, image_name, read_labels
+from bridge.labels import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, Labels, image_name, is_marked, read_labels
 
 _LABELS = (".tif", ".tiff", ".png", ".zip")
 
@@ -127,9 +127,7 @@ def _label_files(folder: Path, every: bool) -> Iterator[Path]:
         raise InputError(f"{folder}: no such folder (expected label images). Check its path.")
     for path in _files(folder):
         suffix = path.suffix.lower()
-        if path.name.endswith(SEG_SUFFIX) or (
-            suffix in _LABELS and (every or suffix == ".zip" or path.stem.lower().endswith(MASK_SUFFIXES))
-        ):
+        if path.name.endswith(SEG_SUFFIX) or (suffix in _LABELS and (every or suffix == ".zip" or is_marked(path))):
             yield path
 
 

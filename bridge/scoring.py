@@ -31,7 +31,16 @@ from bridge.evaluation import (
 )
 from bridge.files import all_or_none, new_file
 from bridge.images import decode, inspect
-from bridge.labels import MASK_SUFFIXES, SEG_SUFFIX, Labels, as_labels, image_name, read_labels, separate_parts
+from bridge.labels import (
+    MASK_SUFFIXES,
+    SEG_SUFFIX,
+    Labels,
+    as_labels,
+    image_name,
+    is_marked,
+    read_labels,
+    separate_parts,
+)
 from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, typed_table, write_table
 
 _ENDINGS = (".tif", ".tiff", ".png")
@@ -187,7 +196,7 @@ def read_objects(path: Path, foreign: bool = False) -> Labels:
     if path.is_dir():
         return _one_file_per_object(path)
     if path.name.endswith(SEG_SUFFIX):
-        return read_labels(path)
+        return read_labels(path, foreign)
     colours = _palette_colours(path)
     if colours is None:
         info = inspect(path)
@@ -245,10 +254,10 @@ def _label_files(path: Path) -> dict[str, Path]:
     files = [path] if path.is_file() else list(_walk(path))
     found: dict[str, Path] = {}
     # Beside images, as for training: f1_mask.tif is meant, not f1.tif.
-    marked = {_name(file) for file in files if _is_marked(file)}
+    marked = {_name(file) for file in files if is_marked(file)}
     for file in files:
         name = _name(file)
-        if name in marked and not _is_marked(file):
+        if name in marked and not is_marked(file):
             continue
         if name in found:
             raise InputError(f"{path}: two label images of one name (got {found[name]} and {file}, expected one for {name}). Rename one.")  # fmt: skip
@@ -273,10 +282,6 @@ def _name(path: Path) -> str:
     return unicodedata.normalize("NFC", path.parent.name) if path.is_dir() else image_name(path)
 
 
-def _is_marked(path: Path) -> bool:
-    return path.name.endswith(SEG_SUFFIX) or path.stem.lower().endswith(MASK_SUFFIXES)
-
-
 def _names(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
@@ -299,13 +304,18 @@ def _names(path: Path) -> list[str]:
 
 def _titles(paths: Sequence[Path]) -> list[str]:
     """A name for each prediction: that of its folder, with as many of the folders above as it takes to tell them apart."""
-    parts = [path.resolve().with_suffix("").parts if path.is_file() else path.resolve().parts for path in paths]
+    whole = [path.resolve() for path in paths]
+    for k, path in enumerate(whole):
+        if path in whole[:k]:
+            raise InputError(f"{paths[k]}: the same prediction twice (expected each once). Leave one out.")
+    parts = [path.with_suffix("").parts if path.is_file() else path.parts for path in whole]
+    if len(set(parts)) < len(parts):
+        parts = [path.parts for path in whole]  # f1.tif and f1.png
     for n in range(1, max(map(len, parts)) + 1):
         titles = ["/".join(part[-n:]) for part in parts]
         if len(set(titles)) == len(titles):
-            return titles
-    twice = next(path for k, path in enumerate(paths) if parts[k] in parts[:k])
-    raise InputError(f"{twice}: the same prediction twice (expected each once). Leave one out.")
+            break
+    return titles
 
 
 def _few(names: Any) -> str:

@@ -133,6 +133,10 @@ def test_bad_input_is_named(folders: tuple[Path, Path, Path], tmp_path: Path) ->
     with pytest.raises(InputError) as refused:
         bridge.evaluate(truth, [good, good], tmp_path / "out")
     assert str(refused.value) == f"{good}: the same prediction twice (expected each once). Leave one out."
+    Image.fromarray(cells(1)).save(other / "x_mask.png")
+    single = [other / "x_mask.tif", other / "x_mask.png"]
+    found = bridge.evaluate(other / "x_mask.tif", single, tmp_path / "single")
+    assert found.sets["prediction"].tolist() == ["x_mask.tif", "x_mask.png"]
     assert not (tmp_path / "out").exists()
 
 

@@ -294,10 +294,20 @@ def test_what_a_base_was_trained_on_does_not_judge(pairs: Path, tmp_path: Path) 
     assert "a file whose origin is not known here" in (third.model.parent / "model_card.md").read_text("utf-8")
 
 
-def test_no_image_chooses_the_epoch_where_each_is_left_out() -> None:
-    pixels = {f"f{k}": str(k) for k in range(8)}
-    assert split(pixels, ["none"], 0.95).train != ()
-    assert split(pixels, ["none"], 0).validation == ()
+def test_no_image_chooses_the_epoch_where_each_is_left_out(tmp_path: Path) -> None:
+    folder = make_pairs(tmp_path / "p", 6)
+
+    def stop(text: str) -> None:
+        raise KeyboardInterrupt
+
+    for leave_one_out, judges in ((True, 0), (False, 1)):
+        out = tmp_path / str(leave_one_out)
+        with pytest.raises(KeyboardInterrupt):
+            bridge.train(folder, out, held_out="none", leave_one_out=leave_one_out, say=stop, **GENTLE)
+        record = json.loads((out / "cycle_1" / "training.json").read_text("utf-8"))
+        assert len(record["made_from"]["validation"]) == judges
+    # However large the share, something is left to learn from.
+    assert len(split({f"f{k}": str(k) for k in range(8)}, ["none"], 0.95).train) == 1
 
 
 def test_a_damaged_state_is_named(pairs: Path, tmp_path: Path) -> None:
