@@ -597,6 +597,11 @@ def held_out_of(model: str | None) -> set[str]:
     return set(_beside(Path(model or "")).get("held_out_pixels", ()))
 
 
+def seen_by(model: str | None) -> set[str]:
+    """Return the hashes of the images that a model made here learnt from, also through its base; none of any other."""
+    return set(_beside(Path(model or "")).get("seen_pixels", ()))
+
+
 def _beside(model: Path) -> dict[str, Any]:
     """What `training.json` says of the model beside it; nothing if it is of another model."""
     try:

@@ -15,7 +15,7 @@ from bridge.analysis.figures import sweep_figure
 from bridge.errors import InputError, ModelError
 from bridge.evaluation import score
 from bridge.files import new_file, require_writable
-from bridge.finetune import held_out_of, train
+from bridge.finetune import held_out_of, seen_by, train
 from bridge.labels import Labels
 from bridge.pairs import Pair, find_pairs, image_hash, read_pair
 from bridge.segmentation import Segmenter, cellpose_version, median_diameter, median_diameters, resolve_model
@@ -120,6 +120,9 @@ def sweep(
     others = table[table["set"] == "held-out"]
     if len(others):
         said += f"; on {others['n_images'].iloc[0]} held-out images {_at(others, flow, cellprob):.3f} (defaults: {_at(others, *_DEFAULT):.3f})"
+        learnt = sum(pixels[name] in seen_by(model) for name in sets.held_out)
+        if learnt:
+            said += f"; the model has learnt from {learnt} of these: too good for others"
     else:
         said += "; chosen and judged on the same images: too good for others (--held-out shows by how much)"
     write_table(path, table, SWEEP)

@@ -84,6 +84,9 @@ def test_what_a_model_was_not_trained_on_chooses_no_thresholds_either(pairs: Pat
     trained = bridge.train(pairs, tmp_path / "m", held_out=["f1"], **how)
     found = bridge.sweep(pairs, tmp_path / "out", model=str(trained.model), device="cpu")
     assert found.table.groupby("set")["n_images"].first().to_dict() == {"choosing": 2, "held-out": 1}
+    assert "too good" not in found.said
+    learnt = bridge.sweep(pairs, tmp_path / "learnt", model=str(trained.model), held_out=["f0"], device="cpu")
+    assert learnt.said.endswith("; the model has learnt from 1 of these: too good for others")
     true = read_labels(pairs / "f1_mask.tif")
     assert found.table.loc[found.table["set"] == "held-out", "n_true"].unique().tolist() == [len(np.unique(true)) - 1]
 
