@@ -35,6 +35,7 @@ _LOSSY_COMPRESSIONS = {
 }
 COLOURS = ("red", "green", "blue")
 MAX_PIXELS = 2**30
+_UINT32 = 2**32 - 1
 
 # What ImageJ writes into a file's description for a micrometre, and ImageJ's other metric units.
 _MICROMETRE = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer", "micrometre"}
@@ -143,22 +144,31 @@ def imagej_scale(calibration: Calibration) -> tuple[dict[str, Any], dict[str, An
 
 
 def _per_pixel(size: float) -> tuple[int, int]:
-    """Return pixels per unit as the fraction from which ImageJ gets exactly this pixel size, if there is one.
+    """Return pixels per unit as the fraction from which ImageJ gets exactly this pixel size, or the nearest it can get.
 
-    There is one for every size that was read from a TIFF; not for each that a person gives: no double's inverse is 0.325.
+    Every size that was read from a TIFF can be had; not each that a person gives: no double's inverse is 0.325.
 
     Examples
     --------
-    >>> _per_pixel(0.5), _per_pixel(1 / 3.0769)
-    ((2, 1), (30769, 10000))
+    >>> _per_pixel(0.5), _per_pixel(1 / (3076923 / 1000000))
+    ((2, 1), (3076923, 1000000))
     """
-    inverse = 1 / size
-    for wanted in (inverse, np.nextafter(inverse, np.inf), np.nextafter(inverse, 0)):
-        for most in (10**3, 10**6, 2**32 - 1):
-            part = Fraction(float(wanted)).limit_denominator(most)
-            if 0 < part.numerator < 2**32 and 1.0 / (part.numerator / part.denominator) == size:
-                return part.numerator, part.denominator
-    return part.numerator, part.denominator
+    inverse = min(max(1 / size, 1 / _UINT32), float(_UINT32))
+    parts = [
+        # Both numbers of a TIFF's fraction have 32 bits.
+        Fraction(float(wanted)).limit_denominator(max(1, min(most, int(_UINT32 / wanted))))
+        for wanted in (inverse, np.nextafter(inverse, np.inf), np.nextafter(inverse, 0))
+        for most in (10**3, 10**6, _UINT32)
+    ]
+    best = min(
+        (part for part in parts if 0 < part <= _UINT32), key=lambda part: abs(_size_of(*part.as_integer_ratio()) - size)
+    )
+    return best.as_integer_ratio()
+
+
+def _size_of(numerator: int, denominator: int) -> float:
+    """Return the size of a pixel from pixels per unit, with ImageJ's own two divisions (TiffDecoder); 0 if there is none."""
+    return 1.0 / (numerator / denominator) if numerator and denominator else 0.0
 
 
 def inspect(path: Path) -> ImageInfo:
@@ -575,9 +585,7 @@ def _tiff_calibration(page: Any, description: str, notices: list[str]) -> Calibr
 
     def per_pixel(name: str) -> float:
         tag = page.tags.get(name)
-        if tag is None or not tag.value[0] or not tag.value[1]:
-            return 0.0
-        return float(tag.value[1]) / float(tag.value[0])
+        return _size_of(*tag.value) if tag is not None else 0.0
 
     width = per_pixel("XResolution")
     height = per_pixel("YResolution") or width

@@ -15,14 +15,24 @@
 // In the window  choose it from the menu, or run it with the arguments below. It needs a window.
 // Arguments      results=[..] field=[..] hide=[yes] (do not show the condition); command=[..] for another program
 //                It returns "OK: ..." or "Error: ...".
+// In a macro     run("Correct Cells", "results=[..] field=[..]"), as the Recorder writes it
 
 var args = "";
+var returns = false;
 var status = "";
 var command = "";
 
 args = getArgument();
+// Fiji shows what a macro returns in a window: only who gives arguments gets an answer.
+if (args != "") returns = true;
+// run("Correct Cells", "...") hands its options over in another way than runMacro(file, "...").
+options = "" + call("ij.Macro.getOptions");
+if (args == "" && indexOf(options, "=") > 0) args = options;
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return "" + stop("Correct_Cells: needs a window (got a headless ImageJ). Run it in Fiji's window.");
 here = File.getParent(getInfo("macro.filepath"));
+// Fiji runs what is in its menu as a text: macro.filepath is then that of another macro.
+plugins = "" + getDirectory("plugins") + "Cellpose Fiji Bridge";
+if (!File.exists(here + File.separator + "command.txt") && File.isDirectory(plugins)) here = plugins;
 command = option("command", "");
 if (command == "" && File.exists(here + File.separator + "command.txt")) command = unescaped(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
 if (command == "") return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
@@ -40,7 +50,7 @@ if (args == "") {
 } else {
 	results = option("results", "");
 	wish = option("hide", "no");
-	if (wish == "yes") hide = true;
+	if (wish == "yes" || indexOf(" " + args, " hide ") >= 0) hide = true;
 }
 if (results == "") return "" + stop("results: nothing named (expected the results folder of a run). Name one.");
 status = getDirectory("temp") + "cellpose-fiji-" + d2s(getTime(), 0) + ".txt";
@@ -96,7 +106,7 @@ if (problem != "") return "" + stop(problem);
 said = fact(status, "said");
 ok = File.delete(status);
 if (args == "") showMessage("Correct cells", said);
-return "OK: " + said;
+if (returns) return "OK: " + said;
 
 
 // What went wrong in the command that was just given; empty if nothing did.
@@ -128,17 +138,26 @@ function unescaped(text) {
 	return text;
 }
 
-// One value of the arguments: name=[value].
+// One value of the arguments: name=[value], or name=value where it has no space.
 function option(name, otherwise) {
-	begin = indexOf(" " + args, " " + name + "=[");
+	begin = indexOf(" " + args, " " + name + "=");
 	if (begin < 0) return otherwise;
-	begin = begin + lengthOf(name) + 2;
-	return substring(args, begin, indexOf(args + "]", "]", begin));
+	begin = begin + lengthOf(name) + 1;
+	value = substring(args, begin);
+	if (startsWith(value, "[")) return substring(value, 1, indexOf(value + "]", "]"));
+	return substring(value, 0, indexOf(value + " ", " "));
 }
 
-// Says what is wrong: in a window if a person started this, else as what the macro returns.
+// Says what is wrong: what the macro returns if it was given arguments, else a message, and the end of the macro.
 function stop(text) {
-	if (args == "") showMessage("Correct cells", text);
-	else print("Error: " + text);
-	return "Error: " + text;
+	if (returns) {
+		print("Error: " + text);
+		return "Error: " + text;
+	}
+	if (args != "") {
+		// The macro whose run(...) this was ends as well.
+		print("Error: " + text);
+		call("ij.IJ.error", "Correct cells", text);
+	} else showMessage("Correct cells", text);
+	exit;
 }

@@ -12,17 +12,24 @@
 // In the window  choose it from the menu, or run it with the arguments below.
 // Headless       ImageJ --headless -macro Masks_to_RoiSets.ijm "masks=[/path/masks] out=[/path/rois]"
 //                It returns "OK: ..." or "Error: ...".
+// In a macro     run("Masks to RoiSets", "masks=[/path/masks] out=[/path/rois]"), as the Recorder writes it
 
 var args = "";
+var returns = false;
 var headless = false;
 
 args = getArgument();
+// Fiji shows what a macro returns in a window: only who gives arguments gets an answer.
+if (args != "") returns = true;
+// run("Masks to RoiSets", "...") hands its options over in another way than runMacro(file, "...").
+options = "" + call("ij.Macro.getOptions");
+if (args == "" && indexOf(options, "=") > 0) args = options;
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") headless = true;
 if (args == "") {
 	Dialog.create("Masks to ROI sets");
 	Dialog.addMessage("One exact ROI per label of each label image (_mask.tif)");
-	Dialog.addDirectory("Folder of label images", call("ij.Prefs.get", "cellposefiji.masks", ""));
-	Dialog.addDirectory("Folder for the ROI sets", call("ij.Prefs.get", "cellposefiji.rois", ""));
+	Dialog.addDirectory("Masks (folder of label images)", call("ij.Prefs.get", "cellposefiji.masks", ""));
+	Dialog.addDirectory("Out (folder for the ROI sets)", call("ij.Prefs.get", "cellposefiji.rois", ""));
 	Dialog.show();
 	masks = Dialog.getString();
 	out = Dialog.getString();
@@ -72,7 +79,7 @@ for (i = 0; i < files.length; i++) {
 setBatchMode(false);
 said = "OK: " + files.length + " ROI sets, " + total + " ROIs in " + out;
 showStatus(said);
-return said;
+if (returns) return said;
 
 
 // Makes one ROI set; returns the number of ROIs, or "Error: ...".
@@ -216,18 +223,27 @@ function removeFolder(path) {
 	ok = File.delete(path);
 }
 
-// One value of the arguments: name=[value].
+// One value of the arguments: name=[value], or name=value where it has no space.
 function option(name, otherwise) {
-	begin = indexOf(" " + args, " " + name + "=[");
+	begin = indexOf(" " + args, " " + name + "=");
 	if (begin < 0) return otherwise;
-	begin = begin + lengthOf(name) + 2;
-	return substring(args, begin, indexOf(args + "]", "]", begin));
+	begin = begin + lengthOf(name) + 1;
+	value = substring(args, begin);
+	if (startsWith(value, "[")) return substring(value, 1, indexOf(value + "]", "]"));
+	return substring(value, 0, indexOf(value + " ", " "));
 }
 
-// Says what is wrong: in a window if a person started this, else as what the macro returns.
+// Says what is wrong: what the macro returns if it was given arguments, else a message, and the end of the macro.
 function stop(text) {
 	setBatchMode(false);
-	if (args == "") showMessage("Masks to ROI sets", text);
-	else print("Error: " + text);
-	return "Error: " + text;
+	if (returns) {
+		print("Error: " + text);
+		return "Error: " + text;
+	}
+	if (args != "") {
+		// The macro whose run(...) this was ends as well.
+		print("Error: " + text);
+		call("ij.IJ.error", "Masks to ROI sets", text);
+	} else showMessage("Masks to ROI sets", text);
+	exit;
 }

@@ -15,23 +15,30 @@
 // Headless       ImageJ --headless -macro Measure_with_RoiSets.ijm "images=[/path/overlays] out=[/path/results]"
 // Arguments      images=[..] rois=[..] out=[..] suffix=[_EdU.tif] radius=[50] or [none]
 //                It returns "OK: ..." or "Error: ...".
+// In a macro     run("Measure with RoiSets", "images=[..] ..."), as the Recorder writes it
 
 var args = "";
+var returns = false;
 var headless = false;
 var radius = "50";
 var suffix = "_EdU.tif";
 var rois = "";
 
 args = getArgument();
+// Fiji shows what a macro returns in a window: only who gives arguments gets an answer.
+if (args != "") returns = true;
+// run("Measure with RoiSets", "...") hands its options over in another way than runMacro(file, "...").
+options = "" + call("ij.Macro.getOptions");
+if (args == "" && indexOf(options, "=") > 0) args = options;
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") headless = true;
 if (args == "") {
 	Dialog.create("Measure with ROI sets");
 	Dialog.addMessage("Folders: subfolders are the conditions; f1_EdU.tif is measured in f1_RoiSet.zip.\nOr one image and its ROI set.");
-	Dialog.addFile("Folder of images, or one image", call("ij.Prefs.get", "cellposefiji.images", ""));
-	Dialog.addFile("Folder of ROI sets, or one", call("ij.Prefs.get", "cellposefiji.rois", ""));
-	Dialog.addString("Measured images end in", call("ij.Prefs.get", "cellposefiji.suffix", suffix));
-	Dialog.addString("Rolling ball radius (px, or none)", call("ij.Prefs.get", "cellposefiji.radius", radius));
-	Dialog.addDirectory("Folder for the results", call("ij.Prefs.get", "cellposefiji.results", ""));
+	Dialog.addFile("Images (folder, or one image)", call("ij.Prefs.get", "cellposefiji.images", ""));
+	Dialog.addFile("ROIs (folder of ROI sets, or one)", call("ij.Prefs.get", "cellposefiji.rois", ""));
+	Dialog.addString("Suffix of the measured images", call("ij.Prefs.get", "cellposefiji.suffix", suffix));
+	Dialog.addString("Radius of the rolling ball (px, or none)", call("ij.Prefs.get", "cellposefiji.radius", radius));
+	Dialog.addDirectory("Out (folder for the results)", call("ij.Prefs.get", "cellposefiji.results", ""));
 	Dialog.show();
 	images = Dialog.getString();
 	rois = Dialog.getString();
@@ -104,7 +111,7 @@ if (!one) {
 setBatchMode(false);
 said = "OK: " + files.length + " images, " + total + " ROIs measured. Results in " + out;
 showStatus(said);
-return said;
+if (returns) return said;
 
 
 // Measures one image; returns the number of ROIs, or "Error: ...".
@@ -278,18 +285,27 @@ function makeFolders(path) {
 	File.makeDirectory(path);
 }
 
-// One value of the arguments: name=[value].
+// One value of the arguments: name=[value], or name=value where it has no space.
 function option(name, otherwise) {
-	begin = indexOf(" " + args, " " + name + "=[");
+	begin = indexOf(" " + args, " " + name + "=");
 	if (begin < 0) return otherwise;
-	begin = begin + lengthOf(name) + 2;
-	return substring(args, begin, indexOf(args + "]", "]", begin));
+	begin = begin + lengthOf(name) + 1;
+	value = substring(args, begin);
+	if (startsWith(value, "[")) return substring(value, 1, indexOf(value + "]", "]"));
+	return substring(value, 0, indexOf(value + " ", " "));
 }
 
-// Says what is wrong: in a window if a person started this, else as what the macro returns.
+// Says what is wrong: what the macro returns if it was given arguments, else a message, and the end of the macro.
 function stop(text) {
 	setBatchMode(false);
-	if (args == "") showMessage("Measure with ROI sets", text);
-	else print("Error: " + text);
-	return "Error: " + text;
+	if (returns) {
+		print("Error: " + text);
+		return "Error: " + text;
+	}
+	if (args != "") {
+		// The macro whose run(...) this was ends as well.
+		print("Error: " + text);
+		call("ij.IJ.error", "Measure with ROI sets", text);
+	} else showMessage("Measure with ROI sets", text);
+	exit;
 }

@@ -10,13 +10,20 @@
 // In the window  choose it from the menu, or run it with the arguments below. It needs a window.
 // Arguments      results=[..] field=[..] images=[..] (the folder of images; as in run.json if left out)
 //                It returns "OK: ..." or "Error: ...".
+// In a macro     run("Review Field", "results=[..] field=[..]"), as the Recorder writes it
 
 var args = "";
+var returns = false;
 var results = "";
 var wide = 0;  // of the view on an image, in px of the screen
 var tall = 0;
 
 args = getArgument();
+// Fiji shows what a macro returns in a window: only who gives arguments gets an answer.
+if (args != "") returns = true;
+// run("Review Field", "...") hands its options over in another way than runMacro(file, "...").
+options = "" + call("ij.Macro.getOptions");
+if (args == "" && indexOf(options, "=") > 0) args = options;
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") return "" + stop("Review_Field: needs a window (got a headless ImageJ). Run it in Fiji's window.");
 if (args == "") {
 	Dialog.create("Review a field");
@@ -136,7 +143,7 @@ while (opened) {
 		}
 	}
 }
-return "OK: " + n + " cells of " + field;
+if (returns) return "OK: " + n + " cells of " + field;
 
 
 // Selects a cell in every image and zooms to it.
@@ -212,17 +219,26 @@ function column(line, heads, name) {
 	return "";
 }
 
-// One value of the arguments: name=[value].
+// One value of the arguments: name=[value], or name=value where it has no space.
 function option(name, otherwise) {
-	begin = indexOf(" " + args, " " + name + "=[");
+	begin = indexOf(" " + args, " " + name + "=");
 	if (begin < 0) return otherwise;
-	begin = begin + lengthOf(name) + 2;
-	return substring(args, begin, indexOf(args + "]", "]", begin));
+	begin = begin + lengthOf(name) + 1;
+	value = substring(args, begin);
+	if (startsWith(value, "[")) return substring(value, 1, indexOf(value + "]", "]"));
+	return substring(value, 0, indexOf(value + " ", " "));
 }
 
-// Says what is wrong: in a window if a person started this, else as what the macro returns.
+// Says what is wrong: what the macro returns if it was given arguments, else a message, and the end of the macro.
 function stop(text) {
-	if (args == "") showMessage("Review a field", text);
-	else print("Error: " + text);
-	return "Error: " + text;
+	if (returns) {
+		print("Error: " + text);
+		return "Error: " + text;
+	}
+	if (args != "") {
+		// The macro whose run(...) this was ends as well.
+		print("Error: " + text);
+		call("ij.IJ.error", "Review a field", text);
+	} else showMessage("Review a field", text);
+	exit;
 }

@@ -14,15 +14,23 @@
 // Arguments      images=[..] out=[..] model=[..] diameter=[..] radius=[50], or settings=[file.toml] for all of the last;
 //                command=[..] for another program than the one in command.txt.
 //                It returns "OK: ..." or "Error: ...".
+// In a macro     run("Segment and Measure", "images=[..] out=[..] ..."), as the Recorder writes it
 
 var args = "";
+var returns = false;
 var headless = false;
 // What the functions below find. Esc may come at any moment, and ImageJ throws an exception where a function that it
 // ends was to return a text; so these return nothing.
 var answer = "";
 var state = "running";
+var patience = 60000;  // ms without a word from the program
 
 args = getArgument();
+// Fiji shows what a macro returns in a window: only who gives arguments gets an answer.
+if (args != "") returns = true;
+// run("Segment and Measure", "...") hands its options over in another way than runMacro(file, "...").
+options = "" + call("ij.Macro.getOptions");
+if (args == "" && indexOf(options, "=") > 0) args = options;
 if (call("java.awt.GraphicsEnvironment.isHeadless") == "true") headless = true;
 if (startsWith(args, "watch=[")) {
 	status = option("watch", "");
@@ -32,13 +40,16 @@ if (startsWith(args, "watch=[")) {
 
 model = ""; diameter = ""; radius = "50"; settings = "";
 here = File.getParent(getInfo("macro.filepath"));
+// Fiji runs what is in its menu as a text: macro.filepath is then that of another macro.
+plugins = "" + getDirectory("plugins") + "Cellpose Fiji Bridge";
+if (!File.exists(here + File.separator + "command.txt") && File.isDirectory(plugins)) here = plugins;
 if (args == "") {
 	Dialog.create("Segment and measure");
-	Dialog.addDirectory("Folder of images", call("ij.Prefs.get", "cellposefiji.images", ""));
-	Dialog.addDirectory("Folder for the results", call("ij.Prefs.get", "cellposefiji.out", ""));
-	Dialog.addString("Cellpose model (empty: cyto3)", call("ij.Prefs.get", "cellposefiji.model", ""), 20);
-	Dialog.addString("Cell diameter (px, auto, or empty: the model's own)", call("ij.Prefs.get", "cellposefiji.diameter", ""), 8);
-	Dialog.addString("Rolling ball radius (px, or none)", call("ij.Prefs.get", "cellposefiji.radius", radius), 8);
+	Dialog.addDirectory("Images (folder)", call("ij.Prefs.get", "cellposefiji.images", ""));
+	Dialog.addDirectory("Out (folder for the results)", call("ij.Prefs.get", "cellposefiji.out", ""));
+	Dialog.addString("Model of Cellpose (empty: cyto3)", call("ij.Prefs.get", "cellposefiji.model", ""), 20);
+	Dialog.addString("Diameter of a cell (px, auto, or empty: the model's own)", call("ij.Prefs.get", "cellposefiji.diameter", ""), 8);
+	Dialog.addString("Radius of the rolling ball (px, or none)", call("ij.Prefs.get", "cellposefiji.radius", radius), 8);
 	Dialog.addFile("Settings file instead of the three above (may be empty)", call("ij.Prefs.get", "cellposefiji.settings", ""));
 	Dialog.show();
 	images = Dialog.getString();
@@ -88,13 +99,15 @@ else {
 }
 showStatus("Cellpose Fiji Bridge starts; Esc stops it");
 // In a macro of its own: Esc ends that one, and this one goes on.
-if (headless) watch(status);
-else state = runMacro(getInfo("macro.filepath"), "watch=[" + status + "]");
+if (headless || !File.exists(here + File.separator + "Segment_and_Measure.ijm")) watch(status);
+else state = runMacro(here + File.separator + "Segment_and_Measure.ijm", "watch=[" + status + "]");
 if (state != "done" && state != "failed" && state != "error" && state != "stopped" && state != "silent") {
 	File.saveString("stop", status + ".cancel");
-	showProgress(1);
 	showStatus("Cellpose Fiji Bridge stops; the same settings go on from there");
-	return "Error: stopped; what is done is kept, and the same settings go on from there";
+	state = "running";
+	patience = 15000;
+	watch(status);
+	if (state == "running" || state == "silent") state = "stopped";
 }
 showProgress(1);
 find(status, "message");
@@ -106,13 +119,18 @@ fields = fields + answer + " fields";
 if (File.exists(status)) ok = File.delete(status);
 if (File.exists(base + ".toml")) ok = File.delete(base + ".toml");
 if (state == "silent") return "" + stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
-if (state == "stopped") return "" + stop("stopped; what is done is kept, and the same settings go on from there");
+if (state == "stopped") {
+	showStatus("Cellpose Fiji Bridge stopped; the same settings go on from there");
+	if (returns) return "Error: stopped; what is done is kept, and the same settings go on from there";
+	if (args != "") call("ij.Macro.abort");
+	exit;
+}
 if (state == "error") return "" + stop(message);
 if (!File.exists(out + File.separator + "cells.csv")) return "" + stop(out + ": has no cells.csv (expected one at the end of a run). " + message);
 if (!headless) open(out + File.separator + "cells.csv");
 if (state == "failed") return "" + stop(fields + " done. " + message + " What failed is listed in failures.csv.");
 showStatus("Cellpose Fiji Bridge: " + fields + " done");
-return "OK: " + fields + " done. Results in " + out;
+if (returns) return "OK: " + fields + " done. Results in " + out;
 
 
 // Shows how far the program is until it ends; `state` is then what it says last, or "silent".
@@ -139,7 +157,7 @@ function watch(status) {
 			find(status, "state");
 			if (answer != "") state = answer;
 		}
-		if (getTime() - heard > 60000) state = "silent";
+		if (getTime() - heard > patience) state = "silent";
 	}
 }
 
@@ -182,17 +200,26 @@ function unescape(text) {
 	answer = text;
 }
 
-// One value of the arguments: name=[value].
+// One value of the arguments: name=[value], or name=value where it has no space.
 function option(name, otherwise) {
-	begin = indexOf(" " + args, " " + name + "=[");
+	begin = indexOf(" " + args, " " + name + "=");
 	if (begin < 0) return otherwise;
-	begin = begin + lengthOf(name) + 2;
-	return substring(args, begin, indexOf(args + "]", "]", begin));
+	begin = begin + lengthOf(name) + 1;
+	value = substring(args, begin);
+	if (startsWith(value, "[")) return substring(value, 1, indexOf(value + "]", "]"));
+	return substring(value, 0, indexOf(value + " ", " "));
 }
 
-// Says what is wrong: in a window if a person started this, else as what the macro returns.
+// Says what is wrong: what the macro returns if it was given arguments, else a message, and the end of the macro.
 function stop(text) {
-	if (args == "") showMessage("Segment and measure", text);
-	else print("Error: " + text);
-	return "Error: " + text;
+	if (returns) {
+		print("Error: " + text);
+		return "Error: " + text;
+	}
+	if (args != "") {
+		// The macro whose run(...) this was ends as well.
+		print("Error: " + text);
+		call("ij.IJ.error", "Segment and measure", text);
+	} else showMessage("Segment and measure", text);
+	exit;
 }

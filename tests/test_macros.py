@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -208,8 +209,10 @@ wait_for(said.done, 'the macro ends')
 wait_for(lambda: not list(Path(out).glob('.lock*')), 'the run ends')
 done(said.result())
 """
+    before = set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*"))
     said = in_the_window(drive, tmp_path, argument=argument, out=str(tmp_path / "results"))
     assert said == "Error: stopped; what is done is kept, and the same settings go on from there"
+    assert set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*")) == before
 
 
 # ---------------------------------------------------------------- review and correction
@@ -440,6 +443,97 @@ done('|'.join(words(told)))
 """
     said = in_the_window(drive, tmp_path, root=str(root))
     assert "images: nothing named (expected a folder of images). Name one." in said
+
+
+@needs_window
+def test_macros_that_fiji_runs_as_texts(finished: Path, tmp_path: Path) -> None:
+    """As imagej-legacy runs what is in Fiji's menu: a text, while `macro.filepath` is still another macro's."""
+    root = fake_fiji(tmp_path, "Fiji")
+    bridge.macros.install(root)
+    results = tmp_path / "results"
+    shutil.copytree(finished / "results", results)
+    settings = tmp_path / "settings.toml"
+    settings.write_text('masks = "' + str(finished / "masks") + '"\ncount = "none"\nengine = "native"\n', "utf-8")
+    other = tmp_path / "AutoRun" / "Other.ijm"
+    other.parent.mkdir()
+    other.write_text("x = 1;")
+    drive = """
+begin('-Dplugins.dir=' + root)
+prefs = jpype.JClass('ij.Prefs')
+for key, value in {'images': images, 'out': out, 'settings': settings}.items():
+    prefs.set('cellposefiji.' + key, value)
+def as_text(macro):
+    IJ.runMacroFile(other)
+    return pool.submit(lambda: IJ.runMacro((MACROS / macro).read_text(), ''))
+said = as_text('Segment_and_Measure.ijm')
+press(asking('Segment and measure', 'Images (folder)'), 'OK')
+wait_for(said.done, 'the run ends')
+answers = [said.result(), (Path(out) / 'cells.csv').exists()]
+prefs.set('cellposefiji.out', results)
+said = as_text('Correct_Cells.ijm')
+press(asking('Correct cells', 'Results folder of a run'), 'OK')
+press(asking('Correct cells', 'Field'), 'OK')
+press(asking('Correct cells', 'delete: select, Delete'), 'OK')
+press(asking('Correct cells', 'corrected: nothing changed'), 'OK')
+wait_for(said.done, 'the correction ends')
+done(answers + [said.result(), str(WindowManager.getFrame('Log'))])
+"""
+    said = in_the_window(
+        drive, tmp_path, root=str(root), images=str(finished / "images"), out=str(tmp_path / "new"),
+        results=str(results), settings=str(settings), other=str(other),
+    )  # fmt: skip
+    # Nothing is returned: Fiji would show it in a window of its own.
+    assert said == "[None, True, None, 'None']"
+
+
+@needs_window
+def test_what_the_recorder_writes_plays_back(conditions: Path, tmp_path: Path) -> None:
+    root = fake_fiji(tmp_path, "Fiji")
+    bridge.macros.install(root)
+    write_labels(tmp_path / "masks" / "f1_mask.tif", shapes())
+    drive = """
+begin('-Dplugins.dir=' + root)
+prefs = jpype.JClass('ij.Prefs')
+recorder = jpype.JClass('ij.plugin.frame.Recorder')()
+def record(command, title, **given):
+    for key, value in given.items():
+        prefs.set('cellposefiji.' + key, value)
+    IJ.doCommand(command)
+    press(wait_for(lambda: titled(title), 'the dialog'), 'OK')
+    wait_for(lambda: not working(command), 'the end of ' + command)
+    wait_for(lambda: command in str(recorder.getText()), 'its line in the Recorder: ' + str(recorder.getText()))
+    return next(line for line in str(recorder.getText()).splitlines()[::-1] if command in line)
+lines = [
+    record('Masks to RoiSets', 'Masks to ROI sets', masks=f'{folder}/masks', rois=f'{folder}/first'),
+    record('Measure with RoiSets', 'Measure with ROI sets', images=f'{images}/images', rois=f'{images}/rois', results=f'{folder}/table'),
+]
+recorder.close()
+for key in ('masks', 'rois', 'images', 'results'):
+    prefs.set('cellposefiji.' + key, '')  # what the dialog remembers must not be what is used
+RoiManager.getInstance().reset()
+for line in lines:
+    for made in ('first', 'table'):
+        line = line.replace(f'{folder}/{made}/', f'[{folder}/{made} 2/]')
+    IJ.runMacro(line)
+# An argument that is missing is said, and ends the macro that asks; nothing remembered takes its place.
+prefs.set('cellposefiji.masks', f'{folder}/masks')
+call = 'run("Masks to RoiSets", "out=' + folder + '/third"); File.saveString("x", "' + folder + '/went_on");'
+pool.submit(lambda: IJ.runMacro(call))
+refused = wait_for(lambda: next(w for w in jpype.JClass('java.awt.Window').getWindows() if w.isShowing() and 'masks: nothing named' in '|'.join(words(w)) and str(w.getTitle()) != 'Log'), 'the refusal')
+press(refused, 'OK')
+time.sleep(1)
+done(chr(31).join(lines))
+"""
+    said = in_the_window(drive, tmp_path, False, root=str(root), folder=str(tmp_path), images=str(conditions))
+    assert f"masks={tmp_path}/masks/ out={tmp_path}/first/" in said
+    assert f"suffix=_EdU.tif radius=50 out={tmp_path}/table/" in said
+    for made in ("first", "table"):
+        first = {p.relative_to(tmp_path / made): p.read_bytes() for p in (tmp_path / made).rglob("*") if p.is_file()}
+        again = tmp_path / f"{made} 2"
+        assert first
+        assert {p.relative_to(again): p.read_bytes() for p in again.rglob("*") if p.is_file()} == first
+    assert not (tmp_path / "third").exists()
+    assert not (tmp_path / "went_on").exists()
 
 
 @needs_window

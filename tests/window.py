@@ -43,7 +43,7 @@ def watch():
     end = time.monotonic() + LIMIT_S
     while True:
         time.sleep(0.5)
-        if time.monotonic() > end or titled("Macro Error"):
+        if time.monotonic() > end or (ERRORS_END_IT and titled("Macro Error")):
             give_up("STUCK")
 
 def done(text):
@@ -134,7 +134,7 @@ def press(shown, label):
 def working(command):
     # Whether a command of the menu still runs, in its own thread. (ImageJ's note of the running macro can be stale.)
     threads = jpype.JClass("java.lang.Thread").getAllStackTraces().keySet()
-    return any(str(thread.getName()).removeprefix("Run$_") == command for thread in threads)
+    return any(str(thread.getName()).removeprefix("Run$_").removesuffix("_Macro$") == command for thread in threads)
 
 def reviewing():
     # The last thing Review_Field does before it waits for clicks. (The status line is cleared by any move of the mouse.)
@@ -147,10 +147,10 @@ def screenshot(path, x, y, width, height):
 """
 
 
-def in_the_window(drive: str, home: Path, **names: object) -> str:
+def in_the_window(drive: str, home: Path, errors_end_it: bool = True, **names: object) -> str:
     """Run code in a process with ImageJ's window; return what it hands to `done`."""
     given = "".join(f"{name} = {value!r}\n" for name, value in names.items())
-    head = f"LIMIT_S = {LIMIT_S}\nHOME = {str(home)!r}\nMACROS = __import__('pathlib').Path({str(MACROS)!r})\n"
+    head = f"LIMIT_S = {LIMIT_S}\nERRORS_END_IT = {errors_end_it}\nHOME = {str(home)!r}\nMACROS = __import__('pathlib').Path({str(MACROS)!r})\n"
     code = f"{head}{PRELUDE}\n{given}\ntry:\n" + "".join(f"    {line}\n" for line in drive.strip().splitlines())
     code += "except BaseException:\n    traceback.print_exc()\n    os._exit(1)\n"
     # A window manager, so that a click activates a window, as on a desk.
