@@ -3,7 +3,7 @@
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
 (``labels``), `compare`, `measure`, `summarize`, `plot`, `correct` and `collect`, `train`,
 `ablate`, `evaluate` (with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
-`bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.macros.install` are the others.
+`bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
 
 Examples
 --------
@@ -18,51 +18,70 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.coco import export_coco, import_coco
-    from bridge.corrections import collect, correct
     from bridge.errors import BridgeError
-    from bridge.experiment import Plan
-    from bridge.finetune import train
-    from bridge.scoring import evaluate
+    from bridge.evaluation.coco_folders import export_coco, import_coco
+    from bridge.evaluation.evaluate import evaluate
+    from bridge.evaluation.sweep import compare_diameters, sweep
+    from bridge.experiment.fields import Plan
+    from bridge.pipeline.corrections import collect, correct
+    from bridge.pipeline.run import Report, run
+    from bridge.pipeline.verbs import compare, measure, plan, plot, rasterize, segment, summarize, trace
     from bridge.settings import Settings
-    from bridge.steps import compare, measure, plan, plot, rasterize, segment, summarize, trace
-    from bridge.tuning import ablate, compare_diameters, sweep
-    from bridge.workflow import Report, run
+    from bridge.training.ablation import ablate
+    from bridge.training.cycle import train
 
 # The public names and where they live: nothing is imported before it is used.
 _HOMES = {
     "BridgeError": "bridge.errors",
-    "Plan": "bridge.experiment",
-    "Report": "bridge.workflow",
+    "Plan": "bridge.experiment.fields",
+    "Report": "bridge.pipeline.run",
     "Settings": "bridge.settings",
-    "ablate": "bridge.tuning",
-    "collect": "bridge.corrections",
-    "compare": "bridge.steps",
-    "compare_diameters": "bridge.tuning",
-    "correct": "bridge.corrections",
-    "evaluate": "bridge.scoring",
-    "export_coco": "bridge.coco",
-    "import_coco": "bridge.coco",
-    "measure": "bridge.steps",
-    "plan": "bridge.steps",
-    "plot": "bridge.steps",
-    "rasterize": "bridge.steps",
-    "run": "bridge.workflow",
-    "segment": "bridge.steps",
-    "summarize": "bridge.steps",
-    "sweep": "bridge.tuning",
-    "trace": "bridge.steps",
-    "train": "bridge.finetune",
+    "ablate": "bridge.training.ablation",
+    "collect": "bridge.pipeline.corrections",
+    "compare": "bridge.pipeline.verbs",
+    "compare_diameters": "bridge.evaluation.sweep",
+    "correct": "bridge.pipeline.corrections",
+    "evaluate": "bridge.evaluation.evaluate",
+    "export_coco": "bridge.evaluation.coco_folders",
+    "import_coco": "bridge.evaluation.coco_folders",
+    "measure": "bridge.pipeline.verbs",
+    "plan": "bridge.pipeline.verbs",
+    "plot": "bridge.pipeline.verbs",
+    "rasterize": "bridge.pipeline.verbs",
+    "run": "bridge.pipeline.run",
+    "segment": "bridge.pipeline.verbs",
+    "summarize": "bridge.pipeline.verbs",
+    "sweep": "bridge.evaluation.sweep",
+    "trace": "bridge.pipeline.verbs",
+    "train": "bridge.training.cycle",
 }
 __all__ = [
-    "BridgeError", "Plan", "Report", "Settings", "ablate", "collect", "compare", "compare_diameters", "correct", "evaluate", "export_coco", "import_coco", "measure", "plan", "plot", "rasterize",
-    "run", "segment", "summarize", "sweep", "trace", "train",
-]  # fmt: skip
+    "BridgeError",
+    "Plan",
+    "Report",
+    "Settings",
+    "ablate",
+    "collect",
+    "compare",
+    "compare_diameters",
+    "correct",
+    "evaluate",
+    "export_coco",
+    "import_coco",
+    "measure",
+    "plan",
+    "plot",
+    "rasterize",
+    "run",
+    "segment",
+    "summarize",
+    "sweep",
+    "trace",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("demo", "doctor", "evaluation", "imagej", "rois", "segmentation"):
-        return importlib.import_module(f"bridge.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'bridge' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

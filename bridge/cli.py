@@ -20,15 +20,16 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from bridge.errors import BridgeError, InputError
+from bridge.pipeline.status import Status, interruptible
 from bridge.settings import Settings, TrainSettings, read_settings_file, refusal
-from bridge.status import Status, interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.experiment import Plan
-    from bridge.finetune import Trained
-    from bridge.workflow import Progress, Report
+    from bridge.experiment.fields import Plan
+    from bridge.pipeline.progress import Progress
+    from bridge.pipeline.run import Report
+    from bridge.training.cycle import Trained
 
 # Names are shown as they are: rich would read [EdU] as a style and :fiji: as a flag.
 _AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
@@ -221,7 +222,7 @@ def demo(out: _Out = Path("cellpose-fiji-demo")) -> int:
 @app.command(sort_key=2)
 def plan(images: Path, *, settings: _AllSettings = Settings()) -> int:
     """What would run: every field, gap, duplicate and mismatch. No work is done."""
-    from bridge.experiment import make_plan
+    from bridge.pipeline.preflight import make_plan
 
     found = make_plan(images, settings)
     _show_plan(found)
@@ -239,10 +240,10 @@ def run(
     settings: _AllSettings = Settings(),
 ) -> int:
     """The whole way: images in, tables and figures out."""
-    import bridge.workflow
+    import bridge.pipeline.run
 
     with _progress() as progress:
-        report = bridge.workflow.run(images, out, settings, update, progress, _say)
+        report = bridge.pipeline.run.run(images, out, settings, update, progress, _say)
     _report(report)
     return report.exit_code
 
@@ -255,7 +256,7 @@ def segment(
     settings: _AllSettings = Settings(),
 ) -> int:
     """Find the cells of single images: IMAGE -> IMAGE_mask.tif."""
-    from bridge.steps import segment as work
+    from bridge.pipeline.verbs import segment as work
 
     return _each(images, lambda path: work(path, out, settings, channel))
 
@@ -263,7 +264,7 @@ def segment(
 @app.command(sort_key=5)
 def rois(*masks: Path, out: _Out) -> int:
     """Make the ROI sets of label images: NAME_mask.tif -> NAME_RoiSet.zip."""
-    from bridge.steps import trace
+    from bridge.pipeline.verbs import trace
 
     _say_if_compiling()
     return _each(masks, lambda path: trace(path, out))
@@ -276,7 +277,7 @@ def labels(
     out: _Out,
 ) -> int:
     """Make the label images of ROI sets, also of those drawn in Fiji: NAME_RoiSet.zip -> NAME_mask.tif."""
-    from bridge.steps import rasterize
+    from bridge.pipeline.verbs import rasterize
 
     _say_if_compiling()
     return _each(roisets, lambda path: rasterize(path, like, out))
@@ -285,7 +286,7 @@ def labels(
 @app.command(sort_key=7)
 def compare(before: Path, after: Path, /) -> int:
     """Which cells of two ROI sets differ, and by how many pixels."""
-    from bridge.steps import compare as work
+    from bridge.pipeline.verbs import compare as work
 
     _say_if_compiling()
     rows = work(before, after)
@@ -323,7 +324,7 @@ def measure(
     settings: _AllSettings = Settings(),
 ) -> int:
     """Measure one image as ImageJ does: IMAGE and CELLS (ROI set or label image) -> IMAGE_Results.csv."""
-    from bridge.steps import measure as work
+    from bridge.pipeline.verbs import measure as work
 
     _say_if_compiling()
     return _each([image], lambda path: work(path, cells, out, settings, channel, overlay_tiff))
@@ -332,7 +333,7 @@ def measure(
 @app.command(sort_key=9)
 def summarize(results: Path, /) -> int:
     """Make the tables of a run's folder again."""
-    from bridge.steps import summarize as work
+    from bridge.pipeline.verbs import summarize as work
 
     _out.print(f"{len(work(results))} cells in {results / 'conditions'}")
     return 0
@@ -341,7 +342,7 @@ def summarize(results: Path, /) -> int:
 @app.command(sort_key=10)
 def plot(results: Path, /) -> int:
     """Draw the figures of a run's folder again."""
-    from bridge.steps import plot as work
+    from bridge.pipeline.verbs import plot as work
 
     for path in work(results):
         _out.print(str(path))
@@ -371,21 +372,21 @@ def correct(
     ] = False,
 ) -> int:
     """Correct the cells of a run's fields by hand: write what is edited, then --collect it."""
-    import bridge.corrections
+    import bridge.pipeline.corrections
 
     _say_if_compiling()
     if fields:
-        finished, left = bridge.corrections.fields_of(results)
+        finished, left = bridge.pipeline.corrections.fields_of(results)
         _note(fields="\n".join(finished), left="\n".join(left))
         for name in finished:
             _out.print(f"{name}{'' if name in left else ' (begun)'}")
         return 0
     if not collect:
-        for path in bridge.corrections.correct(results, field or (), hide_condition, tool):
+        for path in bridge.pipeline.corrections.correct(results, field or (), hide_condition, tool):
             _note(path=str(path))
             _out.print(str(path))
         return 0
-    found = bridge.corrections.collect(results)
+    found = bridge.pipeline.corrections.collect(results)
     for _, problem in found.failures:
         _complain(problem)
     for path in found.masks.values():
@@ -457,7 +458,7 @@ def evaluate(
         channel=channel, rgb_channel=rgb_channel,
     )  # fmt: skip
 
-    from bridge.scoring import evaluate as work
+    from bridge.evaluation.evaluate import evaluate as work
 
     found = work(truth, predicted, out, only, rule, boundary)
     for _, problem in found.failures:
@@ -476,7 +477,7 @@ def evaluate(
 @app.command(sort_key=13)
 def train(pairs: Path, *, out: _Out, settings: _AllTrainSettings = TrainSettings()) -> int:
     """Fine-tune a model on corrected images, and show what it brought on images it has not seen."""
-    from bridge.finetune import train as work
+    from bridge.training.cycle import train as work
 
     with _progress() as progress:
         found = work(pairs, out, settings, progress, _say)
@@ -496,7 +497,7 @@ def export_coco(
     ] = None,
 ) -> int:
     """Write label images as a COCO json, pixel for pixel."""
-    from bridge.coco import export_coco as work
+    from bridge.evaluation.coco_folders import export_coco as work
 
     _out.print(str(work(labels, out, category, images)))
     return 0
@@ -511,7 +512,7 @@ def import_coco(
     category: Annotated[str | None, Parameter(group=_GENERAL, help="Only this category.")] = None,
 ) -> int:
     """Write the annotations of a COCO json as label images."""
-    from bridge.coco import import_coco as work
+    from bridge.evaluation.coco_folders import import_coco as work
 
     for path in work(coco, out, category):
         _out.print(str(path))
@@ -521,7 +522,7 @@ def import_coco(
 @app.command(sort_key=14)
 def ablate(pairs: Path, *, out: _Out, settings: _AllTrainSettings = TrainSettings()) -> int:
     """Show what fine-tuning, channels and diameter bring, each on the same held-out images."""
-    from bridge.tuning import ablate as work
+    from bridge.training.ablation import ablate as work
 
     _print_table(work(pairs, out, settings, _say), ("arm", "n_images", "n_true", "n_predicted", "ap_50", "ap_50_difference", "ap_75", "ap_90", "f1"))  # fmt: skip
     _out.print(str(out / "ablation.csv"))
@@ -536,19 +537,21 @@ _Fiji = Annotated[Path, Parameter(group=_GENERAL, help="Folder of a Fiji, or of 
 @_macros.command
 def install(*, fiji: _Fiji) -> int:
     """Put the macros into Fiji's menu; they remember this program."""
-    import bridge.macros
+    import bridge.fiji_menu
 
-    folder = bridge.macros.install(fiji)
-    _out.print(f"{len(bridge.macros.macro_files())} macros are in {folder}; start Fiji again to see them in its menu")
+    folder = bridge.fiji_menu.install(fiji)
+    _out.print(
+        f"{len(bridge.fiji_menu.macro_files())} macros are in {folder}; start Fiji again to see them in its menu"
+    )
     return 0
 
 
 @_macros.command
 def uninstall(*, fiji: _Fiji) -> int:
     """Take the macros out of Fiji's menu."""
-    import bridge.macros
+    import bridge.fiji_menu
 
-    folder = bridge.macros.uninstall(fiji)
+    folder = bridge.fiji_menu.uninstall(fiji)
     _out.print(f"The macros were taken out of {folder}")
     return 0
 
@@ -578,7 +581,7 @@ def doctor(
 
 
 def _say_if_compiling() -> None:
-    from bridge.rois import COMPILING, compiled
+    from bridge.rois.trace import COMPILING, compiled
 
     if not compiled():
         _say(COMPILING)
@@ -663,15 +666,15 @@ def _try_settings(
     labels: Path, images: Path, out: Path, sweep: bool, model: str | None, diameter: Any, held_out: tuple[str, ...],
     seen: dict[str, Any],
 ) -> int:  # fmt: skip
-    import bridge.tuning
+    import bridge.evaluation.sweep
 
     if sweep:
-        swept = bridge.tuning.sweep(images, out, labels, model, diameter, held_out, say=_say, **seen)
+        swept = bridge.evaluation.sweep.sweep(images, out, labels, model, diameter, held_out, say=_say, **seen)
         _out.print(swept.said)
         for path in swept.files:
             _out.print(str(path))
         return 0
-    table = bridge.tuning.compare_diameters(images, out, labels, model, say=_say, **seen)
+    table = bridge.evaluation.sweep.compare_diameters(images, out, labels, model, say=_say, **seen)
     means = table.groupby("way", sort=False)[
         ["true_diameter_px", "diameter_px", "ap_50", "ap_75", "ap_90", "f1"]
     ].mean()

@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bridge.evaluation import match_labels
+from bridge.calibration import Calibration
 from bridge.files import whole_file
-from bridge.imagej import FijiEngine
-from bridge.images import Calibration
-from bridge.labels import label_areas, label_ids, read_labels, write_labels
-from bridge.rois import selections_of
+from bridge.imagej.fiji import FijiEngine
+from bridge.images.label_images import read_labels, write_labels
+from bridge.labels import label_areas, label_ids
+from bridge.pipeline.progress import Progress
+from bridge.pipeline.run import Report, run
+from bridge.rois.roiset import selections_of
+from bridge.scores.matching import match_labels
 from bridge.settings import settings_from
 from bridge.synthetic import SyntheticField, synthetic_field
 from bridge.tables import measure_column
-from bridge.workflow import Progress, Report, run
 
 # Condition -> share of EdU-positive cells.
 CONDITIONS = {
@@ -140,7 +142,7 @@ def _compare(results: Path, fields: dict[tuple[str, str], SyntheticField]) -> li
     column = measure_column("EdU", "Mean")
     cells = read_table(
         results / "cells.csv",
-        [c for c in cell_columns(["EdU"], ["Mean"]) if c.name in ("field_id", "condition", "label", column)],
+        [c for c in cell_columns(["EdU"], ["mean"]) if c.name in ("field_id", "condition", "label", column)],
     )
     comparisons = []
     with FijiEngine() as imagej:

@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge.cache import cache_folder
 from bridge.errors import BridgeError
-from bridge.paths import cache_folder
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _memory() -> Fact:
 
 
 def _kernels() -> Fact:
-    from bridge.rois import compiled
+    from bridge.rois.trace import compiled
 
     return Fact("Kernels", "compiled" if compiled() else "are compiled at their first use, in half a minute")
 
@@ -131,7 +131,8 @@ def _nvidia_card() -> str | None:
 
 
 def _java(fiji: str, java: Path | None) -> Fact:
-    from bridge.imagej.provision import fiji_root, java_home, java_version
+    from bridge.imagej.java import java_home, java_version
+    from bridge.imagej.provision import fiji_root
 
     try:
         root = fiji_root(Path(fiji)) if fiji != "core" and Path(fiji).exists() else None
@@ -142,7 +143,7 @@ def _java(fiji: str, java: Path | None) -> Fact:
 
 
 def _imagej(fiji: str, java: Path | None) -> Fact:
-    from bridge.imagej import FijiEngine
+    from bridge.imagej.fiji import FijiEngine
     from bridge.imagej.provision import IMAGEJ_VERSION
 
     try:
@@ -162,7 +163,7 @@ def _imagej_cached(fiji: str) -> Fact:
 
 
 def _macros(fiji: Path) -> Fact:
-    from bridge.macros import look
+    from bridge.fiji_menu import look
 
     try:
         found = look(fiji)
@@ -176,7 +177,8 @@ def _macros(fiji: Path) -> Fact:
 
 
 def _weights() -> list[Fact]:
-    from bridge.segmentation.models import CYTO_0, DEMO
+    from bridge.segmentation.cyto_0 import CYTO_0
+    from bridge.segmentation.models import DEMO
 
     there = [DEMO, *([CYTO_0] if (cache_folder() / "models" / CYTO_0).is_file() else [])]
     try:

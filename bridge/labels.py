@@ -1,24 +1,15 @@
-"""The label-image contract and its files: (Y, X) unsigned integers, 0 = background, each cell one id."""
+"""The label-image contract: (Y, X) unsigned integers, 0 = background, each cell one id."""
 
 from __future__ import annotations
 
-import unicodedata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import LabelError
-from bridge.files import read_npy, whole_file
-from bridge.images import PIXELS, Calibration, decode, imagej_scale, inspect
 
-_YES_OR_NO = 5  # separate places of the only id of an image, from which on it is not one cell
 MAX_LABEL = 2**24  # ImageJ reads 32-bit integers as floats: exact up to here
-MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
-ROISET_MARK = "_RoiSet"
-SEG_SUFFIX = "_seg.npy"  # what the Cellpose GUI saves
-
 Labels = npt.NDArray[Any]
 
 
@@ -106,91 +97,6 @@ def outlines(labels: Labels) -> npt.NDArray[np.bool_]:
     return different & (centre > 0)
 
 
-def write_labels(path: Path, labels: Labels, calibration: Calibration | None = None) -> None:
-    """Write a label image as TIFF; ImageJ opens it with its ids, its contrast and its calibration.
-
-    Parameters
-    ----------
-    path : Path
-        ``<field_id>_mask.tif``.
-    labels : ndarray of uint16 or uint32, shape (Y, X)
-    calibration : Calibration, optional
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    import tifffile
-
-    options: dict[str, Any] = {}
-    if labels.dtype == np.uint16:
-        scale, options = imagej_scale(calibration or PIXELS)
-        lines = [
-            "ImageJ=1.54p",
-            *(f"{key}={value}" for key, value in scale.items()),
-            "min=0.0",
-            f"max={float(labels.max())}",
-        ]
-        options |= {"description": "\n".join([*lines, ""]), "resolutionunit": tifffile.RESUNIT.NONE}
-    with whole_file(path) as part:
-        tifffile.imwrite(part, labels, photometric="minisblack", compression="zlib", metadata=None, **options)
-
-
-def read_labels(path: Path, foreign: bool = False) -> Labels:
-    """Read a label image from TIFF, PNG or a ``_seg.npy`` of the Cellpose GUI, and check it.
-
-    Parameters
-    ----------
-    path : Path
-    foreign : bool
-        From elsewhere: also refuse a picture of cells or not, which would count as one cell.
-
-    Returns
-    -------
-    ndarray of uint16 or uint32, shape (Y, X)
-
-    Raises
-    ------
-    InputError
-        The file is damaged or not one plane.
-    LabelError
-        It breaks the label-image contract.
-    """
-    if path.name.endswith(SEG_SUFFIX):
-        content = read_npy(path)
-        masks = content.get("masks") if isinstance(content, dict) else None
-        if not isinstance(masks, np.ndarray) or masks.ndim != 2:
-            raise LabelError(
-                f"{path}: holds no masks (expected the _seg.npy of a 2-D image). Save it in Cellpose again."
-            )
-        labels = as_labels(masks, str(path))
-    else:
-        labels = _labels_of_image(path)
-    if foreign:
-        _refuse_yes_or_no(labels, path)
-    return labels
-
-
-def _labels_of_image(path: Path) -> Labels:
-    info = inspect(path)
-    if info.colour or len(info.channels) > 1:
-        raise LabelError(
-            f"{path}: not a label image (got {'colour' if info.colour else 'several channels'}, expected one plane of ids). Save the ids as 16-bit."
-        )
-    return as_labels(decode(info), str(path))
-
-
-def _refuse_yes_or_no(labels: Labels, path: Path) -> None:
-    first, last = labels.ravel()[np.argmax(labels != 0)], labels.max()
-    if first != last or first == 0 or (labels[labels != 0] != first).any():
-        return
-    if (n := separate_parts(labels != 0)) >= _YES_OR_NO:
-        raise LabelError(
-            f"{path}: a mask of yes and no (got one id, {first}, in {n} separate places, expected one id for each cell). Label the cells first."
-        )
-
-
 def separate_parts(labels: npt.NDArray[Any]) -> int:
     """Return the number of separate places: pixels of one id that touch, also at a corner.
 
@@ -203,64 +109,3 @@ def separate_parts(labels: npt.NDArray[Any]) -> int:
 
     boxes = enumerate(ndimage.find_objects(labels.astype(np.int64)), 1)
     return sum(ndimage.label(labels[box] == label, np.ones((3, 3)))[1] for label, box in boxes if box is not None)
-
-
-def is_marked(path: Path) -> bool:
-    """Return whether a file's name says that it holds labels.
-
-    Examples
-    --------
-    >>> is_marked(Path("f1_mask.tif")), is_marked(Path("f1_seg.npy")), is_marked(Path("f1.tif"))
-    (True, True, False)
-    """
-    return path.name.endswith(SEG_SUFFIX) or path.stem.lower().endswith(MASK_SUFFIXES)
-
-
-def image_name(path: Path) -> str:
-    """Return the name of the image a label file belongs to: its own (in NFC), without what marks it as one.
-
-    Examples
-    --------
-    >>> image_name(Path("f1_mask.tif")), image_name(Path("f1_seg.npy")), image_name(Path("f1_RoiSet.zip"))
-    ('f1', 'f1', 'f1')
-    """
-    name, stem = (unicodedata.normalize("NFC", text) for text in (path.name, path.stem))
-    if name.endswith(SEG_SUFFIX):
-        return name.removesuffix(SEG_SUFFIX)
-    marks = (ROISET_MARK,) if path.suffix.lower() == ".zip" else MASK_SUFFIXES
-    for mark in sorted(marks, key=len, reverse=True):
-        if stem.lower().endswith(mark.lower()):
-            return stem[: -len(mark)]
-    return stem
-
-
-def find_mask(folder: Path, names: list[str]) -> Path | None:
-    """Return the label image of a field in a folder of label images, or None.
-
-    Parameters
-    ----------
-    folder : Path
-        Searched with its sub-folders.
-    names : list of str
-        Names the field goes by, without suffix; the first that matches wins.
-
-    Raises
-    ------
-    LabelError
-        More than one file fits.
-    """
-    by_name: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in (".tif", ".tiff", ".png"):
-            # By its path in a folder built like the images', and by its name alone.
-            for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
-                by_name.setdefault(name, []).append(path)
-    for name in names:
-        found = [path for suffix in MASK_SUFFIXES for path in by_name.get(f"{name}{suffix}".lower(), [])]
-        if len(found) > 1:
-            raise LabelError(
-                f"{name}: several label images fit (got {found[0]} and {found[1]}, expected one). Remove one."
-            )
-        if found:
-            return found[0]
-    return None

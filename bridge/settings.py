@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_vali
 from pydantic.dataclasses import dataclass
 
 from bridge.errors import InputError
+from bridge.measurements import DEFAULT_WORDS, IMAGEJ_ONLY, WORDS
 
 # The step an option belongs to: changing it re-runs that step and what follows, nothing before it.
 PLAN = Group("Plan: which image is what", sort_key=1)
@@ -26,24 +27,12 @@ TRAIN = Group("Training: what is made of what", sort_key=1)
 PAIRS = Group("Images: which are trained on", sort_key=2)
 RECIPE = Group("Recipe (default: the preset's)", sort_key=3)
 SCORES = Group("How the cells are found that are scored", sort_key=4)
-STEPS: dict[str, tuple[Group, ...]] = {
-    "plan": (PLAN,),
-    "segment": (SEGMENT, CELLPOSE),
-    "count": (COUNT, CELLPOSE),
-    "rois": (),
-    "measure": (MEASURE,),
-    "summarize": (),
-}
-
-MEASUREMENTS: dict[str, tuple[str, ...]] = {
-    # ImageJ's own key words of run("Set Measurements...") -> the columns they make, in ImageJ's order.
-    "area": ("Area",),
-    "mean": ("Mean",),
-    "standard": ("StdDev",),
-    "min": ("Min", "Max"),
-    "centroid": ("X", "Y"),
-    "integrated": ("IntDen", "RawIntDen"),
-}
+# By the names that steps use (`bridge.pipeline.steps`).
+GROUPS = {
+    "plan": PLAN, "segment": SEGMENT, "count": COUNT, "cellpose": CELLPOSE, "measure": MEASURE, "machine": MACHINE,
+}  # fmt: skip
+# Files and folders; a model or a Fiji may also be given by name.
+PATHS = ("samples", "masks", "java", "model", "count_model", "fiji")
 
 
 def _option(group: Group, text: str, *names: str, **how: Any) -> Parameter:
@@ -154,12 +143,12 @@ class Settings:
         tuple[str, ...],
         _option(
             MEASURE,
-            f"What ImageJ measures, in its own words: {', '.join(MEASUREMENTS)}. Default: all.",
+            f"What ImageJ measures, in its own words: {', '.join(WORDS)}. Default: {', '.join(DEFAULT_WORDS)}.",
             negative=(),
             show_default=False,
             consume_multiple=True,
         ),
-    ] = tuple(MEASUREMENTS)
+    ] = DEFAULT_WORDS
     decimals: Annotated[int, Field(ge=0, le=9), _option(MEASURE, "Decimal places in Results files.")] = 3
     pixel_size: Annotated[
         float | None, Field(gt=0), _option(MEASURE, "Pixel size in um, instead of what the files say.")
@@ -203,18 +192,27 @@ class Settings:
     @field_validator("measurements")
     @classmethod
     def _known_measurements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [word for word in value if word not in MEASUREMENTS]
+        unknown = [word for word in value if word not in WORDS]
         if unknown:
-            raise ValueError(f"unknown measurement (got {unknown[0]}, expected {', '.join(MEASUREMENTS)})")
+            raise ValueError(f"unknown measurement (got {unknown[0]}, expected {', '.join(WORDS)})")
         if "area" not in value:
             raise ValueError("area cannot be left out: it is what proves that ImageJ's cell is the label's")
-        return tuple(word for word in MEASUREMENTS if word in value)
+        return tuple(word for word in WORDS if word in value)
+
+    @model_validator(mode="after")
+    def _measured_by_imagej_alone(self) -> Self:
+        alone = [word for word in self.measurements if word in IMAGEJ_ONLY]
+        if alone and self.engine != "fiji":
+            raise ValueError(
+                f"measurements: {', '.join(alone)}: measured by ImageJ only (got engine {self.engine}, expected fiji); give --engine fiji with it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _paraboloid_needs_imagej(self) -> Self:
         if self.sliding_paraboloid and self.engine != "fiji" and self.rolling_ball != "none":
             raise ValueError(
-                f"the sliding paraboloid is computed by ImageJ only (got engine {self.engine}, expected fiji); give --engine fiji with it"
+                f"sliding-paraboloid: the sliding paraboloid is computed by ImageJ only (got engine {self.engine}, expected fiji); give --engine fiji with it"
             )
         return self
 
@@ -237,14 +235,19 @@ class Settings:
         plain: dict[str, Any] = TypeAdapter(Settings).dump_python(self, mode="json")
         return plain
 
-    def in_groups(self, *groups: Group) -> dict[str, Any]:
-        """Return the settings of these groups, as plain data."""
-        plain = self.as_json()
-        return {name: plain[name] for name, group in _groups().items() if group in groups}
+    def in_groups(self, *groups: str, paths: bool = True) -> dict[str, Any]:
+        """Return the settings of these groups (see `GROUPS`), as plain data.
 
-    def of_step(self, step: str) -> dict[str, Any]:
-        """Return the settings tagged with one step: a record of that step is valid only under the same ones."""
-        return self.in_groups(*STEPS[step])
+        Parameters
+        ----------
+        *groups : str
+        paths : bool
+            False leaves out `PATHS`: elsewhere the same file has another path, so its hash counts.
+        """
+        plain, wanted = self.as_json(), [GROUPS[name] for name in groups]
+        return {
+            name: plain[name] for name, group in _groups().items() if group in wanted and (paths or name not in PATHS)
+        }
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -395,14 +398,16 @@ def _made(kind: type[Kind], values: Mapping[str, Any], source: str) -> Kind:
 def refusal(error: ValidationError, source: str, kind: type[Any] = Settings) -> InputError:
     """Put what pydantic found wrong into one sentence."""
     first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else "sliding_paraboloid"  # the one rule over several settings
+    name = str(first["loc"][0]) if first["loc"] else ""  # rules over several settings begin with the name
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return InputError(
             f"{source}: unknown setting (got {name}, expected one of {', '.join(f.name for f in dataclasses.fields(kind))}). Correct the name."
         )
     text = str(first["msg"]).removeprefix("Value error, ")
     got = "" if "(got " in text else f" (got {first['input']!r})"
-    return InputError(f"{source}: {name.replace('_', '-')}: {text}{got}. Correct the value.")
+    if name:
+        text = f"{name.replace('_', '-')}: {text}{got}"
+    return InputError(f"{source}: {text}. Correct the value.")
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:

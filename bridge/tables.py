@@ -1,4 +1,4 @@
-"""Every table's columns: name, type, unit, meaning. Declared once; files, workbooks and documentation derive from it."""
+"""Tables: every column declared once, with its type, unit and meaning."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import TableError
 from bridge.files import write_text
+from bridge.measurements import GREY, columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,6 @@ KEYS = (
     Column("replicate", "str", "", "independent repeat of the experiment; empty where not known"),
     Column("sample", "str", "", "well or dish; empty where not known"),
 )
-
 FIELDS = (
     *KEYS,
     Column("segment_path", "str", "", "image in which the cells were found"),
@@ -48,20 +48,17 @@ FIELDS = (
     Column("pixel_size_um", "float64", "um", "size of a pixel; empty where not calibrated"),
     Column("problems", "str", "", "why the field cannot be processed"),
 )
-
 COUNTS = (
     *KEYS,
     Column("n_cells", "Int64", "", "cells found in the segment channel"),
     Column("n_nuclei", "Int64", "", "nuclei found in the count channel; empty without one"),
 )
-
 FAILURES = (
     Column("field_id", "str", "", "field that failed"),
     Column("step", "str", "", "step at which it failed"),
     Column("error", "str", "", "kind of error"),
     Column("message", "str", "", "what is wrong and what to do"),
 )
-
 CORRECTIONS = (
     Column("field_id", "str", "", "corrected field"),
     Column("change", "str", "", "edited, added, deleted, merged, split, redrawn, covered or outside"),
@@ -74,170 +71,6 @@ CORRECTIONS = (
     Column("overlap_px", "int64", "px", "pixels that stay with an unchanged cell or an earlier ROI"),
     Column("clipped", "bool", "", "its ROI reaches beyond the image; only what lies inside counts"),
 )
-
-_SCORED = (
-    Column("n_true", "int64", "", "true cells"),
-    Column("n_predicted", "int64", "", "predicted cells"),
-    Column("count_error", "int64", "", "predicted less true cells"),
-    Column("merged", "int64", "", "predicted cells with more than half of each of several true cells"),
-    Column("split", "int64", "", "true cells with more than half of each of several predicted cells"),
-)
-_THRESHOLDS = range(50, 100, 5)
-_INSTANCES = (
-    Column("tp", "int64", "", "predicted cells with a true partner (IoU 0.5 or above)"),
-    Column("fp", "int64", "", "predicted cells without"),
-    Column("fn", "int64", "", "true cells without"),
-    Column("precision", "float64", "", "TP / (TP + FP)"),
-    Column("recall", "float64", "", "TP / (TP + FN)"),
-    Column("f1", "float64", "", "2 TP / (2 TP + FP + FN)"),
-    Column("mean_iou", "float64", "", "mean IoU of the partners; empty without any"),
-)
-_PIXELS = tuple(
-    Column(f"pixel_{name}", "float64", "", f"of pixels, cell against background: {meaning}")
-    for name, meaning in (
-        ("dice", "2 TP / (2 TP + FP + FN)"),
-        ("iou", "TP / (TP + FP + FN)"),
-        ("precision", "TP / (TP + FP)"),
-        ("recall", "TP / (TP + FN)"),
-        ("accuracy", "(TP + TN) / all"),
-    )
-)
-_AVERAGE_PRECISION = tuple(
-    Column(f"ap_{t}", "float64", "", f"TP / (TP + FP + FN), partners from an IoU of {t / 100:g} on")
-    for t in _THRESHOLDS
-)
-_RULE = Column(
-    "rule",
-    "str",
-    "",
-    "which cells tp, fp, fn, precision, recall, f1 and mean_iou count: all, or those of the NeurIPS 2022 challenge; everything else counts all",
-)
-_ON_THE_SIDE = (
-    Column("panoptic_quality", "float64", "", "sum of the partners' IoU / (TP + FP / 2 + FN / 2)"),
-    Column("aggregated_jaccard", "float64", "", "shared pixels over the union, cell by cell"),
-    Column("boundary_f1", "float64", "", "F1 of the pixels of the outlines; empty unless asked for"),
-)
-EVALUATED_IMAGES = (
-    Column("prediction", "str", "", "whose label images"),
-    Column("image", "str", "", "name of the image"),
-    _RULE,
-    *_SCORED,
-    *_AVERAGE_PRECISION,
-    *_INSTANCES,
-    *_PIXELS,
-    *_ON_THE_SIDE,
-)
-EVALUATED_SETS = (
-    Column("prediction", "str", "", "whose label images"),
-    _RULE,
-    Column("n_images", "int64", "", "images"),
-    *_SCORED,
-    *(
-        Column(f"{c.name}_pooled", c.dtype, c.unit, f"{c.meaning}; over the cells or pixels of all images")
-        for c in (*_AVERAGE_PRECISION, *_INSTANCES, *_PIXELS)
-    ),
-    *(
-        Column(f"{c.name}_{how}", "float64", c.unit, f"{c.meaning}; {how} over images")
-        for c in (*_SCORED, *_AVERAGE_PRECISION, *_INSTANCES, *_PIXELS, *_ON_THE_SIDE)
-        for how in ("mean", "lowest", "highest")
-    ),
-)
-MATCHES = (
-    Column("prediction", "str", "", "whose label image"),
-    Column("image", "str", "", "name of the image"),
-    Column("true_label", "int64", "", "true cell; 0 where a predicted one has no partner"),
-    Column("predicted_label", "int64", "", "predicted cell; 0 where a true one has no partner"),
-    Column("iou", "float64", "", "intersection over union; 0 without a partner"),
-)
-
-_TUNED = tuple(
-    Column(f"{score}_{which}", "float64", "", f"{meaning}, {of}")
-    for score, meaning in (
-        ("ap_50", "average precision at IoU 0.5"),
-        ("ap_75", "average precision at IoU 0.75"),
-        ("ap_90", "average precision at IoU 0.9"),
-        ("f1", "F1 at IoU 0.5"),
-    )
-    for which, of in (("base", "base model"), ("tuned", "trained model"), ("difference", "trained less base model"))
-)
-_ROIS = (
-    Column("n_true", "int64", "", "cells in the ground truth"),
-    Column("n_base", "Int64", "", "ROIs of the base model; empty without one"),
-    Column("n_tuned", "int64", "", "ROIs of the trained model"),
-)
-BEFORE_AFTER = (
-    Column("set", "str", "", "held-out, training, or leave-one-out (a model trained without this image)"),
-    Column("image", "str", "", "name of the image"),
-    *_ROIS,
-    *_TUNED,
-)
-BEFORE_AFTER_SETS = (
-    Column("set", "str", "", "as in before_after.csv"),
-    Column("n_images", "int64", "", "images"),
-    *_ROIS,
-    *_TUNED,
-    *(
-        Column(
-            f"{c.name}_{end}",
-            "float64",
-            "",
-            f"{c.meaning}: {end} end of the 95 % bootstrap interval over images; from six on",
-        )
-        for c in _TUNED
-        if c.name.endswith("_difference")
-        for end in ("low", "high")
-    ),
-)
-TRAINING_CURVE = (
-    Column("epoch", "int64", "", "epoch, from 1"),
-    Column("learning_rate", "float64", "", "learning rate"),
-    Column("loss", "float64", "", "mean loss of the epoch's crops"),
-    Column(
-        "validation_ap_50",
-        "float64",
-        "",
-        "average precision at IoU 0.5 of the validation images; empty where not looked",
-    ),
-)
-CYCLES = (
-    Column("cycle", "int64", "", "number of the training"),
-    Column("model", "str", "", "model file"),
-    Column("base", "str", "", "model it began from"),
-    Column("n_images", "int64", "", "images trained on"),
-    Column("n_cells", "int64", "", "cells in them"),
-    Column("model_sha256", "str", "", "of the model file"),
-    Column("n_held_out", "int64", "", "images held out"),
-    *(Column(f"held_out_{c.name}", c.dtype, "", f"{c.meaning}; mean over held-out images") for c in _TUNED),
-)
-
-_MEAN_SCORES = (
-    Column("n_images", "int64", "", "images"),
-    Column("n_true", "int64", "", "cells in the ground truth"),
-    Column("n_predicted", "int64", "", "cells found"),
-    Column("ap_50", "float64", "", "average precision at IoU 0.5, mean over images"),
-    Column("ap_75", "float64", "", "average precision at IoU 0.75, mean over images"),
-    Column("ap_90", "float64", "", "average precision at IoU 0.9, mean over images"),
-    Column("f1", "float64", "", "F1 at IoU 0.5, mean over images"),
-)
-SWEEP = (
-    Column("set", "str", "", "choosing, or held-out"),
-    Column("flow_threshold", "float64", "", "largest flow error a cell may have; 0 keeps all"),
-    Column("cellprob_threshold", "float64", "", "cell probability threshold"),
-    *_MEAN_SCORES,
-)
-DIAMETERS = (
-    Column("image", "str", "", "name of the image"),
-    Column("way", "str", "", "none, auto, style, or true (the ground truth's median, not known elsewhere)"),
-    Column("true_diameter_px", "float64", "px", "median diameter of the cells in the ground truth"),
-    Column("diameter_px", "float64", "px", "diameter the network was given; empty where it does not rescale"),
-    *(c for c in _MEAN_SCORES if c.name != "n_images"),
-)
-ABLATION = (
-    Column("arm", "str", "", "what was changed"),
-    *_MEAN_SCORES,
-    Column("ap_50_difference", "float64", "", "to the row above; of 'instead', to the last '+'"),
-)
-
 _CELL = (
     *KEYS,
     Column("label", "int64", "", "id of the cell in its label image; the name of its ROI"),
@@ -248,32 +81,21 @@ _CELL = (
     Column("touches_border", "bool", "", "the cell is cut by the edge of the image"),
 )
 
-# ImageJ's words for ImageJ's numbers, after background subtraction.
-_IMAGEJ = {
-    "Mean": ("grey level", "mean after background subtraction"),
-    "StdDev": ("grey level", "standard deviation after background subtraction"),
-    "Min": ("grey level", "minimum after background subtraction"),
-    "Max": ("grey level", "maximum after background subtraction"),
-    "IntDen": ("grey level x area", "integrated density: Mean x Area, in the image's unit of area"),
-    "RawIntDen": ("grey level", "raw integrated density: sum of the pixels after background subtraction"),
-    "raw_Mean": ("grey level", "mean before background subtraction"),
-}
-
 
 def measure_column(channel: str, measure: str) -> str:
     """Return the name of a measured column, e.g. ``cell_EdU_Mean``."""
     return f"cell_{channel}_{measure}"
 
 
-def cell_columns(channels: Sequence[str], headings: Sequence[str]) -> tuple[Column, ...]:
+def cell_columns(channels: Sequence[str], measurements: Sequence[str]) -> tuple[Column, ...]:
     """Return the columns of `cells.csv`.
 
     Parameters
     ----------
     channels : sequence of str
         Measured channels.
-    headings : sequence of str
-        ImageJ's headings that were measured.
+    measurements : sequence of str
+        ImageJ's key words, of `bridge.measurements.WORDS`.
 
     Returns
     -------
@@ -281,14 +103,18 @@ def cell_columns(channels: Sequence[str], headings: Sequence[str]) -> tuple[Colu
 
     Examples
     --------
-    >>> [column.name for column in cell_columns(["EdU"], ["Area", "Mean"])][-3:]
+    >>> [column.name for column in cell_columns(["EdU"], ["area", "mean"])][-3:]
     ['cell_EdU_Mean', 'cell_EdU_raw_Mean', 'cell_EdU_saturated_px']
     """
     columns = list(_CELL)
     for channel in channels:
-        for heading, (unit, meaning) in _IMAGEJ.items():
-            if heading in headings or heading == "raw_Mean":
-                columns.append(Column(measure_column(channel, heading), "float64", unit, f"{channel}: {meaning}"))
+        columns += [
+            Column(measure_column(channel, column.heading), "float64", column.unit, f"{channel}: {column.meaning}")
+            for column in columns_of(measurements)
+            if not column.of_outline
+        ]
+        raw = measure_column(channel, "raw_Mean")
+        columns.append(Column(raw, "float64", GREY, f"{channel}: mean before background subtraction"))
         columns.append(
             Column(
                 measure_column(channel, "saturated_px"),

@@ -32,11 +32,15 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from bridge.imagej import FijiEngine, NativeEngine, statistics, subtract_background
-from bridge.imagej.provision import IMAGEJ_VERSION, core_jars, java_home
+from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.java import java_home
+from bridge.imagej.native import NativeEngine
+from bridge.imagej.provision import IMAGEJ_VERSION, core_jars
+from bridge.imagej.rolling_ball import subtract_background
+from bridge.imagej.statistics import statistics
 from bridge.labels import Labels
-from bridge.rois import decode_roiset, encode_roiset, selections_of, verify_roiset
 from bridge.rois.encode import encode_rings
+from bridge.rois.roiset import decode_roiset, encode_roiset, selections_of, verify_roiset
 from bridge.rois.trace import trace_rings
 
 app = App(help=__doc__)
@@ -395,8 +399,9 @@ def steps_of(side: int, repeats: int, folder: Path, window: bool) -> list[dict[s
 
 def _exact(roiset: Path, labels: Labels) -> int:
     """How many labels a ROI set holds to the pixel."""
-    from bridge.rois.decode import decode_rois, unzip_rois
+    from bridge.rois.decode import decode_rois
     from bridge.rois.fill import fill
+    from bridge.rois.unzip import unzip_rois
 
     entries = unzip_rois(roiset.read_bytes(), roiset.name)
     outlines = decode_rois(*entries, roiset.name)[2]
@@ -415,7 +420,8 @@ def _exact(roiset: Path, labels: Labels) -> int:
 
 PEAK = """
 import sys, numpy as np
-from bridge.imagej import FijiEngine, NativeEngine
+from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.native import NativeEngine
 from bridge.rois import decode_roiset, encode_roiset, verify_roiset
 import time
 labels, image = np.load(sys.argv[1], mmap_mode=None), np.load(sys.argv[2])
@@ -443,7 +449,7 @@ def kernel(a):
     return a[0]
 kernel(np.zeros(1))
 itself = time.perf_counter() - begin
-from bridge.imagej import NativeEngine
+from bridge.imagej.native import NativeEngine
 from bridge.rois import decode_roiset, encode_roiset, verify_roiset
 labels = np.zeros((300, 300), np.uint16); labels[20:60, 20:60] = 1; labels[30:40, 30:40] = 0
 begin = time.perf_counter()
@@ -493,8 +499,8 @@ def run(
     import tifffile
 
     import bridge
-    from bridge.images import read_plane
-    from bridge.segmentation import Segmenter
+    from bridge.images.reader import read_plane
+    from bridge.segmentation.segmenter import Segmenter
     from bridge.synthetic import synthetic_field
 
     with tempfile.TemporaryDirectory() as name:

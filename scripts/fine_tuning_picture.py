@@ -14,7 +14,7 @@ from pathlib import Path
 import tifffile
 
 import bridge
-from bridge.labels import write_labels
+from bridge.images.label_images import write_labels
 from bridge.synthetic import synthetic_field
 
 DOCS = Path(__file__).parents[1] / "docs"

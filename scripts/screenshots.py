@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import bridge
-import bridge.macros
+import bridge.fiji_menu
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -74,7 +74,7 @@ def main() -> None:
         fiji = folder / "Fiji"
         (fiji / "plugins").mkdir(parents=True)
         (fiji / "ij.jar").write_bytes(b"")
-        bridge.macros.install(fiji)
+        bridge.fiji_menu.install(fiji)
         in_the_window(INSTALLED, folder, fiji=str(fiji), path=str(ROOT / "docs/menu.png"))
 
 

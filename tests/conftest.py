@@ -12,8 +12,8 @@ import tifffile
 from hypothesis import settings as hypothesis_settings
 from small import make_experiment
 
-from bridge.imagej import FijiEngine
-from bridge.segmentation import Segmenter
+from bridge.imagej.fiji import FijiEngine
+from bridge.segmentation.segmenter import Segmenter
 
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 hypothesis_settings.load_profile("ci")

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 
-from bridge.labels import write_labels
+from bridge.images.label_images import write_labels
 from bridge.synthetic import synthetic_field
 
 

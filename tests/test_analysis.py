@@ -9,20 +9,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bridge.analysis import (
-    condition_table,
-    contact_sheet,
-    display_range,
-    overlay,
-    replicate_table,
-    violin_figure,
-    write_workbook,
-)
-from bridge.analysis.pictures import write_picture
+from bridge.assay.summary import condition_table, replicate_table
 from bridge.errors import TableError
+from bridge.grey_scale import display_range
+from bridge.report.figures import violin_figure
+from bridge.report.overlays import contact_sheet, overlay
+from bridge.report.picture import write_picture
+from bridge.report.workbook import write_workbook
 from bridge.tables import COUNTS, Column, cell_columns, empty_table, read_table, write_table
 
-COLUMNS = cell_columns(["EdU"], ["Area", "Mean"])
+COLUMNS = cell_columns(["EdU"], ["area", "mean"])
 CONDITIONS = ("DMSO", "=Drug & <b>", "none")
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from java import calibrations_in_imagej, save_with_imagej
 
-from bridge.images import Calibration, inspect
-from bridge.labels import write_labels
+from bridge.calibration import Calibration
+from bridge.images.label_images import write_labels
+from bridge.images.reader import inspect
 
 EVERY_NM = [nm / 1000 for nm in range(50, 3001)]  # 0.05 to 3 um
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from bridge.errors import ModelError
-from bridge.evaluation import match_labels
-from bridge.segmentation import Segmenter, resolve_model
+from bridge.scores.matching import match_labels
 from bridge.segmentation.backend import Prediction
-from bridge.segmentation.models import cellpose_version, default_model
+from bridge.segmentation.models import cellpose_version, default_model, resolve_model
+from bridge.segmentation.segmenter import Segmenter
 from bridge.synthetic import synthetic_field
 
 pytestmark = [
@@ -133,7 +133,7 @@ def test_training_through_the_same_call(small_sam: Path, tmp_path: Path) -> None
 
     import bridge
     from bridge.errors import InputError
-    from bridge.labels import write_labels
+    from bridge.images.label_images import write_labels
 
     folder = tmp_path / "pairs"
     folder.mkdir()

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from bridge.cli import app, main
-from bridge.status import interruptible
+from bridge.pipeline.status import interruptible
 
 
 def call(*words: object) -> int:

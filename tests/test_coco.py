@@ -17,9 +17,9 @@ from hypothesis.extra.numpy import arrays
 from pycocotools.coco import COCO
 
 import bridge
-from bridge.coco import _drawn, _unpacked, annotations_of
 from bridge.errors import InputError, OutputError
-from bridge.labels import read_labels, write_labels
+from bridge.images.label_images import read_labels, write_labels
+from bridge.scores.coco import annotations_of, drawn, unpacked
 from bridge.synthetic import synthetic_field
 
 
@@ -36,7 +36,7 @@ def field(k: int) -> np.ndarray:
 @settings(max_examples=300, deadline=None)
 def test_any_label_image_comes_back(labels: np.ndarray) -> None:
     found = annotations_of(labels)
-    assert np.array_equal(_drawn([(a["label"], a["segmentation"]["counts"]) for a in found], labels.shape), labels)
+    assert np.array_equal(drawn([(a["label"], a["segmentation"]["counts"]) for a in found], labels.shape), labels)
     assert [a["label"] for a in found] == sorted(set(labels[labels > 0].tolist()))
     for a in found:
         y, x = np.nonzero(labels == a["label"])
@@ -99,7 +99,7 @@ def test_packed_runs_are_cocos(counts: list[int]) -> None:
 
     total = sum(counts) or 1
     packed = mask.frPyObjects({"size": [total, 1], "counts": counts}, total, 1)["counts"].decode()
-    assert _unpacked(packed) == counts
+    assert unpacked(packed) == counts
 
 
 def coco_of(*annotations: dict[str, object], categories: tuple[str, ...] = ("cell",)) -> str:

@@ -17,9 +17,12 @@ from small import hand_drawn, make_experiment, zipped
 
 import bridge
 from bridge.errors import InputError, OutputError, RoiError
-from bridge.files import read_npy
-from bridge.labels import label_ids, read_labels
-from bridge.rois import apply_corrections, compare, decode_roiset, encode_roiset, read_roiset, selections_of
+from bridge.images.label_images import read_labels
+from bridge.labels import label_ids
+from bridge.npy import read_npy
+from bridge.rois.change import apply_corrections
+from bridge.rois.compare import compare
+from bridge.rois.roiset import decode_roiset, encode_roiset, read_roiset, selections_of
 from bridge.tables import CORRECTIONS, read_table
 
 FIELD = "DMSO_day1_f1"

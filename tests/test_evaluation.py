@@ -5,7 +5,11 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from bridge.errors import LabelError
-from bridge.evaluation import Counts, aggregated_jaccard, boundary_f1, match_labels, overlaps, score, score_neurips
+from bridge.scores.boundary import boundary_f1
+from bridge.scores.matching import match_labels
+from bridge.scores.neurips import score_neurips
+from bridge.scores.overlaps import overlaps
+from bridge.scores.score import Counts, aggregated_jaccard, score
 
 
 def test_shifted_square() -> None:

@@ -8,7 +8,9 @@ import pytest
 import tifffile
 
 from bridge.errors import InputError
-from bridge.experiment import Plan, make_plan, safe_name
+from bridge.experiment.fields import Plan
+from bridge.names import safe_name
+from bridge.pipeline.preflight import make_plan
 from bridge.settings import settings_from
 
 ImageFile = Callable[..., Path]

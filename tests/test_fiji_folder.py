@@ -9,11 +9,14 @@ import numpy as np
 import tifffile
 
 from bridge.doctor import checkup
-from bridge.imagej import Background, DoubleEntry, FijiEngine, NativeEngine
+from bridge.fiji_menu import FOLDER, install, look, uninstall
+from bridge.imagej.background import Background
+from bridge.imagej.both import DoubleEntry
+from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.native import NativeEngine
 from bridge.imagej.provision import fiji_root, update_sites
-from bridge.macros import FOLDER, install, look, uninstall
-from bridge.rois import selections_of
-from bridge.steps import measure
+from bridge.pipeline.verbs import measure
+from bridge.rois.roiset import selections_of
 from bridge.synthetic import synthetic_field
 
 

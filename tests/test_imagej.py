@@ -15,12 +15,17 @@ import numpy as np
 import pytest
 import tifffile
 
+from bridge.calibration import PIXELS, Calibration
 from bridge.errors import ImageJError, InputError, MissingDependencyError, RoiError
-from bridge.imagej import Background, DoubleEntry, FijiEngine, NativeEngine, statistics
-from bridge.imagej.provision import core_jars, fiji_root, java_home, java_version
-from bridge.imagej.rolling_ball import shrink_factor
-from bridge.images import PIXELS, Calibration, inspect
-from bridge.rois import selections_of
+from bridge.imagej.background import Background, shrink_factor
+from bridge.imagej.both import DoubleEntry
+from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.java import java_home, java_version
+from bridge.imagej.native import NativeEngine
+from bridge.imagej.provision import core_jars, fiji_root
+from bridge.imagej.statistics import statistics
+from bridge.images.reader import inspect
+from bridge.rois.roiset import selections_of
 from bridge.synthetic import synthetic_field
 
 FIELD = synthetic_field(seed=3, size_px=150, n_cells=7)
@@ -214,7 +219,7 @@ def test_out_of_memory_names_the_option() -> None:
 
 def test_the_worker_ends_with_its_parent() -> None:
     code = (
-        "import sys, time\nfrom bridge.imagej import FijiEngine\n"
+        "import sys, time\nfrom bridge.imagej.fiji import FijiEngine\n"
         "engine = FijiEngine(); engine.start(); print(engine.process_id, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from bridge.imagej import Background, FijiEngine
-from bridge.labels import write_labels
-from bridge.rois import encode_roiset, selections_of
+from bridge.imagej.background import Background
+from bridge.imagej.fiji import FijiEngine
+from bridge.images.label_images import write_labels
+from bridge.rois.roiset import encode_roiset, selections_of
 from bridge.synthetic import synthetic_field
 
 pytestmark = pytest.mark.skipif(

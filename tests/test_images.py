@@ -9,8 +9,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from bridge.calibration import PIXELS, Calibration
 from bridge.errors import InputError
-from bridge.images import PIXELS, Calibration, inspect, read_plane, saturation_level
+from bridge.images.pixels import saturation_level
+from bridge.images.reader import inspect, read_plane
 
 ImageFile = Callable[..., Path]
 NOISE = np.random.default_rng(0).integers(1, 4000, (500, 500)).astype(np.uint16)
@@ -252,7 +254,7 @@ def test_too_many_pixels_are_refused_before_memory_is_taken(
     image_file: ImageFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = image_file(pixels=np.ones((4, 5), np.uint8))
-    monkeypatch.setattr("bridge.images.MAX_PIXELS", 19)
+    monkeypatch.setattr("bridge.images.image.MAX_PIXELS", 19)
     assert refusal(path) == f"{path}: too large (got 4 x 5 px, expected at most 19 px in all). Crop it."
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bridge.calibration import Calibration
 from bridge.errors import LabelError
-from bridge.images import Calibration, inspect
-from bridge.labels import as_labels, find_mask, label_areas, label_ids, read_labels, touches_border, write_labels
+from bridge.images.label_images import find_mask, read_labels, write_labels
+from bridge.images.reader import inspect
+from bridge.labels import as_labels, label_areas, label_ids, touches_border
 
 
 @pytest.mark.parametrize(("top", "dtype"), [(3, "uint16"), (65535, "uint16"), (65536, "uint32"), (2**24, "uint32")])

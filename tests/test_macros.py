@@ -18,12 +18,13 @@ from small import make_experiment
 from window import HAS_DISPLAY, MACROS, in_the_window
 
 import bridge
-import bridge.macros
+import bridge.fiji_menu
 from bridge.errors import MissingDependencyError, OutputError
-from bridge.imagej import FijiEngine
-from bridge.labels import label_ids, read_labels, write_labels
-from bridge.rois import decode_roiset, encode_roiset, read_roiset, verify_roiset
-from bridge.steps import measure
+from bridge.imagej.fiji import FijiEngine
+from bridge.images.label_images import read_labels, write_labels
+from bridge.labels import label_ids
+from bridge.pipeline.verbs import measure
+from bridge.rois.roiset import decode_roiset, encode_roiset, read_roiset, verify_roiset
 from bridge.synthetic import synthetic_field
 
 needs_window = pytest.mark.skipif(not HAS_DISPLAY, reason="no virtual display here (Debian's package xvfb)")
@@ -385,35 +386,35 @@ def test_macros_are_installed_and_taken_out_again(tmp_path: Path, layout: str) -
     root = fake_fiji(tmp_path, layout)
     # The folder above is found as well, as is the launcher's place inside of it on macOS.
     (root / "Fiji.app" / "Contents").mkdir(parents=True)
-    folder = bridge.macros.install(root / "Fiji.app" / "Contents")
+    folder = bridge.fiji_menu.install(root / "Fiji.app" / "Contents")
     assert folder == root / "plugins" / "Cellpose Fiji Bridge"
     assert {p.name for p in folder.glob("*.ijm")} == {p.name for p in MACROS.glob("*.ijm")}
     assert json.loads(f'"{(folder / "command.txt").read_text().strip()}"') == PROGRAM
-    assert bridge.macros.look(root).advice == ""
-    bridge.macros.install(root)  # twice is no harm
+    assert bridge.fiji_menu.look(root).advice == ""
+    bridge.fiji_menu.install(root)  # twice is no harm
     (folder / "My_own.ijm").write_text("print(1);")
     changed = folder / "Review_Field.ijm"
     changed.write_text("// mine")
-    assert bridge.macros.look(root).outdated == ("Review_Field.ijm",)
+    assert bridge.fiji_menu.look(root).outdated == ("Review_Field.ijm",)
     with pytest.raises(OutputError) as refused:
-        bridge.macros.install(root)
+        bridge.fiji_menu.install(root)
     assert str(refused.value) == (
         f"{changed}: was changed by hand. It is not overwritten: rename it (keep an underscore in its name to have it in the menu), and install again."
     )
-    bridge.macros.uninstall(root)
+    bridge.fiji_menu.uninstall(root)
     assert {p.name for p in folder.iterdir()} == {"My_own.ijm", "Review_Field.ijm"}
     for path in folder.iterdir():
         path.unlink()
-    bridge.macros.install(root)
-    bridge.macros.uninstall(root)
+    bridge.fiji_menu.install(root)
+    bridge.fiji_menu.uninstall(root)
     assert not folder.exists()
     with pytest.raises(MissingDependencyError, match=r"the macros are not there\. Nothing has to be taken out\."):
-        bridge.macros.uninstall(root)
+        bridge.fiji_menu.uninstall(root)
 
 
 def test_no_fiji_is_said(tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError) as refused:
-        bridge.macros.install(tmp_path)
+        bridge.fiji_menu.install(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}: no Fiji (expected jars/ij-1.*.jar and plugins in it). Give the folder that Fiji was unpacked to."
     )
@@ -422,7 +423,7 @@ def test_no_fiji_is_said(tmp_path: Path) -> None:
 @needs_window
 def test_the_menu_has_the_macros(tmp_path: Path) -> None:
     root = fake_fiji(tmp_path, "Fiji für alle")
-    bridge.macros.install(root)
+    bridge.fiji_menu.install(root)
     drive = """
 begin('-Dplugins.dir=' + root)
 commands = jpype.JClass('ij.Menus').getCommands()
@@ -449,7 +450,7 @@ done('|'.join(words(told)))
 def test_macros_that_fiji_runs_as_texts(finished: Path, tmp_path: Path) -> None:
     """As imagej-legacy runs what is in Fiji's menu: a text, while `macro.filepath` is still another macro's."""
     root = fake_fiji(tmp_path, "Fiji")
-    bridge.macros.install(root)
+    bridge.fiji_menu.install(root)
     results = tmp_path / "results"
     shutil.copytree(finished / "results", results)
     settings = tmp_path / "settings.toml"
@@ -489,7 +490,7 @@ done(answers + [said.result(), str(WindowManager.getFrame('Log'))])
 @needs_window
 def test_what_the_recorder_writes_plays_back(conditions: Path, tmp_path: Path) -> None:
     root = fake_fiji(tmp_path, "Fiji")
-    bridge.macros.install(root)
+    bridge.fiji_menu.install(root)
     write_labels(tmp_path / "masks" / "f1_mask.tif", shapes())
     drive = """
 begin('-Dplugins.dir=' + root)
@@ -527,11 +528,14 @@ done(chr(31).join(lines))
     said = in_the_window(drive, tmp_path, False, root=str(root), folder=str(tmp_path), images=str(conditions))
     assert f"masks={tmp_path}/masks/ out={tmp_path}/first/" in said
     assert f"suffix=_EdU.tif radius=50 out={tmp_path}/table/" in said
-    for made in ("first", "table"):
-        first = {p.relative_to(tmp_path / made): p.read_bytes() for p in (tmp_path / made).rglob("*") if p.is_file()}
-        again = tmp_path / f"{made} 2"
-        assert first
-        assert {p.relative_to(again): p.read_bytes() for p in again.rglob("*") if p.is_file()} == first
+    first, again = (read_roiset(tmp_path / made / "f1_RoiSet.zip", (200, 200)) for made in ("first", "first 2"))
+    assert first.names == again.names
+    assert first.encoded == again.encoded  # the zip itself holds the time
+    tables = {p.relative_to(tmp_path / "table"): p.read_bytes() for p in (tmp_path / "table").rglob("*.csv")}
+    assert len(tables) == 6
+    assert {
+        p.relative_to(tmp_path / "table 2"): p.read_bytes() for p in (tmp_path / "table 2").rglob("*.csv")
+    } == tables
     assert not (tmp_path / "third").exists()
     assert not (tmp_path / "went_on").exists()
 
@@ -539,7 +543,7 @@ done(chr(31).join(lines))
 @needs_window
 def test_review_and_correction_from_the_menu(finished: Path, tmp_path: Path) -> None:
     root = fake_fiji(tmp_path, "Fiji")
-    bridge.macros.install(root)
+    bridge.fiji_menu.install(root)
     results = tmp_path / "results"
     shutil.copytree(finished / "results", results)
     drive = """

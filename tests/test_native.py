@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.calibration import PIXELS, Calibration
 from bridge.errors import ImageJError, InputError, RoiError
-from bridge.imagej import Background, DoubleEntry, FijiEngine, Measured, NativeEngine, statistics, subtract_background
-from bridge.imagej.agreement import compare
-from bridge.imagej.engine import Task
-from bridge.images import PIXELS, Calibration
-from bridge.rois import selections_of
+from bridge.imagej.background import Background
+from bridge.imagej.both import DoubleEntry, compare
+from bridge.imagej.engine import Measured, Task
+from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.native import NativeEngine
+from bridge.imagej.rolling_ball import subtract_background
+from bridge.imagej.statistics import statistics
+from bridge.rois.roiset import selections_of
 from bridge.selections import Selections
 from bridge.synthetic import synthetic_field
 
@@ -161,7 +165,7 @@ def test_names_and_titles_in_the_label_column(imagej: FijiEngine, name: str) -> 
     from roifile import ROI_TYPE, ImagejRoi
     from test_rois import zipped
 
-    from bridge.rois import decode_roiset
+    from bridge.rois.roiset import decode_roiset
 
     # Written by ImageJ's rule (UTF-16): roifile cuts names with characters beyond the first plane.
     text = name.encode("utf-16-be")
@@ -178,7 +182,7 @@ def test_groups_make_a_column(imagej: FijiEngine) -> None:
     from roifile import ROI_TYPE, ImagejRoi
     from test_rois import zipped
 
-    from bridge.rois import decode_roiset
+    from bridge.rois.roiset import decode_roiset
 
     rois = {
         f"{i}.roi": ImagejRoi(roitype=ROI_TYPE.OVAL, left=i, top=i, right=i + 9, bottom=i + 7, name=f"{i}", group=g)
@@ -201,8 +205,8 @@ class Refused(subprocess.Popen):
         assert "java" not in str(args) and "worker" not in str(args), args
         super().__init__(args, **options)  # numpy asks lscpu something
 import numpy as np
-from bridge.imagej import NativeEngine
-from bridge.rois import selections_of
+from bridge.imagej.native import NativeEngine
+from bridge.rois.roiset import selections_of
 subprocess.Popen = Refused
 labels = np.zeros((60, 60), np.uint16); labels[5:20, 5:20] = 1
 print(NativeEngine().measure(np.full((60, 60), 300, np.uint16), selections_of(labels), "a.tif").results_csv.decode())

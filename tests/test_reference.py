@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bridge.labels import read_labels
-from bridge.segmentation import Segmenter
-from bridge.workflow import run
+from bridge.images.label_images import read_labels
+from bridge.pipeline.run import run
+from bridge.segmentation.segmenter import Segmenter
 
 CONDITIONS = ("DMSO", "b-DMSO", "b-AZT50uM", "dTQX10uM", "dTQX50uM", "b-PipQX50uM")
 
@@ -38,7 +38,7 @@ def test_results_equal_imagejs_in_every_printed_digit(shared_data: Path, tmp_pat
 
 
 def test_results_of_a_field_of_336_nuclei(shared_data: Path, tmp_path: Path) -> None:
-    from bridge.steps import measure
+    from bridge.pipeline.verbs import measure
 
     human = shared_data / "imagej_reference" / "human"
     for radius, name in ((50, "rb50_Results"), ("none", "raw_Results")):

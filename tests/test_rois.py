@@ -16,9 +16,16 @@ from roifile import ROI_TYPE, ImagejRoi, roiread
 from small import hand_drawn, zipped
 
 from bridge.errors import RoiError
-from bridge.imagej import FijiEngine
+from bridge.imagej.fiji import FijiEngine
 from bridge.labels import as_labels, label_areas, label_ids
-from bridge.rois import decode_roiset, encode_roiset, read_roiset, selections_of, selections_to_labels, verify_roiset
+from bridge.rois.roiset import (
+    decode_roiset,
+    encode_roiset,
+    read_roiset,
+    selections_of,
+    selections_to_labels,
+    verify_roiset,
+)
 from bridge.selections import Selections
 
 
@@ -341,7 +348,7 @@ def same_pixels(a: Selections, b: Selections) -> bool:
 def test_kernels_are_compiled_once(tmp_path: Path) -> None:
     script = tmp_path / "kernels.py"
     script.write_text(
-        "import numpy as np\nfrom bridge.rois import compiled\nfrom bridge.rois.trace import _trace, trace_rings\n"
+        "import numpy as np\nfrom bridge.rois.trace import compiled\nfrom bridge.rois.trace import _trace, trace_rings\n"
         "before = compiled()\ntrace_rings(np.ones((3, 3), np.uint16))\n"
         "print(before, compiled(), sum(_trace.stats.cache_hits.values()), sum(_trace.stats.cache_misses.values()))\n"
     )

@@ -14,9 +14,10 @@ from PIL import Image
 import bridge
 from bridge.cli import main
 from bridge.errors import InputError, LabelError, MissingDependencyError, OutputError
-from bridge.labels import write_labels
-from bridge.scoring import read_objects
-from bridge.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES, read_table
+from bridge.evaluation.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES
+from bridge.images.label_images import write_labels
+from bridge.images.objects import read_objects
+from bridge.tables import read_table
 
 
 def cells(n: int, shift: int = 0) -> np.ndarray:
@@ -227,7 +228,7 @@ def test_a_full_disk_leaves_nothing_in_the_way(
         raise MissingDependencyError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bridge.scoring.precision_figure", full)
+        patch.setattr("bridge.evaluation.evaluate.precision_figure", full)
         with pytest.raises(MissingDependencyError):
             bridge.evaluate(truth, [good], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from bridge.errors import MissingDependencyError, ModelError, SegmentationError
-from bridge.evaluation import match_labels
 from bridge.labels import touches_border
-from bridge.segmentation import Segmenter, resolve_model
-from bridge.segmentation.models import _convert_mxnet, _hash_of_first_use
-from bridge.segmentation.segment import stitch, tiles
+from bridge.scores.matching import match_labels
+from bridge.segmentation.cyto_0 import _convert_mxnet
+from bridge.segmentation.models import _hash_of_first_use, resolve_model
+from bridge.segmentation.segmenter import Segmenter
+from bridge.segmentation.tiles import stitch, tiles
 from bridge.synthetic import synthetic_field
 
 FIELD = synthetic_field(seed=21, size_px=320, n_cells=22)

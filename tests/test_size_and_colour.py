@@ -10,10 +10,12 @@ import tifffile
 
 import bridge
 from bridge.errors import ModelError
-from bridge.images import read_plane, two_planes
-from bridge.labels import read_labels, write_labels
-from bridge.segmentation import DEMO, Segmenter, resolve_model
-from bridge.segmentation.size import SizeModel, fit_size_model, read_size_model, write_size_model
+from bridge.images.colour import two_planes
+from bridge.images.label_images import read_labels, write_labels
+from bridge.images.reader import read_plane
+from bridge.segmentation.models import DEMO, resolve_model
+from bridge.segmentation.segmenter import Segmenter
+from bridge.segmentation.size_model import SizeModel, fit_size_model, read_size_model, write_size_model
 from bridge.synthetic import synthetic_field
 
 

@@ -16,13 +16,15 @@ from small import make_experiment, tree, zipped
 
 import bridge
 from bridge.errors import InputError, LabelError, MissingDependencyError, ModelError, OutputError, SegmentationError
-from bridge.labels import read_labels, write_labels
-from bridge.rois import encode_roiset
-from bridge.segmentation import DEMO, Segmenter, resolve_model
+from bridge.evaluation.split import split
+from bridge.images.label_images import read_labels, write_labels
+from bridge.pipeline.progress import Progress
+from bridge.rois.roiset import encode_roiset
+from bridge.segmentation.models import DEMO, resolve_model
+from bridge.segmentation.segmenter import Segmenter
 from bridge.settings import TrainSettings
 from bridge.synthetic import synthetic_field
-from bridge.training import recipe_of, split
-from bridge.workflow import Progress
+from bridge.training.recipe import recipe_of
 
 QUICK = {"base": "demo", "epochs": 3, "crops": 2, "crop": 96, "batch_size": 2, "check_every": 1, "device": "cpu"}
 SHORT = "the learning rate rises over 10 epochs: in 1 it came to 0 only"
@@ -99,7 +101,7 @@ def test_before_and_after_are_told_apart(pairs: Path, tmp_path: Path) -> None:
 def test_the_picture_shows_what_became_of_each_cell(tmp_path: Path) -> None:
     from PIL import Image
 
-    from bridge.analysis.pictures import FATES, Panel, fates_picture
+    from bridge.report.fates import FATES, Panel, fates_picture
 
     true = np.zeros((60, 60), np.uint16)
     true[5:15, 5:15], true[30:50, 30:50] = 1, 2
@@ -188,7 +190,7 @@ def test_corrections_of_a_run_are_pairs_and_favour_their_model(tmp_path: Path) -
     images = make_experiment(tmp_path / "images")
     results = tmp_path / "results"
     assert bridge.run(images, results, model="demo", diameter=37, count="none", engine="native").exit_code == 0
-    from bridge.corrections import collect, correct
+    from bridge.pipeline.corrections import collect, correct
 
     for name in ("DMSO_day1_f1", "Drug_day1_f1"):
         correct(results, [name])
@@ -214,7 +216,7 @@ def test_roi_sets_and_seg_files_are_ground_truth_too(pairs: Path, tmp_path: Path
     (folder / "f0_RoiSet.zip").write_bytes(encode_roiset(labels[0]))
     np.save(folder / "f1_seg.npy", {"masks": labels[1], "chan_choose": [0, 0], "filename": "f1.tif"})  # type: ignore[arg-type]
     tifffile.imwrite(folder / "f2_cp_masks.tif", labels[2])
-    from bridge.pairs import find_pairs, read_pair
+    from bridge.evaluation.pairs import find_pairs, read_pair
 
     found = find_pairs(folder)
     for pair, true in zip(found.pairs, labels, strict=True):
@@ -470,17 +472,17 @@ def test_what_was_held_out_stays_so_whatever_the_network_sees(pairs: Path, tmp_p
 def test_a_card_that_could_not_be_written_is_written_the_next_time(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bridge.finetune
+    import bridge.training.cycle
 
     def stop(*given: object) -> str:
         raise KeyboardInterrupt
 
     quick = {**GENTLE, "epochs": 1}
-    card = bridge.finetune._card
-    monkeypatch.setattr(bridge.finetune, "_card", stop)
+    card = bridge.training.card.card
+    monkeypatch.setattr(bridge.training.cycle, "card", stop)
     with pytest.raises(KeyboardInterrupt):
         bridge.train(pairs, tmp_path / "m", **quick)
-    monkeypatch.setattr(bridge.finetune, "_card", card)
+    monkeypatch.setattr(bridge.training.cycle, "card", card)
     trained = bridge.train(pairs, tmp_path / "m", **quick)
     assert (trained.model.parent / "model_card.md").is_file()
     assert (tmp_path / "m" / "cycles.csv").is_file()
@@ -501,7 +503,7 @@ def test_held_out_names_may_look_like_anything() -> None:
 
 
 def test_a_model_may_be_named_transformer(tmp_path: Path) -> None:
-    from bridge.segmentation import new_network
+    from bridge.segmentation.load import new_network
 
     new_network(tmp_path / "transformer_1", 32)
     assert Segmenter(str(tmp_path / "transformer_1"), "cpu").info["device"] == "cpu"

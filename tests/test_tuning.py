@@ -12,10 +12,12 @@ from test_training import make_pairs
 import bridge
 from bridge.cli import main
 from bridge.errors import InputError, OutputError
-from bridge.evaluation import score
-from bridge.labels import read_labels
-from bridge.segmentation import Segmenter
-from bridge.tables import ABLATION, DIAMETERS, SWEEP, read_table
+from bridge.evaluation.tables import DIAMETERS, SWEEP
+from bridge.images.label_images import read_labels
+from bridge.scores.score import score
+from bridge.segmentation.segmenter import Segmenter
+from bridge.tables import read_table
+from bridge.training.tables import ABLATION
 
 
 @pytest.fixture(scope="module")

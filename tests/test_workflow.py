@@ -18,14 +18,20 @@ import tifffile
 from small import DEMO, make_experiment, tree
 
 import bridge
+from bridge.calibration import Calibration
 from bridge.errors import BridgeError, InputError, MissingDependencyError, OutputError
-from bridge.imagej import Background, DoubleEntry, FijiEngine, Measured, NativeEngine, statistics
-from bridge.imagej.engine import Task
-from bridge.images import Calibration
-from bridge.labels import label_ids, read_labels, write_labels
-from bridge.rois import read_roiset, selections_of, verify_roiset
-from bridge.steps import measure, plot, segment, summarize, trace
-from bridge.workflow import Progress, Report, run
+from bridge.imagej.background import Background
+from bridge.imagej.both import DoubleEntry
+from bridge.imagej.engine import Measured, Task
+from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.native import NativeEngine
+from bridge.imagej.statistics import statistics
+from bridge.images.label_images import read_labels, write_labels
+from bridge.labels import label_ids
+from bridge.pipeline.progress import Progress
+from bridge.pipeline.run import Report, run
+from bridge.pipeline.verbs import measure, plot, segment, summarize, trace
+from bridge.rois.roiset import read_roiset, selections_of, verify_roiset
 
 
 def given(experiment: Path) -> dict[str, object]:
@@ -330,7 +336,7 @@ def replace(a, b):
     return real(a, b)
 bridge.files.os.replace = replace
 
-from bridge.workflow import run
+from bridge.pipeline.run import run
 run({str(images)!r}, {str(out)!r}, **{ {k: str(v) if k == "masks" else v for k, v in options.items()}!r})
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -644,7 +650,7 @@ def test_a_users_own_fiji_may_differ(experiment: Path, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(NativeEngine, "_measure", other)
     # As with --fiji PATH, which cannot be had here: the differences are listed, not an error.
-    monkeypatch.setattr("bridge.workflow.DoubleEntry", lambda fiji, strict: DoubleEntry(fiji, strict=False))
+    monkeypatch.setattr("bridge.pipeline.engines.DoubleEntry", lambda fiji, strict: DoubleEntry(fiji, strict=False))
     report = run(experiment, tmp_path / "out", **given(experiment))
     assert report.exit_code == 0
     flagged = [warning for warning in report.warnings if "differ" in warning]
@@ -674,7 +680,7 @@ def test_the_first_use_of_the_kernels_is_announced(
     said: list[str] = []
     run(experiment, tmp_path / "a", **given(experiment), announce=said.append)
     assert said == []
-    monkeypatch.setattr("bridge.workflow.compiled", lambda: False)
+    monkeypatch.setattr("bridge.pipeline.run.compiled", lambda: False)
     run(experiment, tmp_path / "b", **given(experiment), announce=said.append)
     assert said == ["The kernels that trace and measure are compiled for this processor, once; it takes half a minute."]
 

@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from bridge.calibration import PIXELS, Calibration
 from bridge.errors import InputError, RoiError
-from bridge.imagej.rolling_ball import FIFTY_PX, Background, require_rollable
-from bridge.images import PIXELS, Calibration
+from bridge.imagej.background import FIFTY_PX, Background, require_rollable
+from bridge.measurements import DEFAULT_WORDS
 from bridge.selections import Selections
-from bridge.settings import MEASUREMENTS
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Engine(ABC):
         title: str,
         background: Background | None = FIFTY_PX,
         calibration: Calibration = PIXELS,
-        measurements: tuple[str, ...] = tuple(MEASUREMENTS),
+        measurements: tuple[str, ...] = DEFAULT_WORDS,
         decimals: int = 3,
         return_pixels: bool = False,
     ) -> Measured:
@@ -105,7 +105,7 @@ class Engine(ABC):
             None measures the image as it is.
         calibration : Calibration
         measurements : tuple of str
-            ImageJ's key words, of `bridge.settings.MEASUREMENTS`.
+            ImageJ's key words, of `bridge.measurements.WORDS`.
         decimals : int
             Decimal places in `results_csv`.
         return_pixels : bool

@@ -17,6 +17,7 @@ import numpy as np
 from bridge.errors import ImageJError, MissingDependencyError
 from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.pipe import receive, send
+from bridge.measurements import bits_of
 
 
 class _WorkerLost(Exception):  # noqa: N818 never seen by a user
@@ -42,7 +43,7 @@ class FijiEngine(Engine):
     Examples
     --------
     >>> import numpy as np
-    >>> from bridge.rois import decode_roiset, encode_roiset
+    >>> from bridge.rois.roiset import decode_roiset, encode_roiset
     >>> labels = np.zeros((40, 40), np.uint16)
     >>> labels[5:9, 5:9] = 1
     >>> cells = decode_roiset(encode_roiset(labels), labels.shape)
@@ -163,7 +164,7 @@ class FijiEngine(Engine):
             "width": task.pixels.shape[1],
             "calibration": [task.calibration.width, task.calibration.height, task.calibration.unit],
             "background": asdict(task.background) if task.background else None,
-            "measurements": list(task.measurements),
+            "measurements": bits_of(task.measurements),
             "decimals": task.decimals,
             "return_pixels": task.return_pixels,
             "names": task.selections.names,

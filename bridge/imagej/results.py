@@ -1,10 +1,10 @@
-"""ImageJ's Results table as a file, byte for byte: ij.measure.ResultsTable of ImageJ 1.54p."""
+"""ImageJ's Results file, digit for digit."""
 
 from __future__ import annotations
 
 import decimal
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,11 @@ _FIRST_ROWS = 24  # which decide whether a column has decimals in all its rows
 
 
 def results_csv(
-    title: str, names: Sequence[str], columns: Mapping[str, npt.NDArray[np.float64]], decimals: int
+    title: str,
+    names: Sequence[str],
+    columns: Mapping[str, npt.NDArray[np.float64]],
+    decimals: int,
+    decimals_always: Collection[str] = (),
 ) -> bytes:
     """Write a Results table as ImageJ's Results window saves it.
 
@@ -28,6 +32,8 @@ def results_csv(
         ImageJ's headings and the numbers.
     decimals : int
         ImageJ's setting "Decimal places", 0 to 9.
+    decimals_always : collection of str
+        Headings of columns that are printed with decimals even where all numbers are whole.
 
     Returns
     -------
@@ -41,7 +47,7 @@ def results_csv(
     """
     lines = [",".join((" ", "Label", *columns))]
     labels = [_label(title, name) for name in names]
-    printed = [_column(values, decimals) for values in columns.values()]
+    printed = [_column(values, decimals, heading in decimals_always) for heading, values in columns.items()]
     row = ",".join(("%d", "%s", *(how for how, _ in printed)))
     rows = zip(range(1, len(labels) + 1), labels, *(values for _, values in printed), strict=True)
     lines += [row % values for values in rows]  # one call a row: the text takes longer than the measuring
@@ -59,12 +65,12 @@ def _label(title: str, name: str) -> str:
     return f"{title}:{name}".replace(",", ";")
 
 
-def _column(values: npt.NDArray[np.float64], decimals: int) -> tuple[str, list[Any]]:
+def _column(values: npt.NDArray[np.float64], decimals: int, always: bool) -> tuple[str, list[Any]]:
     """Return how the numbers of a column are printed, and the numbers, or their texts where they differ in that."""
     with np.errstate(invalid="ignore"):
         # Java's (int)v == v: whole, and within 32 bits.
         whole = (np.trunc(values) == values) & (values >= -(2.0**31)) & (values <= 2.0**31 - 1)
-    if not (whole | np.isnan(values))[:_FIRST_ROWS].all():
+    if always or not (whole | np.isnan(values))[:_FIRST_ROWS].all():
         whole = np.zeros(values.shape, np.bool_)
     size = np.abs(values)
     with np.errstate(invalid="ignore"):

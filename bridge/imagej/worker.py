@@ -16,12 +16,11 @@ from typing import Any, BinaryIO
 
 from bridge.errors import BridgeError, MissingDependencyError
 from bridge.files import sha256
+from bridge.imagej.java import java_home
 from bridge.imagej.pipe import receive, send
-from bridge.imagej.provision import core_jars, fiji_root, java_home, update_sites
+from bridge.imagej.provision import core_jars, fiji_root, update_sites
 
-# ij.measure.Measurements: the bits of ImageJ's key words.
-_BITS = {"area": 1, "mean": 2, "standard": 4, "min": 16, "centroid": 32, "integrated": 32768}
-_LABELS = 1024
+_LABELS = 1024  # ij.measure.Measurements.LABELS
 
 
 def main() -> None:
@@ -221,7 +220,7 @@ class _ImageJ:
         calibration.pixelWidth, calibration.pixelHeight, unit = request["calibration"]
         calibration.setUnit(unit)
         image.setCalibration(calibration)
-        bits = sum(_BITS[word] for word in request["measurements"]) | _LABELS
+        bits = request["measurements"] | _LABELS
         table = self._results(image, overlay, bits, request["decimals"])
         n = overlay.size()
         if n == 0:

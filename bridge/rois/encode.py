@@ -1,4 +1,4 @@
-"""Rings -> ImageJ's ROI files -> ROI set, in one pass over one buffer."""
+"""Rings -> the bytes of an ImageJ ROI set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pixels ImageJ selects with a ROI: outlines -> runs of pixels."""
+"""Polygons -> the pixels that ImageJ selects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ROI sets: one pixel-exact ROI for each label, written, read and proved."""
+"""ROI sets: label image to ROI set and back, and the proof that nothing was lost."""
 
 from __future__ import annotations
 
@@ -11,25 +11,15 @@ import numpy.typing as npt
 
 from bridge.errors import RoiError
 from bridge.labels import MAX_LABEL, Labels, as_labels, label_ids
-from bridge.rois.decode import decode_rois, unzip_rois
+from bridge.rois.decode import decode_rois
 from bridge.rois.encode import encode_rings
 from bridge.rois.fill import fill
 from bridge.rois.trace import trace_rings
+from bridge.rois.unzip import unzip_rois
 from bridge.selections import Selections
 
 # ImageJ's integer coordinates wrap above 60,535 (ij.io.RoiDecoder.getShort).
 MAX_SIDE_PX = 60_000
-
-
-def roi_name(label: int) -> str:
-    """Return the name of a label's ROI.
-
-    Examples
-    --------
-    >>> roi_name(42)
-    '00042'
-    """
-    return f"{label:05d}"
 
 
 def encode_roiset(labels: Labels) -> bytes:

@@ -1,4 +1,4 @@
-"""Pixel-edge outlines of all labels in one pass. Coordinates are (x, y) of pixel corners."""
+"""Label image -> pixel-edge rings."""
 
 from __future__ import annotations
 

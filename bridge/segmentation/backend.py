@@ -1,4 +1,4 @@
-"""What both Cellpose versions can do, in the same words."""
+"""What an adapter of a Cellpose version can do, and what both versions do alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cellpose 3.1.1.3: the U-Net."""
+"""Cellpose 3: the U-Net."""
 
 from __future__ import annotations
 

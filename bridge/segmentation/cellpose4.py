@@ -1,4 +1,4 @@
-"""Cellpose 4.2.1 and later: CP-SAM."""
+"""Cellpose 4: CP-SAM."""
 
 from __future__ import annotations
 

@@ -1,32 +1,24 @@
-"""Which weights a model name means. Cellpose falls back to its default model on a wrong name; here that is an error."""
+"""Models: names and paths -> a checked file of weights."""
 
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 import importlib.util
 import json
 import ssl
-import subprocess
-import sys
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge.cache import cache_folder
 from bridge.errors import MissingDependencyError, ModelError
 from bridge.files import sha256, whole_file, write_bytes, write_text
-from bridge.paths import cache_folder
-from bridge.segmentation.size import SizeModel, read_size_model
+from bridge.segmentation.cyto_0 import CYTO_0, MINIMUM_PAD_PX, checked_wheel, cyto_0, fetch_wheel
+from bridge.segmentation.size_model import SizeModel, read_size_model
 
-CYTO_0 = "cyto_0"
 DEMO = "demo"
-_CYTO_0_WHEEL = "cellpose==0.0.1"
-_CYTO_0_WHEEL_SHA256 = "b841f55f92749dc5a09d21f2a3042dee987620da1ac64a1d7c0fee253afd53df"
-CYTO_0_DIAMETER_PX = 27.0
-_MINIMUM_PAD_PX = 32
 _WITH_SIZE = ("cyto", "cyto2", "cyto3", "nuclei")  # Cellpose's own size models
 
 
@@ -121,10 +113,10 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
     if name == DEMO:
         path = Path(__file__).with_name("demo_model")
         require_version(DEMO, 3)
-        return ModelFile(DEMO, path, sha256(path), pad_px=_MINIMUM_PAD_PX)
+        return ModelFile(DEMO, path, sha256(path), pad_px=MINIMUM_PAD_PX)
     if name == CYTO_0 or (Path(name).name.startswith("cellpose-0.0.1-") and name.endswith(".whl")):
         require_version(CYTO_0, 3)
-        path = _cyto_0(None if name == CYTO_0 else Path(name))
+        path = cyto_0(None if name == CYTO_0 else Path(name))
         return ModelFile(CYTO_0, path, sha256(path))
     if Path(name).is_file():
         path = Path(name).resolve()
@@ -153,7 +145,7 @@ def size_model_of(model: ModelFile) -> SizeModel:
         path = cache_folder() / "models" / f"size_{CYTO_0}.npy"
         if not path.is_file():
             with tempfile.TemporaryDirectory() as folder:
-                wheel = _checked_wheel(_fetch_wheel(Path(folder)))
+                wheel = checked_wheel(fetch_wheel(Path(folder)))
                 with zipfile.ZipFile(wheel) as archive:
                     write_bytes(path, archive.read("cellpose/models/size_cyto_A.npy"))
         return read_size_model(path, square=True)
@@ -206,9 +198,6 @@ def _require_own_version(path: Path) -> None:
         )
 
 
-# ---------------------------------------------------------------- Cellpose's own weights
-
-
 def _built_in(name: str, size: bool = False) -> Path:
     from cellpose import models
 
@@ -254,123 +243,3 @@ def _hash_of_first_use(name: str, path: Path) -> str:
         )
     write_text(record, json.dumps(known, indent=1, sort_keys=True) + "\n")
     return digest
-
-
-# ---------------------------------------------------------------- cyto_0
-
-
-def _cyto_0(wheel: Path | None) -> Path:
-    path = cache_folder() / "models" / CYTO_0
-    if path.is_file():
-        return path
-    with tempfile.TemporaryDirectory() as folder:
-        source = _checked_wheel(wheel if wheel is not None else _fetch_wheel(Path(folder)))
-        with zipfile.ZipFile(source) as archive:
-            parameters = archive.read("cellpose/models/cyto_0")
-            size = archive.read("cellpose/models/size_cyto_A.npy")
-    write_bytes(path.with_name(f"size_{CYTO_0}.npy"), size)
-    _convert_mxnet(parameters, path)
-    return path
-
-
-def _checked_wheel(path: Path) -> Path:
-    if not path.is_file() or sha256(path) != _CYTO_0_WHEEL_SHA256:
-        raise ModelError(f"{path}: not the cellpose 0.0.1 wheel (its SHA-256 differs). Fetch it again.")
-    return path
-
-
-def _fetch_wheel(folder: Path) -> Path:
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"{_CYTO_0_WHEEL} --hash=sha256:{_CYTO_0_WHEEL_SHA256}\n")
-    if importlib.util.find_spec("pip") is None:
-        raise MissingDependencyError(
-            "cyto_0: pip is needed to fetch its weights (got none). Install pip, or give the path of the cellpose-0.0.1 wheel as --model."
-        )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "-d",
-        str(folder),
-        "-r",
-        str(requirement),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
-        raise MissingDependencyError(
-            f"cyto_0: its weights could not be fetched from the Python package index ({said[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model."
-        )
-    return wheels[0]
-
-
-def _convert_mxnet(parameters: bytes, path: Path) -> None:
-    """Write the parameters of the original Cellpose network as a PyTorch file of the same network."""
-    import torch
-    from cellpose.resnet_torch import CPnet
-
-    arrays = _read_mxnet(parameters)
-    net = CPnet([2, 32, 64, 128, 256], 3, sz=3, diam_mean=CYTO_0_DIAMETER_PX)
-    state = net.state_dict()
-    for name, value in arrays.items():
-        state[_pytorch_name(name)].copy_(torch.from_numpy(value))
-    with whole_file(path) as part:
-        torch.save(state, part)
-
-
-def _pytorch_name(name: str) -> str:
-    parts = name.split(".")
-    named: list[str] = []
-    for before, part in zip(["", *parts], parts, strict=False):
-        prefix = {"down": "res_down_", "up": "res_up_"}.get(before, "")
-        # conv.2.0.gamma: the third block; conv.0.gamma inside a block is its batch normalisation.
-        if (
-            before == "conv"
-            and part.isdecimal()
-            and named.count("conv") == 1
-            and not any(p.startswith("conv_") for p in named)
-        ):
-            prefix = "conv_"
-        named.append(prefix + part)
-    return ".".join(named).replace("gamma", "weight").replace("beta", "bias")
-
-
-def _read_mxnet(content: bytes) -> dict[str, object]:
-    """Read MXNet's list format (NDArray version 2, dense float32): arrays first, their names behind."""
-    import struct
-
-    import numpy as np
-
-    at = 0
-
-    def take(layout: str) -> tuple[int, ...]:
-        nonlocal at
-        values = struct.unpack_from("<" + layout, content, at)
-        at += struct.calcsize("<" + layout)
-        return values
-
-    magic, _, count = take("QQQ")
-    if magic != 0x112:
-        raise ModelError("cyto_0: not an MXNet parameter file. Fetch the wheel again.")
-    arrays = []
-    for _ in range(count):
-        version, storage, dimensions = take("IiI")
-        shape = take(f"{dimensions}q")
-        _, _, kind = take("iii")
-        if version != 0xF993FAC9 or storage != 0 or kind != 0:
-            raise ModelError("cyto_0: an MXNet array of another kind (expected dense float32). Fetch the wheel again.")
-        size = int(np.prod(shape))
-        arrays.append(np.frombuffer(content, "<f4", size, at).reshape(shape).copy())
-        at += 4 * size
-    names = []
-    for _ in range(take("Q")[0]):
-        (length,) = take("Q")
-        names.append(content[at : at + length].decode())
-        at += length
-    return dict(zip(names, arrays, strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bridge.errors import InputError
-from bridge.segmentation import Recipe
+from bridge.segmentation.recipe import Recipe
 from bridge.settings import TrainSettings
 
 # Preset and major version of Cellpose -> recipe. "fine-tune" is what Cellpose's own window does in that version;

@@ -1,0 +1,1 @@
+"""What the numbers of cells say about replicates and conditions."""

@@ -1,0 +1,209 @@
+"""Images and their ground truth, found by their names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import InputError, LabelError
+from bridge.images.label_images import read_labels
+from bridge.images.reader import SUFFIXES, decode, inspect, read_plane
+from bridge.labels import Labels
+from bridge.names import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, image_name, is_marked
+
+_LABELS = (".tif", ".tiff", ".png", ".zip")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its ground truth.
+
+    Attributes
+    ----------
+    name : str
+    image, labels : Path
+    channel : str or None
+        Channel of an image with several.
+    rgb_channel : str or None
+        Channel of a colour image.
+    colour : str or None
+        What the network sees of a colour image: see `bridge.images.colour.two_planes`.
+    """
+
+    name: str
+    image: Path
+    labels: Path
+    channel: str | None = None
+    rgb_channel: str | None = None
+    colour: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pairs of a folder.
+
+    Attributes
+    ----------
+    pairs : tuple of Pair
+        By name.
+    notes : tuple of str
+        What a person should know.
+    corrected_model : str
+        SHA-256 of the model whose cells a person corrected to make the truth; empty where that is not known.
+    """
+
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...] = ()
+    corrected_model: str = ""
+
+
+def find_pairs(
+    folder: Path,
+    labels: Path | None = None,
+    channel: str | None = None,
+    rgb_channel: str | None = None,
+    colour: str | None = None,
+) -> Found:
+    """Find images and their ground truth.
+
+    Parameters
+    ----------
+    folder : Path
+        Images with a label image (``f1_mask.tif``), a ROI set (``f1_RoiSet.zip``) or the ``f1_seg.npy`` of the Cellpose
+        GUI beside each; or the results folder of a run, whose corrected fields are taken. What trainings wrote (a folder
+        with a ``training.json``) is not looked into.
+    labels : Path, optional
+        Folder of the label images, named as the images, with or without ``_mask``.
+    channel, rgb_channel, colour : str, optional
+        Which channel shows the cells, or what the network sees of a colour image.
+
+    Raises
+    ------
+    InputError
+        No pair, a label image without its image, or two of one name.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (expected images and their label images). Check the path.")
+    if (folder / "run.json").is_file():
+        if labels is not None:
+            raise InputError(f"--labels {labels}: not with the results of a run, whose corrections are taken (got {folder}). Leave it out.")  # fmt: skip
+        return _of_run(folder, channel, rgb_channel, colour)
+    if labels is not None and labels.resolve() == folder.resolve():
+        labels = None
+    truths = _by_name(labels or folder, _label_files(labels or folder, labels is not None))
+    own = {path.resolve() for path in truths.values()}
+    images = _by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
+    if not truths:
+        raise InputError(
+            f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
+        )
+    alone = [name for name in truths if name not in images]
+    if alone:
+        raise InputError(
+            f"{truths[alone[0]]}: has no image (expected {alone[0]}.tif or .png in {folder}). Add it, or remove the label image."
+        )
+    bare = [name for name in images if name not in truths]
+    notes = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
+    return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour) for n in truths), notes)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    every = sorted(folder.rglob("*"))
+    ours = {path.parent for path in every if path.name == "training.json"}
+    for path in every:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file() and not ours & set(path.parents):
+            yield path
+
+
+def _label_files(folder: Path, every: bool) -> Iterator[Path]:
+    """Yield label images and ROI sets; `every` also those that no mark in their name tells."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (expected label images). Check its path.")
+    for path in _files(folder):
+        suffix = path.suffix.lower()
+        if path.name.endswith(SEG_SUFFIX) or (suffix in _LABELS and (every or suffix == ".zip" or is_marked(path))):
+            yield path
+
+
+def _by_name(folder: Path, paths: Iterator[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = image_name(path)
+        if name in found:
+            raise InputError(f"{folder}: two files of one name (got {found[name]} and {path}, expected one for {name}). Rename one.")  # fmt: skip
+        found[name] = path
+    return dict(sorted(found.items()))
+
+
+def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour: str | None) -> Found:
+    import pandas as pd
+
+    from bridge.pipeline.finished_run import open_run
+
+    run = open_run(results)
+    rows = pd.read_csv(results / "fields.csv", dtype=str, keep_default_na=False).set_index("field_id")
+    pairs = []
+    for path in sorted((results / "corrections").glob(f"*{MASK_SUFFIXES[0]}.tif")):
+        name = image_name(path)
+        if name not in rows.index:
+            continue
+        image = run.plan.images / str(rows.loc[name, "segment_path"])
+        several = len(inspect(image).channels) > 1
+        own = channel or (run.plan.segment_channel if several else None)
+        pairs.append(Pair(name, image, path, own, rgb_channel or run.settings.rgb_channel, colour))
+    if not pairs:
+        raise InputError(
+            f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
+        )
+    return Found(tuple(pairs), (), str((run.segmentation.get("segment") or {}).get("model_sha256", "")))
+
+
+def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
+    """Read an image and its ground truth.
+
+    Returns
+    -------
+    image : ndarray, shape (Y, X) or (2, Y, X)
+    labels : ndarray of uint16 or uint32, shape (Y, X)
+    notes : list of str
+
+    Raises
+    ------
+    InputError, LabelError, RoiError
+        One of them cannot be read, or they differ in size.
+    """
+    image = read_plane(pair.image, pair.channel, pair.rgb_channel, measured=False, colour=pair.colour).seen
+    height, width = image.shape[-2:]
+    notes = []
+    if pair.labels.suffix.lower() == ".zip":
+        from bridge.rois.roiset import read_roiset, selections_to_labels
+
+        labels, overlap = selections_to_labels(read_roiset(pair.labels, (height, width)), str(pair.labels))
+        if overlap.any():
+            notes.append(f"{pair.labels}: {np.count_nonzero(overlap)} ROIs overlap earlier ones ({overlap.sum()} px); these pixels stay with the earlier ROI")  # fmt: skip
+    else:
+        labels = read_labels(pair.labels, foreign=True)
+    if labels.shape != (height, width):
+        raise LabelError(
+            f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of {pair.image.name}."
+        )
+    return image, labels, notes
+
+
+def image_hash(path: Path) -> str:
+    """Return a hash of an image's pixels as they are in the file, whatever a network is shown of them."""
+    return pixel_hash(decode(inspect(path)))
+
+
+def pixel_hash(array: npt.NDArray[Any]) -> str:
+    """Return a hash of an image's grey levels, whatever type and file they came from."""
+    digest = hashlib.sha256(repr(array.shape).encode())
+    digest.update(np.ascontiguousarray(array, np.float32).data)
+    return digest.hexdigest()

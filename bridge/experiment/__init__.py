@@ -1,0 +1,1 @@
+"""Fields of view: from folders, file names, sample sheets and channel words."""

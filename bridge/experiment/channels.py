@@ -1,0 +1,166 @@
+"""Which channel plays which role, and the fields that follow."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from natsort import natsorted
+
+from bridge.errors import InputError
+from bridge.experiment.channel_words import role_of_word, same
+from bridge.experiment.discover import NamedFile
+from bridge.experiment.fields import NONE, ChannelFile, Field, Plan
+from bridge.images.reader import inspect
+from bridge.measurements import WORDS
+from bridge.names import safe_name
+from bridge.settings import Settings
+from bridge.tables import cell_columns
+
+
+def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Path, str]], settings: Settings) -> Plan:
+    """Return the plan: which file is which channel of which field."""
+    ids = _field_ids(images, found)
+    # Channels by file name, or inside a file; the first spelling is the name.
+    files: dict[str, dict[str, list[ChannelFile]]] = defaultdict(lambda: defaultdict(list))
+    spelling: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    numbers = {name for name in (settings.segment, *settings.measure, settings.count) if name and name.isdecimal()}
+    for item in found:
+        entry = files[ids[item.key]]
+        if item.channel is None:
+            try:
+                info = inspect(item.path)
+            except InputError as error:
+                broken[ids[item.key]] = str(error)
+                continue
+            for number, name in enumerate(info.channels, 1):
+                # A number means that channel of each file, whatever the file calls it.
+                for word in dict.fromkeys((name, str(number)) if str(number) in numbers else (name,)):
+                    spelling.setdefault(same(word), word)
+                    entry[same(word)].append(ChannelFile(item.path, word if len(info.channels) > 1 else None))
+        else:
+            spelling.setdefault(same(item.channel), item.channel)
+            entry[same(item.channel)].append(ChannelFile(item.path))
+    segment, measure, count = _roles(images, spelling, settings)
+    playing = {name for name in (segment, *measure, count) if name}
+    factors = {ids[item.key]: item.factors for item in found}
+    fields: list[Field] = []
+    for field_id, channels in files.items():
+        if not playing & set(channels) and field_id not in broken:
+            continue
+        problems: list[str] = [broken[field_id]] if field_id in broken else []
+        for role in (segment, *measure, count):
+            doubles = channels.get(role, []) if role else []
+            if role and len(doubles) > 1:
+                problems.append(
+                    f"{field_id}: two {spelling[role]} images (got {doubles[0].path.name} and {doubles[1].path.name}, "
+                    "expected one). Remove or rename one."
+                )
+
+        def one(name: str | None, channels: dict[str, list[ChannelFile]] = channels) -> ChannelFile | None:
+            return channels[name][0] if name and channels.get(name) else None
+
+        given = factors[field_id]
+        sample = given.get("sample") or given.get("well") or ""
+        fields.append(
+            Field(
+                field_id,
+                condition=given.get("condition") or "all",
+                replicate=given.get("replicate") or "",
+                sample=sample,
+                segment=one(segment),
+                measure={spelling[name]: file for name in measure if (file := one(name))},
+                count=one(count),
+                problems=tuple(problems),
+            )
+        )
+    used = {file.path for f in fields for file in (f.segment, *f.measure.values(), f.count) if file}
+    doubled = {file.path for f in files.values() for name in playing for file in f.get(name, [])}
+    for item in found:
+        if item.path not in used | doubled and ids[item.key] not in broken:
+            ignored.append(
+                (item.path, f"channel {item.channel} has no role" if item.channel else "no channel of it has a role")
+            )
+    return Plan(
+        images,
+        tuple(fields),
+        (),
+        spelling[segment] if segment else None,
+        tuple(spelling[name] for name in measure),
+        spelling[count] if count else None,
+        ignored=tuple(natsorted(ignored, key=lambda pair: str(pair[0]))),
+    )
+
+
+def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[str | None, list[str], str | None]:
+    def named(wanted: str, flag: str) -> str:
+        if same(wanted) in spelling:
+            return same(wanted)
+        raise InputError(
+            f"{images}: no channel {wanted} (got {', '.join(spelling.values()) or 'none'}). Correct --{flag}."
+        )
+
+    by_role: dict[str, list[str]] = defaultdict(list)
+    for key, name in spelling.items():
+        role = role_of_word(name)
+        if role:
+            by_role[role].append(key)
+
+    measure = [named(name, "measure") for name in settings.measure if name != NONE]
+    count = named(settings.count, "count") if settings.count and settings.count != NONE else None
+    if settings.segment and settings.segment != NONE:
+        segment: str | None = named(settings.segment, "segment")
+    else:
+        candidates = [key for key in by_role["segment"] if key not in measure and key != count]
+        if len(candidates) > 1:
+            raise InputError(
+                f"{images}: several channels could be the one with the cells (got {', '.join(spelling[c] for c in candidates)}, expected one). Name it with --segment."
+            )
+        segment = candidates[0] if candidates else None
+    if segment is None and settings.masks is None:
+        raise InputError(
+            f"{images}: no phase-contrast channel (got {', '.join(spelling.values())}; expected phase, PH, PC, BF or trans). "
+            f"Name the channel in which the cells are found, e.g. --segment {_suggest(spelling, by_role, measure)}."
+        )
+    if not settings.measure:
+        measure = [key for key in by_role["measure"] if key not in (segment, count)]
+        others = [name for key, name in spelling.items() if key not in (segment, count) and not role_of_word(name)]
+        if not measure and others:
+            raise InputError(
+                f"{images}: no EdU channel (got {', '.join(spelling.values())}). "
+                f"If it is one of {', '.join(others)}, say so with --measure {others[0]}; --measure none ends at ROI sets and areas."
+            )
+    if settings.count is None:
+        candidates = [key for key in by_role["count"] if key != segment and key not in measure]
+        if len(candidates) > 1:
+            raise InputError(
+                f"{images}: several channels could be the nuclei to count (got {', '.join(spelling[c] for c in candidates)}, expected one). Name it with --count."
+            )
+        count = candidates[0] if candidates else None
+    measure = list(dict.fromkeys(measure))
+    files = Counter(safe_name(spelling[name]).lower() for name in measure)
+    columns = Counter(c.name for c in cell_columns([spelling[m] for m in measure], WORDS))
+    if max(files.values(), default=0) > 1 or max(columns.values()) > 1:
+        raise InputError(
+            f"{images}: channels that would share files or columns (got {', '.join(spelling[m] for m in measure)}, expected names that differ by more). Rename one."
+        )
+    return segment, measure, count
+
+
+def _suggest(spelling: dict[str, str], by_role: dict[str, list[str]], measure: list[str]) -> str:
+    candidates = [*by_role["count"], *(key for key in spelling if key not in measure and key not in by_role["measure"])]
+    return spelling[candidates[0]] if candidates else next(iter(spelling.values()))
+
+
+def _field_ids(images: Path, found: Sequence[NamedFile]) -> dict[str, str]:
+    ids = {item.key: safe_name(item.key.replace("/", "_") or item.path.parent.name) for item in found}
+    taken: dict[str, str] = {}
+    for key, field_id in ids.items():
+        other = taken.setdefault(field_id.lower(), key)
+        if other != key:
+            raise InputError(
+                f"{images}: two fields get the same name {field_id} (got {other} and {key}, expected names that differ by more than case or punctuation). Rename one."
+            )
+    return ids

@@ -1,0 +1,95 @@
+"""Fields of view and the plan of an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROLES = ("segment", "measure", "count")
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class ChannelFile:
+    """Where one channel of a field is.
+
+    Attributes
+    ----------
+    path : Path
+    channel : str or None
+        Name or number of the channel inside the file; None when the file holds one.
+    """
+
+    path: Path
+    channel: str | None = None
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of view.
+
+    Attributes
+    ----------
+    field_id : str
+        Unique in the experiment without regard to case; every file of the field is named by it.
+    condition, replicate, sample : str
+        `replicate` and `sample` are empty where they are not known.
+    segment, count : ChannelFile or None
+    measure : dict of str to ChannelFile
+        By channel name.
+    mask : Path or None
+        Label image that is there already.
+    height_px, width_px : int
+    dtype : str
+        Type of the first measured image, else of the segment image.
+    pixel_size_um : float or None
+    problems : tuple of str
+        Why this field cannot be processed; empty when it can.
+    """
+
+    field_id: str
+    condition: str
+    replicate: str = ""
+    sample: str = ""
+    segment: ChannelFile | None = None
+    measure: dict[str, ChannelFile] = field(default_factory=dict)
+    count: ChannelFile | None = None
+    mask: Path | None = None
+    height_px: int = 0
+    width_px: int = 0
+    dtype: str = ""
+    pixel_size_um: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes
+    ----------
+    images : Path
+    fields : tuple of Field
+    conditions : tuple of str
+        In the order of the sample sheet, else natural order.
+    segment_channel, count_channel : str or None
+    measure_channels : tuple of str
+    warnings : tuple of str
+        What the user should know; nothing is stopped by it.
+    ignored : tuple of (Path, str)
+        Files that play no part, and why.
+    """
+
+    images: Path
+    fields: tuple[Field, ...]
+    conditions: tuple[str, ...]
+    segment_channel: str | None
+    measure_channels: tuple[str, ...]
+    count_channel: str | None
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """Every (field_id, problem)."""
+        return tuple((f.field_id, problem) for f in self.fields for problem in f.problems)

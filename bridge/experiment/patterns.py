@@ -1,0 +1,85 @@
+"""Name patterns: ``{condition}/{replicate}_f{field}_{channel}.tif``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bridge.errors import InputError
+from bridge.experiment.channel_words import KNOWN_WORDS, is_known, named_channels, tidy
+from bridge.experiment.discover import NamedFile
+from bridge.images.reader import SUFFIXES
+from bridge.names import one_spelling
+from bridge.settings import Settings
+
+PLACEHOLDERS = ("condition", "replicate", "sample", "field", "well", "channel")
+
+
+def by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[list[NamedFile], list[tuple[Path, str]]]:
+    """Return the images whose names fit the pattern, and what is ignored."""
+    pattern = settings.pattern or ""
+    regex, greedy = _pattern_regex(pattern, settings), _pattern_regex(pattern, settings, greedy=True)
+    found: list[NamedFile] = []
+    ignored: list[tuple[Path, str]] = []
+    for path in files:
+        text = one_spelling(path.relative_to(images).as_posix())
+        match = regex.fullmatch(text)
+        if match is None:
+            ignored.append((path, "does not match the pattern"))
+            continue
+        groups = match.groupdict()
+        other = greedy.fullmatch(text)
+        # A channel that is known or was named beats a reading in which another word is the channel.
+        decided = (
+            other is not None and is_known(groups.get("channel"), settings) and not is_known(other["channel"], settings)
+        )
+        if other is not None and other.groupdict() != groups and not decided:
+            a, b = (
+                ", ".join(f"{k} {v}" for k, v in g.items() if v != h[k])
+                for g, h in ((groups, other.groupdict()), (other.groupdict(), groups))
+            )
+            raise InputError(
+                f"{path}: fits the pattern in two ways (got {a}; or {b}). Put literal text into --pattern, or give a sample sheet with --samples."
+            )
+        channel = groups.pop("channel", None)
+        key = text
+        if channel is not None:
+            start, end = match.span("channel")
+            key = text[:start] + text[end:]
+        key = tidy(key[: -len(path.suffix)] if key.endswith(path.suffix) else key)
+        extra = [groups.pop(name) for name in list(groups) if name not in PLACEHOLDERS]
+        if extra:
+            # A placeholder of the user's own is one more factor of the treatment.
+            groups["condition"] = " ".join([*extra, *([groups["condition"]] if groups.get("condition") else [])])
+        found.append(NamedFile(path, key, {k: v for k, v in groups.items() if v}, channel))
+    if not found:
+        first = files[0].relative_to(images).as_posix()
+        raise InputError(
+            f"{images}: the pattern matches nothing (got {pattern}, expected it to fit names such as {first}). Correct --pattern."
+        )
+    return found, ignored
+
+
+def _pattern_regex(pattern: str, settings: Settings, greedy: bool = False) -> re.Pattern[str]:
+    known = [word for words in KNOWN_WORDS.values() for word in words]
+    parts: list[str] = []
+    seen: set[str] = set()
+    for literal, name in re.findall(r"([^{}]*)(?:\{([^{}]*)\})?", pattern):
+        parts.append(re.escape(one_spelling(literal)))
+        if not name:
+            continue
+        if not name.isidentifier() or name in seen:
+            raise InputError(
+                f"--pattern: {{{name}}} cannot be used {'twice' if name in seen else 'as a name'} (got {pattern}, expected e.g. {{condition}}_{{channel}}.tif). Correct it."
+            )
+        seen.add(name)
+        if name == "channel":
+            parts.append(f"(?P<channel>(?i:{'|'.join([*named_channels(settings), *known])})|[^/_]+)")
+        else:
+            parts.append(f"(?P<{name}>[^/]+{'' if greedy else '?'})")
+    if not seen:
+        raise InputError(
+            f"--pattern: no placeholder in it (got {pattern}, expected e.g. {{condition}}_{{channel}}.tif). Correct it."
+        )
+    suffix = "" if pattern.lower().endswith(SUFFIXES) else rf"(?i:{'|'.join(re.escape(s) for s in SUFFIXES)})"
+    return re.compile("".join(parts) + suffix)

@@ -1,0 +1,152 @@
+"""The native engine's measurements: a function for each column, named in `bridge.measurements`.
+
+Each makes ImageJ's own operations in ImageJ's order (ij.process.ImageStatistics, ij.plugin.filter.Analyzer), so that
+every bit is ImageJ's.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.calibration import Calibration
+from bridge.imagej.distribution import Distribution, Moments, distribution, moments
+from bridge.imagej.statistics import Doubles, Statistics, statistics
+from bridge.selections import Selections
+
+
+class Measuring:
+    """The ROIs of one image, and what several columns follow from, each computed once when it is needed.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, uint16 or float32, shape (Y, X)
+    selections : Selections
+    calibration : Calibration
+    """
+
+    def __init__(self, pixels: npt.NDArray[Any], selections: Selections, calibration: Calibration) -> None:
+        self.pixels, self.selections, self.calibration = pixels, selections, calibration
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Sums, and what follows from them."""
+        return statistics(self.pixels, self.selections)
+
+    @cached_property
+    def distribution(self) -> Distribution:
+        """Mode, median and zeros."""
+        return distribution(self.pixels, self.selections)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Sums of powers."""
+        return moments(self.pixels, self.selections)
+
+    @cached_property
+    def variance(self) -> Doubles:
+        """ImageJ's variance of skewness and kurtosis (not that of the standard deviation)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found: Doubles = self.moments.second / self.statistics.n - self.statistics.mean * self.statistics.mean
+        return found
+
+
+def area(m: Measuring) -> Doubles:
+    """Pixels, in the image's unit of area."""
+    found: Doubles = m.statistics.n.astype(np.float64) * m.calibration.width * m.calibration.height
+    return found
+
+
+def mean(m: Measuring) -> Doubles:
+    """Mean grey level."""
+    return m.statistics.mean
+
+
+def standard_deviation(m: Measuring) -> Doubles:
+    """Standard deviation of the grey levels."""
+    return m.statistics.standard
+
+
+def mode(m: Measuring) -> Doubles:
+    """Most frequent grey level."""
+    return m.distribution.mode
+
+
+def minimum(m: Measuring) -> Doubles:
+    """Least grey level."""
+    return m.statistics.low
+
+
+def maximum(m: Measuring) -> Doubles:
+    """Highest grey level."""
+    return m.statistics.high
+
+
+def centroid_x(m: Measuring) -> Doubles:
+    """Mean column, in the image's unit of length."""
+    found: Doubles = m.statistics.x_px * m.calibration.width
+    return found
+
+
+def centroid_y(m: Measuring) -> Doubles:
+    """Mean row, in the image's unit of length."""
+    found: Doubles = m.statistics.y_px * m.calibration.height
+    return found
+
+
+def center_of_mass_x(m: Measuring) -> Doubles:
+    """Mean column, weighted by the grey levels."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Doubles = (m.moments.x / m.moments.first + 0.5) * m.calibration.width
+        return found
+
+
+def center_of_mass_y(m: Measuring) -> Doubles:
+    """Mean row, weighted by the grey levels."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Doubles = (m.moments.y / m.moments.first + 0.5) * m.calibration.height
+        return found
+
+
+def integrated_density(m: Measuring) -> Doubles:
+    """Area times mean."""
+    found: Doubles = area(m) * m.statistics.mean
+    return found
+
+
+def raw_integrated_density(m: Measuring) -> Doubles:
+    """Pixels times mean: ImageJ's own product, not the sum."""
+    found: Doubles = m.statistics.n * m.statistics.mean
+    return found
+
+
+def median(m: Measuring) -> Doubles:
+    """Median grey level."""
+    return m.distribution.median
+
+
+def skewness(m: Measuring) -> Doubles:
+    """Third moment about the mean."""
+    n, mean, sums = m.statistics.n, m.statistics.mean, m.moments
+    with np.errstate(divide="ignore", invalid="ignore"):
+        third = (sums.third - 3.0 * mean * sums.second) / n + 2.0 * mean * (mean * mean)
+        found: Doubles = third / (m.variance * np.sqrt(m.variance))
+        return found
+
+
+def kurtosis(m: Measuring) -> Doubles:
+    """Fourth moment about the mean, less 3."""
+    n, mean, sums = m.statistics.n, m.statistics.mean, m.moments
+    square = mean * mean
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fourth = (sums.fourth - 4.0 * mean * sums.third + 6.0 * square * sums.second) / n - 3.0 * square * square
+        found: Doubles = fourth / (m.variance * m.variance) - 3.0
+        return found
+
+
+def area_fraction(m: Measuring) -> Doubles:
+    """Percentage of the pixels that are not 0."""
+    return m.distribution.percent_not_zero

@@ -1,0 +1,86 @@
+"""What an image file says about itself, and one decoded channel of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.calibration import PIXELS, Calibration
+from bridge.errors import InputError
+
+MAX_PIXELS = 2**30
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What an image file says about itself, before its pixels are decoded.
+
+    Attributes
+    ----------
+    path : Path
+    height, width : int
+        In px.
+    dtype : str
+        NumPy name of the pixels' type.
+    channels : tuple of str
+        Names (or numbers, from 1) of the channels; one entry for a single plane.
+    colour : bool
+        Red, green and blue samples in each pixel.
+    calibration : Calibration
+    notices : tuple of str
+        What the user should be told about the file.
+    lossy : str
+        The compression, where it changes grey values; else empty.
+    """
+
+    path: Path
+    height: int
+    width: int
+    dtype: str
+    channels: tuple[str, ...] = ("1",)
+    colour: bool = False
+    calibration: Calibration = PIXELS
+    notices: tuple[str, ...] = ()
+    lossy: str = ""
+    page_of_channel: tuple[int, ...] = field(default=(0,), repr=False)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One decoded channel of one field.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, uint16 or float32, shape (Y, X)
+    calibration : Calibration
+    title : str
+        The title ImageJ would give the image: its file name.
+    notices : tuple of str
+    two_planes : ndarray of float32, shape (2, Y, X), or None
+        What a network of two channels sees, where that was asked for.
+    """
+
+    pixels: npt.NDArray[Any]
+    calibration: Calibration
+    title: str
+    notices: tuple[str, ...] = ()
+    two_planes: npt.NDArray[np.float32] | None = None
+
+    @property
+    def seen(self) -> npt.NDArray[Any]:
+        """What the network sees: the two planes, or the pixels."""
+        return self.pixels if self.two_planes is None else self.two_planes
+
+
+def require_size(path: Path, height: int, width: int) -> None:
+    """Refuse an image without pixels, or with more than can be held."""
+    if height < 1 or width < 1:
+        raise InputError(f"{path}: an image without pixels (got {height} x {width}). Export it again.")
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"{path}: too large (got {height} x {width} px, expected at most {MAX_PIXELS} px in all). Crop it."
+        )

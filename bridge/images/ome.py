@@ -1,0 +1,67 @@
+"""OME-TIFF: channels, pages and pixel size from its header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from bridge.calibration import OME_UNIT_IN_UM, PIXELS, Calibration
+from bridge.errors import InputError
+from bridge.images.damage import damaged, stack_refused
+
+
+def read_ome(path: Path, description: str, count: int) -> tuple[tuple[str, ...], tuple[int, ...], Calibration]:
+    """Return channel names, the page of each, and the calibration of an OME-TIFF."""
+    if "<!DOCTYPE" in description or "<!ENTITY" in description:
+        raise InputError(f"{path}: its OME header declares a document type (expected none). Export the image again.")
+    try:
+        root = ElementTree.fromstring(description.encode())
+    except ElementTree.ParseError as error:
+        raise damaged(path, f"its OME header is not XML: {error}") from error
+    images = [node for node in root if _tag(node) == "Image"]
+    pixels = [node for image in images for node in image if _tag(node) == "Pixels"]
+    if not pixels:
+        raise InputError(
+            f"{path}: its OME header holds no image; the pixels are in another file. Export the field as one OME-TIFF."
+        )
+    if len(pixels) > 1:
+        raise InputError(f"{path}: {len(pixels)} images in one file (expected 1). Save one file for each field.")
+    node = pixels[0]
+    for uuid in node.iter():
+        named = uuid.get("FileName") if _tag(uuid) == "UUID" else None
+        if named and Path(named).name != path.name:
+            raise InputError(
+                f"{path}: its OME header refers to another file (got {named}). "
+                "Export the field as one OME-TIFF that holds all of its channels."
+            )
+    size = {axis: int(node.get(f"Size{axis}", "1")) for axis in "CZT"}
+    if size["Z"] > 1 or size["T"] > 1:
+        raise stack_refused(path, size["Z"], size["T"])
+    named_channels = [child for child in node if _tag(child) == "Channel"]
+    samples = sum(int(c.get("SamplesPerPixel", "1")) for c in named_channels) or size["C"]
+    planes = len(named_channels) if named_channels and samples == size["C"] else size["C"]
+    if planes > count:
+        raise damaged(path, f"its OME header promises {planes} planes, the file holds {count}")
+    names = [c.get("Name") or str(i) for i, c in enumerate(named_channels, 1)]
+    if len(names) != planes or len(set(names)) != planes:
+        names = [str(i + 1) for i in range(planes)]
+    page_of = list(range(planes))
+    for data in (child for child in node if _tag(child) == "TiffData"):
+        # The OME default: IFD 0, and all planes that follow unless one IFD is named.
+        first_page, first_channel = int(data.get("IFD", "0")), int(data.get("FirstC", "0"))
+        n = int(data.get("PlaneCount", "1" if data.get("IFD") else str(planes)))
+        for k in range(min(n, planes - first_channel)):
+            page_of[first_channel + k] = first_page + k
+    if max(page_of) >= count:
+        raise damaged(path, f"its OME header names page {max(page_of) + 1} of {count}")
+    width, height = node.get("PhysicalSizeX"), node.get("PhysicalSizeY")
+    calibration = PIXELS
+    if width and float(width) > 0:
+        factor = OME_UNIT_IN_UM.get(node.get("PhysicalSizeXUnit", "µm"))
+        if factor is not None:
+            calibration = Calibration(float(width) * factor, float(height or width) * factor, "micron")
+    return tuple(names), tuple(page_of), calibration
+
+
+def _tag(node: ElementTree.Element) -> str:
+    return node.tag.rpartition("}")[2]

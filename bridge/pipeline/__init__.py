@@ -1,0 +1,1 @@
+"""The steps over all fields: preflight, run, resume, results folder, single verbs, corrections."""

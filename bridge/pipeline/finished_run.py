@@ -1,0 +1,101 @@
+"""A run's folder, opened without its images: what is finished can be summarised, drawn and corrected."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import InputError
+from bridge.experiment.fields import Field, Plan
+from bridge.pipeline.executor import Executor
+from bridge.pipeline.hashes import Hashes
+from bridge.pipeline.records import Records
+from bridge.pipeline.results_folder import ResultsFolder
+from bridge.pipeline.step import Context
+from bridge.pipeline.steps import ORDER
+from bridge.settings import settings_from
+from bridge.tables import FIELDS, read_table
+
+if TYPE_CHECKING:
+    from bridge.settings import Settings
+
+_KEYS = ("field_id", "condition", "replicate", "sample")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that has ended.
+
+    Attributes
+    ----------
+    context : Context
+    records : Records
+    fields : tuple of Field
+        Those that are complete, in the order of the plan; of their images nothing is known.
+    segmentation : dict
+        What found the cells, as in `run.json`.
+    """
+
+    context: Context
+    records: Records
+    fields: tuple[Field, ...]
+    segmentation: dict[str, Any]
+
+    @property
+    def out(self) -> Path:
+        """The results folder."""
+        return self.context.folder.out
+
+    @property
+    def folder(self) -> ResultsFolder:
+        """Where its files are."""
+        return self.context.folder
+
+    @property
+    def plan(self) -> Plan:
+        """Its plan, without images."""
+        return self.context.plan
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+        return self.context.settings
+
+    def make(self, step: str) -> tuple[Any, list[Path]]:
+        """Do a step of all fields again where it is not current; return its value and its files."""
+        executor = Executor(self.context, self.records, ORDER, lambda _: None)
+        executor.finished = list(self.fields)
+        return executor.make(step)
+
+
+def open_run(results: Path) -> FinishedRun:
+    """Open the folder of a run.
+
+    Raises
+    ------
+    InputError
+        It is not the folder of a run, or the run was stopped.
+    """
+    folder = ResultsFolder(results)
+    try:
+        content = json.loads(folder.run.read_text("utf-8"))
+        values = dict(content["settings"])
+        images = Path(values.pop("images"))
+        channels, conditions = content["channels"], tuple(content["conditions"])
+        state, finished = content["state"], set(content["finished"])
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise InputError(
+            f"{results}: not the folder of a run (no run.json that can be read). Name the folder given with --out."
+        ) from error
+    if state not in ("done", "failed"):
+        raise InputError(
+            f"{results}: the run was stopped (state {state}, expected done). Give its command again first; it resumes where it was."
+        )
+    rows = read_table(folder.fields, [c for c in FIELDS if c.name in _KEYS])
+    fields = tuple(Field(*values) for values in rows[list(_KEYS)].itertuples(index=False, name=None))
+    plan = Plan(images, fields, conditions, channels["segment"], tuple(channels["measure"]), channels["count"])
+    context = Context(plan, settings_from(values, str(folder.run)), folder, Hashes(results))
+    done = tuple(item for item in fields if item.field_id in finished)
+    return FinishedRun(context, Records(results), done, content.get("segmentation") or {})

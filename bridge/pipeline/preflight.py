@@ -1,0 +1,250 @@
+"""All problems with the input, before any work."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from natsort import natsorted, ns
+
+from bridge.errors import InputError, LabelError
+from bridge.experiment.channels import assign_channels
+from bridge.experiment.discover import by_folder, image_files
+from bridge.experiment.fields import Field, Plan
+from bridge.experiment.patterns import by_pattern
+from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
+from bridge.images.image import ImageInfo
+from bridge.images.label_images import find_mask
+from bridge.images.reader import channel_index, inspect, require_lossless
+from bridge.names import MASK_SUFFIXES, safe_name
+from bridge.settings import Settings
+
+
+def make_plan(images: Path, settings: Settings | None = None) -> Plan:
+    """Find every field, its condition and its channels.
+
+    Parameters
+    ----------
+    images : Path
+        Folder with a folder for each condition; or any folder, with a name pattern or a sample sheet.
+    settings : Settings, optional
+        Its plan options say what is what.
+
+    Returns
+    -------
+    Plan
+        Fields that cannot be processed are in it, with their problems.
+
+    Raises
+    ------
+    InputError
+        No image, a pattern that matches nothing, channels that cannot be told apart, or names that collide: nothing
+        can be run before the user has decided.
+
+    Examples
+    --------
+    >>> import tempfile, numpy, tifffile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("phase", "EdU"):
+    ...     (folder / "DMSO").mkdir(exist_ok=True)
+    ...     tifffile.imwrite(folder / "DMSO" / f"f1_{name}.tif", numpy.ones((8, 8), "uint16"))
+    >>> plan = make_plan(folder)
+    >>> plan.fields[0].field_id, plan.conditions, plan.measure_channels
+    ('DMSO_f1', ('DMSO',), ('EdU',))
+    """
+    settings = settings or Settings()
+    files = image_files(images)
+    beside = [path for path in files if path.stem.lower().endswith(MASK_SUFFIXES)]
+    files = [path for path in files if path not in set(beside)]
+    if not files:
+        raise InputError(
+            f"{images}: no image found (got {len(beside)} label images, expected images beside them). Check the path."
+        )
+    sheet = read_sheet(settings.samples) if settings.samples else None
+    unfitted: list[str] = []
+    if settings.pattern:
+        found, ignored = by_pattern(images, files, settings)
+    elif sheet:
+        found, ignored = by_sheet(images, files, settings, sheet, unfitted)
+    else:
+        found, ignored = by_folder(images, files, settings)
+    if settings.pattern and sheet:
+        found, more = join_sheet(images, found, sheet, unfitted)
+        ignored += more
+    ignored += [(path, "a label image") for path in beside]
+    plan = assign_channels(images, found, ignored, settings)
+    plan = _order_conditions(plan, sheet)
+    plan = replace(plan, warnings=(*plan.warnings, *unfitted))
+    return _check(plan, settings)
+
+
+def _order_conditions(plan: Plan, sheet: Sheet | None) -> Plan:
+    present = list(dict.fromkeys(f.condition for f in plan.fields))
+    if sheet:
+        order = list(dict.fromkeys(row["condition"] for row in sheet.rows))
+        conditions = order + [name for name in natsorted(present, alg=ns.IGNORECASE) if name not in order]
+    else:
+        conditions = natsorted(present, alg=ns.IGNORECASE)
+    folders = Counter(safe_name(name).lower() for name in conditions)
+    clash = next((name for name in conditions if folders[safe_name(name).lower()] > 1), None)
+    if clash is not None:
+        twins = [name for name in conditions if safe_name(name).lower() == safe_name(clash).lower()]
+        raise InputError(
+            f"{plan.images}: conditions that differ only by case or punctuation (got {twins[0]} and {twins[1]}). Give them one name, or two that differ."
+        )
+    if "all_conditions" in folders:
+        raise InputError(
+            f"{plan.images}: a condition called all_conditions (expected another name: the summary's workbook is called so). Rename it."
+        )
+    fields = natsorted(plan.fields, key=lambda f: (conditions.index(f.condition), f.replicate, f.sample, f.field_id))
+    warnings = [f"condition {name} has no field" for name in conditions if name not in present]
+    return replace(plan, fields=tuple(fields), conditions=tuple(conditions), warnings=tuple(warnings))
+
+
+def _check(plan: Plan, settings: Settings) -> Plan:
+    if not plan.fields:
+        raise InputError(
+            f"{plan.images}: no field (got {len(plan.ignored)} files that play no part). Check --pattern, --samples and the channel names."
+        )
+    if settings.masks is not None and not settings.masks.is_dir():
+        raise InputError(f"{settings.masks}: no such folder of label images. Check the path given with --masks.")
+    fields = tuple(_check_field(plan, f, settings) for f in plan.fields)
+    shared = Counter(f.mask for f in fields if f.mask)
+    fields = tuple(
+        replace(
+            f,
+            problems=(
+                *f.problems,
+                f"{f.field_id}: another field would use {f.mask}, too (expected a label image of its own). Name it {f.field_id}_mask.tif.",
+            ),
+        )
+        if f.mask and shared[f.mask] > 1
+        else f
+        for f in fields
+    )
+    warnings = [*plan.warnings, *_mixtures(fields, plan)]
+    if settings.masks is not None:
+        plain = Settings()
+        names = ("model", "diameter", "min_size", "border", "flow_threshold", "cellprob_threshold")
+        unused = [f"--{n.replace('_', '-')}" for n in names if getattr(settings, n) != getattr(plain, n)]
+        if unused and (not plan.count_channel or {"--model", "--diameter"} & set(unused)):
+            warnings.append(f"label images are taken as they are: {', '.join(unused)} change nothing in them")
+    return replace(plan, fields=fields, warnings=tuple(warnings))
+
+
+def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
+    problems = list(item.problems)
+    mask = None
+    if settings.masks is not None:
+        files = [f.path for f in (item.segment, *item.measure.values(), item.count) if f]
+        inside = [path.relative_to(plan.images).with_suffix("").as_posix() for path in files]
+        try:
+            mask = find_mask(settings.masks, [item.field_id, *inside, *(path.stem for path in files)])
+        except LabelError as error:
+            problems.append(str(error))
+        else:
+            if mask is None:
+                problems.append(
+                    f"{item.field_id}: no label image in {settings.masks} (expected {item.field_id}{MASK_SUFFIXES[0]}.tif). Add it, or leave out --masks."
+                )
+    elif item.segment is None and plan.segment_channel and not problems:
+        problems.append(
+            f"{item.field_id}: no {plan.segment_channel} image (expected one beside the others). Add it, or take the field out."
+        )
+    for channel in plan.measure_channels:
+        if channel not in item.measure and not item.problems:
+            problems.append(
+                f"{item.field_id}: no {channel} image (expected one beside the others). Add it, or take the field out."
+            )
+    if plan.count_channel and item.count is None and not item.problems:
+        problems.append(
+            f"{item.field_id}: no {plan.count_channel} image (expected one beside the others). Add it, take the field out, or give --count none."
+        )
+    infos: dict[str, ImageInfo] = {}
+    roles = [
+        (plan.segment_channel or "segment", item.segment, False),
+        *((c, f, True) for c, f in item.measure.items()),
+        (plan.count_channel or "count", item.count, True),
+    ]
+    for name, file, measured in roles:
+        if file is None:
+            continue
+        try:
+            info = inspect(file.path)
+            channel_index(info, file.channel)
+            if measured:
+                require_lossless(info)
+            infos[name] = info
+        except InputError as error:
+            problems.append(str(error))
+    problems += _unlike_sizes(item.field_id, infos)
+    sized = next(iter(infos.values()), None)
+    typed = next((infos[c] for c in item.measure if c in infos), sized)
+    sizes = {name: size for name, i in infos.items() if (size := i.calibration.pixel_size_um)}
+    if len({round(size, 6) for size in sizes.values()}) > 1 and settings.pixel_size is None:
+        listed = ", ".join(f"{size:g} um in {name}" for name, size in sizes.items())
+        problems.append(
+            f"{item.field_id}: its images have different pixel sizes (got {listed}, expected one). Give the right one with --pixel-size."
+        )
+    size_um = settings.pixel_size or next((s for i in infos.values() if (s := i.calibration.pixel_size_um)), None)
+    return replace(
+        item,
+        mask=mask,
+        problems=tuple(dict.fromkeys(problems)),
+        height_px=sized.height if sized else 0,
+        width_px=sized.width if sized else 0,
+        dtype=typed.dtype if typed else "",
+        pixel_size_um=size_um,
+    )
+
+
+def _unlike_sizes(field_id: str, infos: dict[str, ImageInfo]) -> list[str]:
+    problems: list[str] = []
+    if not infos:
+        return problems
+    (first, base), *others = infos.items()
+    for name, info in others:
+        if (info.height, info.width) == (base.height, base.width):
+            continue
+        text = f"{field_id}: {first} and {name} differ in size (got {base.height} x {base.width} and {info.height} x {info.width} px, expected the same)."
+        larger, smaller = sorted(((base.height, base.width), (info.height, info.width)), reverse=True)
+        factor = larger[0] / smaller[0]
+        if factor == larger[1] / smaller[1] and factor == int(factor):
+            text += f" The factor is {int(factor)}: one was binned. Export both without binning."
+        else:
+            text += " Export both at the camera's full size, without cropping."
+        problems.append(text)
+    return problems
+
+
+def _mixtures(fields: Sequence[Field], plan: Plan) -> list[str]:
+    warnings = []
+    for channel in plan.measure_channels:
+        depths: dict[str, list[str]] = defaultdict(list)
+        for f in fields:
+            if channel in f.measure:
+                try:
+                    depths[inspect(f.measure[channel].path).dtype].append(f.field_id)
+                except InputError:
+                    continue
+        if len(depths) > 1:
+            listed = ", ".join(f"{name} in {len(ids)} (e.g. {ids[0]})" for name, ids in depths.items())
+            warnings.append(
+                f"mixed bit depth in {channel}: {listed}; grey levels of different depths cannot be compared"
+            )
+    sizes = Counter(None if f.pixel_size_um is None else round(f.pixel_size_um, 6) for f in fields if not f.problems)
+    if len(sizes) > 1:
+        listed = ", ".join(f"{'none' if size is None else f'{size:g} um'} in {n} fields" for size, n in sizes.items())
+        warnings.append(f"mixed pixel size: {listed}; areas in px cannot be compared")
+    for f in fields:
+        for file in (f.segment, *f.measure.values(), f.count):
+            if file:
+                try:
+                    warnings += [f"{file.path.name}: {notice}" for notice in inspect(file.path).notices]
+                except InputError:
+                    continue
+    if any(f.replicate for f in fields) and not all(f.replicate for f in fields):
+        warnings.append("some fields name a replicate and some do not")
+    return list(dict.fromkeys(warnings))

@@ -1,0 +1,174 @@
+"""What was made from what, so that a killed run resumes, a changed setting re-runs only what depends on it, and nothing that a person changed is overwritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import OutputError, StaleError
+from bridge.files import sha256, write_text
+
+
+class Records:
+    """The records of one results folder: one file for each step of each field.
+
+    Parameters
+    ----------
+    out : Path
+        The results folder.
+    update : bool
+        Whether steps made from something else are made again.
+    """
+
+    def __init__(self, out: Path, update: bool = False) -> None:
+        self.out = out
+        self.update = update
+
+    def folder(self, field_id: str) -> Path:
+        """Return where the records of a field are."""
+        return self.out / "records" / field_id
+
+    def facts(self, field_id: str, step: str) -> dict[str, Any] | None:
+        """Return what a finished step noted, None when it is not finished."""
+        record = self._read(field_id, step)
+        facts: dict[str, Any] | None = record.get("facts") if record else None
+        return facts
+
+    def outputs(self, field_id: str, step: str) -> dict[str, str]:
+        """Return the files that a finished step wrote, with their SHA-256; nothing when it is not finished."""
+        record = self._read(field_id, step)
+        return dict(record["outputs"]) if record and "facts" in record else {}
+
+    def current(
+        self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], derived: bool = False
+    ) -> dict[str, Any] | None:
+        """Return the facts of a step if its outputs are there and were made from the same things.
+
+        Parameters
+        ----------
+        field_id, step : str
+        made_from : dict
+            Settings, hashes of inputs and versions the outputs depend on.
+        outputs : sequence of Path
+            The files the step writes.
+        derived : bool
+            The step follows from others alone (tables, figures, pictures): it is made again unasked.
+
+        Returns
+        -------
+        dict or None
+            None: the step must be run.
+
+        Raises
+        ------
+        OutputError
+            An output was changed by hand, or was made from something else and `update` was not asked for.
+        """
+        record = self._read(field_id, step)
+        if record is None or "facts" not in record:
+            return None
+        missing = False
+        for name, digest in record["outputs"].items():
+            path = self.out / name
+            if not path.is_file():
+                missing = True
+            elif sha256(path) != digest:
+                raise OutputError(
+                    f"{path}: was changed since it was written (its SHA-256 differs). It is not overwritten: "
+                    "move it elsewhere and give the same command again."
+                )
+        before = {**record["made_from"], "files": sorted(record["outputs"])}
+        now = {**made_from, "files": sorted(self._name(path) for path in outputs)}
+        if before != now:
+            if not (self.update or derived):
+                raise StaleError(
+                    f"{field_id}: its {step} step was made from something else ({differences(before, now)}). Give --update to make it again."
+                )
+            return None
+        if missing:
+            return None
+        facts: dict[str, Any] = record["facts"]
+        return facts
+
+    def begin(self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path]) -> None:
+        """Note that a step is about to write its outputs.
+
+        Raises
+        ------
+        OutputError
+            One of them is there and was not written by this program.
+        """
+        record = self._read(field_id, step)
+        known = set(record["outputs"]) if record else set()
+        for path in outputs:
+            if path.exists() and self._name(path) not in known:
+                raise OutputError(
+                    f"{path}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out."
+                )
+        self._write(
+            field_id,
+            step,
+            {"made_from": made_from, "outputs": dict.fromkeys([self._name(p) for p in outputs] + sorted(known), "")},
+        )
+
+    def finish(
+        self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], facts: dict[str, Any]
+    ) -> None:
+        """Note that a step is done; what it wrote before and no longer writes is removed."""
+        hashes = {self._name(path): sha256(path) for path in outputs}
+        for name in (self._read(field_id, step) or {"outputs": {}})["outputs"]:
+            if name not in hashes:
+                (self.out / name).unlink(missing_ok=True)
+        self._write(field_id, step, {"made_from": made_from, "outputs": hashes, "facts": facts})
+
+    def withdraw(self, field_id: str, step: str) -> None:
+        """Remove what a step wrote, and its record; a file that a person changed stays."""
+        record = self._read(field_id, step)
+        for name, digest in (record or {"outputs": {}})["outputs"].items():
+            path = self.out / name
+            if path.is_file() and sha256(path) == digest:
+                path.unlink()
+        self._path(field_id, step).unlink(missing_ok=True)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.out).as_posix()
+
+    def _path(self, field_id: str, step: str) -> Path:
+        return self.folder(field_id) / f"{step}.json"
+
+    def _read(self, field_id: str, step: str) -> dict[str, Any] | None:
+        try:
+            record: dict[str, Any] = json.loads(self._path(field_id, step).read_text("utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return record if isinstance(record, dict) and isinstance(record.get("outputs"), dict) else None
+
+    def _write(self, field_id: str, step: str, record: dict[str, Any]) -> None:
+        write_text(self._path(field_id, step), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say in words how two flat or nested dictionaries differ.
+
+    Examples
+    --------
+    >>> differences({"rolling_ball": 50.0}, {"rolling_ball": 25.0})
+    'rolling_ball was 50.0 and is 25.0'
+    """
+    words = []
+    for key in dict.fromkeys([*before, *now]):
+        a, b = before.get(key), now.get(key)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            words.append(differences(a, b))
+        else:
+            words.append(f"{key} was {_short(a)} and is {_short(b)}")
+    return ", ".join(words)
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:12] + "..."

@@ -1,0 +1,86 @@
+"""The results folder of a run: where its files are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.names import safe_name
+
+if TYPE_CHECKING:
+    from bridge.experiment.fields import Field
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """The results folder of a run.
+
+    Attributes
+    ----------
+    out : Path
+    """
+
+    out: Path
+
+    @property
+    def run(self) -> Path:
+        """Every setting, version, hash and time."""
+        return self.out / "run.json"
+
+    @property
+    def fields(self) -> Path:
+        """The plan, one row a field."""
+        return self.out / "fields.csv"
+
+    @property
+    def failures(self) -> Path:
+        """What failed."""
+        return self.out / "failures.csv"
+
+    def mask(self, item: Field) -> Path:
+        """Return the file of a field's label image."""
+        return self._of_condition("masks", item, "_mask.tif")
+
+    def nuclei_mask(self, item: Field) -> Path:
+        """Return the file of a field's label image of nuclei."""
+        return self._of_condition("masks", item, "_nuclei_mask.tif")
+
+    def roiset(self, item: Field) -> Path:
+        """Return the file of a field's ROI set."""
+        return self._of_condition("rois", item, "_RoiSet.zip")
+
+    def results(self, item: Field) -> dict[str, Path]:
+        """Return the Results files of a field, by channel."""
+        return {c: self._of_condition("measurements", item, f"_{safe_name(c)}_Results.csv") for c in item.measure}
+
+    def subtracted(self, item: Field) -> dict[str, Path]:
+        """Return the files of a field's images after background subtraction, by channel."""
+        return {c: self._of_condition("measurements", item, f"_{safe_name(c)}_subtracted.tif") for c in item.measure}
+
+    def cells(self, item: Field) -> Path:
+        """Return the file of a field's rows of the table of cells."""
+        return self.records(item.field_id) / "cells.csv"
+
+    def overlay(self, item: Field, channel: str) -> Path:
+        """Return the picture of a field's outlines on one of its images."""
+        return self._of_condition("overlays", item, f"_{safe_name(channel)}.png")
+
+    def contact_sheet(self, condition: str) -> Path:
+        """Return the contact sheet of a condition."""
+        return self.out / "overlays" / f"{safe_name(condition)}.png"
+
+    def condition_table(self, condition: str, ending: str) -> Path:
+        """Return the table of a condition's cells, as ``.csv`` or ``.xlsx``."""
+        return self.out / "conditions" / f"{safe_name(condition)}{ending}"
+
+    def figure(self, name: str) -> list[Path]:
+        """Return the files of a figure."""
+        return [self.out / "figures" / f"{name}{ending}" for ending in (".png", ".svg")]
+
+    def records(self, name: str) -> Path:
+        """Return the folder of the records of a field, or of `EXPERIMENT`."""
+        return self.out / "records" / name
+
+    def _of_condition(self, folder: str, item: Field, ending: str) -> Path:
+        return self.out / folder / safe_name(item.condition) / f"{item.field_id}{ending}"

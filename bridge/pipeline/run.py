@@ -1,0 +1,266 @@
+"""A run: images in, tables and figures out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import InputError, OutputError, StaleError
+from bridge.files import require_writable
+from bridge.imagej.provision import fiji_root
+from bridge.pipeline.executor import Executor, Failure
+from bridge.pipeline.hashes import Hashes
+from bridge.pipeline.lock import locked
+from bridge.pipeline.preflight import make_plan
+from bridge.pipeline.progress import Progress
+from bridge.pipeline.records import Records, differences
+from bridge.pipeline.results_folder import ResultsFolder
+from bridge.pipeline.run_record import RunRecord, recorded_settings, write_plan
+from bridge.pipeline.run_warnings import warnings_of
+from bridge.pipeline.status import interruptible
+from bridge.pipeline.step import Context
+from bridge.pipeline.steps import ORDER
+from bridge.report.figures import load as load_figures
+from bridge.rois.trace import COMPILING, compiled
+from bridge.settings import Settings, settings_from
+from bridge.tables import FAILURES, typed_table, write_table
+
+if TYPE_CHECKING:
+    from bridge.experiment.fields import Plan
+    from bridge.segmentation.models import ModelFile
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run.
+
+    Attributes
+    ----------
+    out : Path
+        The results folder.
+    plan : Plan
+    done : int
+        Fields that are complete.
+    n_cells : int
+    failures : tuple of Failure
+    warnings : tuple of str
+    """
+
+    out: Path
+    plan: Plan
+    done: int
+    n_cells: int
+    failures: tuple[Failure, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some or all fields failed."""
+        return 1 if self.failures else 0
+
+
+def run(
+    images: Path | str,
+    out: Path | str,
+    settings: Settings | None = None,
+    update: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    announce: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Report:
+    """Run the whole pipeline: images in, tables and figures out.
+
+    Parameters
+    ----------
+    images : Path or str
+        Folder of images.
+    out : Path or str
+        Results folder; a run that was stopped resumes there.
+    settings : Settings, optional
+        Or give the options by name.
+    update : bool
+        Run again what depends on settings or inputs that changed.
+    progress : callable, optional
+        Called after each field and step.
+    announce : callable, optional
+        Called with what the user should know before the work starts, e.g. which model runs.
+    **options
+        Options of `bridge.settings.Settings`, instead of `settings`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError
+        The input or a setting cannot be used; nothing was done.
+    OutputError
+        The folder holds results of other settings, is not writable, or another run writes to it.
+    MissingDependencyError
+        Java, ImageJ or weights cannot be had, or the disk is full.
+
+    Examples
+    --------
+    >>> run("no such folder", out="results")
+    Traceback (most recent call last):
+    bridge.errors.InputError: no such folder: no such folder (expected a folder with images). Check the path.
+    """
+    settings = settings or settings_from(options, "run")
+    images, out = Path(images), Path(out)
+    if out.resolve() == images.resolve():
+        raise OutputError(
+            f"{out}: is the folder of the images (expected another one). Name a folder of its own with --out, e.g. {out / 'results'}."
+        )
+    plan = make_plan(images, settings)
+    fresh = not out.exists()
+    require_writable(out)
+    try:
+        with locked(out), interruptible():
+            return _Run(plan, out, settings, update, progress, announce).go()
+    finally:
+        if fresh:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # only if nothing was written
+
+
+@dataclass
+class _Run:
+    plan: Plan
+    out: Path
+    settings: Settings
+    update: bool
+    progress: Callable[[Progress], None] | None
+    announce: Callable[[str], None] | None
+    models: dict[str, ModelFile] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def go(self) -> Report:
+        folder = ResultsFolder(self.out)
+        self._refuse_other_settings(folder)
+        self._require_enough()
+        self._resolve_models()
+        self.warnings += self.plan.warnings
+        self._refuse_foreign_files(folder)
+        self.context = Context(self.plan, self.settings, folder, Hashes(self.out), self.models)
+        self.records = Records(self.out, self.update)
+        self.executor = Executor(self.context, self.records, ORDER, self._tell)
+        self.executor.failures += [
+            Failure(item.field_id, "plan", "InputError", problem)
+            for item in self.plan.fields
+            for problem in item.problems
+        ]
+        record = RunRecord(self.context, self.records)
+        record.write("running", self.executor)  # first: it marks the folder as ours
+        if self.announce and not compiled():
+            self.announce(COMPILING)
+        write_plan(self.context)
+        try:
+            load_figures()
+            self.executor.run_fields([item for item in self.plan.fields if not item.problems])
+            self._refuse_stale(record)
+            self.warnings += warnings_of(self.context, self.records, self.executor.finished)
+            self.executor.run_groups()
+            self.warnings += (self.records.facts("_experiment", "tables") or {}).get("notices", [])
+        finally:
+            self.executor.close()
+        failures = self._sorted_failures()
+        write_table(folder.failures, typed_table([vars(f) for f in failures], FAILURES), FAILURES)
+        record.write("failed" if failures else "done", self.executor, self.warnings)
+        self._tell("done")
+        return Report(
+            self.out,
+            self.plan,
+            len(self.executor.finished),
+            record.n_cells,
+            tuple(failures),
+            tuple(dict.fromkeys(self.warnings)),
+        )
+
+    def _sorted_failures(self) -> list[Failure]:
+        order = {item.field_id: i for i, item in enumerate(self.plan.fields)}
+        return sorted(self.executor.failures, key=lambda failure: order.get(failure.field_id, len(order)))
+
+    def _tell(self, now: str) -> None:
+        if self.progress:
+            failed = len({failure.field_id for failure in self.executor.failures})
+            self.progress(Progress(len(self.executor.finished), failed, len(self.plan.fields), now))
+
+    # ------------------------------------------------------------ before the work
+
+    def _refuse_other_settings(self, folder: ResultsFolder) -> None:
+        try:
+            content = json.loads(folder.run.read_text("utf-8"))
+            before = content["settings"]
+        except FileNotFoundError:
+            return
+        except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+            content, before = {}, {}
+        # The images may have moved: their hashes decide.
+        free = {"images", *self.settings.in_groups("machine")}
+        now = {k: v for k, v in recorded_settings(self.plan.images, self.settings).items() if k not in free}
+        changed = differences({k: v for k, v in before.items() if k not in free}, now)
+        if changed and not self.update:
+            raise OutputError(
+                f"{self.out}: holds results of other settings ({changed}). "
+                "Give --update to run again what depends on them, or name another folder with --out."
+            )
+        if content and "records" not in content and not self.update:
+            raise OutputError(
+                f"{self.out}: was made by an earlier version of this program, whose numbers must not be mixed with those of this one. "
+                "Give --update to make everything again, or name another folder with --out."
+            )
+
+    def _refuse_foreign_files(self, folder: ResultsFolder) -> None:
+        if folder.run.exists():
+            return
+        for path in (folder.fields, folder.failures):
+            if path.exists():
+                raise OutputError(
+                    f"{path}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out."
+                )
+
+    def _refuse_stale(self, record: RunRecord) -> None:
+        """Stop before tables are made without the fields whose inputs changed: the old ones stay as they are."""
+        stale = [failure for failure in self._sorted_failures() if failure.error == StaleError.__name__]
+        if stale:
+            record.write("stopped", self.executor, self.warnings)
+            more = f" So were {len(stale) - 1} more." if len(stale) > 1 else ""
+            raise StaleError(f"{stale[0].message}{more}")
+
+    def _require_enough(self) -> None:
+        if all(item.problems for item in self.plan.fields):
+            listed = "\n".join(f"  {problem}" for _, problem in self.plan.problems)
+            raise InputError(
+                f"{self.plan.images}: not one field can be processed (got {len(self.plan.fields)}, each with a problem). See `cellpose-fiji plan`:\n{listed}"
+            )
+        if self.settings.fiji != "core" and self.settings.fiji.count(":") < 2:
+            fiji_root(Path(self.settings.fiji))
+
+    def _resolve_models(self) -> None:
+        wanted = []
+        if self.settings.masks is None:
+            wanted.append(("segment", self.settings.model, False))
+        if self.plan.count_channel:
+            wanted.append(("count", self.settings.count_model or self._count_default(), True))
+        if not wanted:
+            return
+        from bridge.segmentation.models import resolve_model
+
+        for role, name, nuclei in wanted:
+            self.models[role] = resolve_model(name, nuclei)
+            if self.announce:
+                channel = self.plan.segment_channel if role == "segment" else self.plan.count_channel
+                model = self.models[role]
+                self.announce(f"{channel}: Cellpose model {model.name} (SHA-256 {model.sha256[:12]}...)")
+
+    def _count_default(self) -> str | None:
+        # Where the user chose one network for everything, nuclei come from it too; Cellpose 3's own `nuclei` otherwise.
+        return self.settings.model if self.settings.model in ("demo", "cyto_0") else None

@@ -1,0 +1,89 @@
+"""What the user should know about the numbers of a run: said once for all fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bridge.imagej.provision import IMAGEJ_VERSION
+from bridge.pipeline.graph import EXPERIMENT
+
+if TYPE_CHECKING:
+    from bridge.experiment.fields import Field
+    from bridge.pipeline.records import Records
+    from bridge.pipeline.step import Context
+
+_SATURATED_SHARE = 0.001  # of a field's cell pixels, from which on it is said
+_NOTING = ("segment", "count", "measure")  # steps that note warnings of their own
+
+
+def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -> list[str]:
+    """Return the warnings about the finished fields, from their records."""
+    facts = {item.field_id: records.facts(item.field_id, "measure") or {} for item in finished}
+    return [
+        *_small_ball(context, facts),
+        *_saturated(context, facts),
+        *_differences(facts),
+        *_noted(records, finished),
+        *_left_behind(context),
+    ]
+
+
+def _small_ball(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
+    radius = context.settings.rolling_ball
+    if radius == "none" or not context.plan.measure_channels:
+        return []
+    large = {name: f["extent_95_px"] for name, f in facts.items() if f["extent_95_px"] > float(radius)}
+    if not large:
+        return []
+    name = max(large, key=lambda key: large[key])
+    return [
+        f"{len(large)} of {len(facts)} fields: the rolling ball (radius {float(radius):g} px) is smaller than the largest cells "
+        f"(95th percentile of their extent: {large[name]:.0f} px in {name}); ImageJ advises a radius at least as large"
+    ]
+
+
+def _saturated(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
+    warnings = []
+    for channel in context.plan.measure_channels:
+        full = {
+            name: f["saturated"][channel]
+            for name, f in facts.items()
+            if f["saturated"].get(channel, [0, 0])[1] >= _SATURATED_SHARE
+        }
+        if full:
+            name = max(full, key=lambda key: full[key][1])
+            warnings.append(
+                f"{len(full)} of {len(facts)} fields: {channel} is saturated in the cells ({full[name][1]:.1%} of their pixels at grey level "
+                f"{full[name][0]:g} in {name}); their means are too low"
+            )
+    return warnings
+
+
+def _differences(facts: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        f"{name}: {channel}: this Fiji's ImageJ ({f['imagej'].get('imagej')}) and the native engine (ImageJ {IMAGEJ_VERSION}) "
+        f"differ ({found[0]}); this Fiji's numbers are kept, the differences are in records/{name}/measure.json"
+        for name, f in facts.items()
+        for channel, found in f.get("differences", {}).items()
+    ]
+
+
+def _noted(records: Records, finished: Sequence[Field]) -> list[str]:
+    return [
+        f"{item.field_id}: {warning}"
+        for step in _NOTING
+        for item in finished
+        for warning in (records.facts(item.field_id, step) or {}).get("notices", [])
+    ]
+
+
+def _left_behind(context: Context) -> list[str]:
+    known = {item.field_id for item in context.plan.fields} | {EXPERIMENT}
+    records = context.folder.records("")
+    gone = sorted(p.name for p in records.iterdir() if p.name not in known) if records.is_dir() else []
+    if not gone:
+        return []
+    return [
+        f"files of {len(gone)} fields that are no longer in the plan are still there (e.g. {gone[0]}); they are in no table"
+    ]

@@ -1,0 +1,29 @@
+"""The steps of the pipeline, one file each, in their order."""
+
+from __future__ import annotations
+
+from bridge.pipeline.steps.figures import FIGURES
+from bridge.pipeline.steps.measure import ARITHMETIC, MEASURE, MEASURED_IMAGES
+from bridge.pipeline.steps.network import CELL_NETWORK, NUCLEUS_NETWORK
+from bridge.pipeline.steps.pictures import CONTACT_SHEET, PICTURES
+from bridge.pipeline.steps.read import COUNT_IMAGE, SEGMENT_IMAGE
+from bridge.pipeline.steps.rois import ROIS
+from bridge.pipeline.steps.segment import COUNT, SEGMENT
+from bridge.pipeline.steps.tables import TABLES
+
+ORDER = (
+    SEGMENT_IMAGE,
+    CELL_NETWORK,
+    SEGMENT,
+    COUNT_IMAGE,
+    NUCLEUS_NETWORK,
+    COUNT,
+    ROIS,
+    MEASURED_IMAGES,
+    ARITHMETIC,
+    MEASURE,
+    PICTURES,
+    CONTACT_SHEET,
+    TABLES,
+    FIGURES,
+)

@@ -1,0 +1,66 @@
+"""The network looks at an image: what it says is handed over, in memory, to the step that makes the label image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
+from bridge.segmentation.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from bridge.images.image import Plane
+
+
+def _segment_network(context: Context) -> Segmenter:
+    return Segmenter(context.models["segment"], context.settings.device)
+
+
+def _count_network(context: Context) -> Segmenter:
+    return Segmenter(context.models["count"], context.settings.device)
+
+
+def _predict(task: Task, role: str, seen: Any, diameter: Any) -> Outcome:
+    s = task.settings
+    return Outcome(
+        task.resources[f"{role}_network"].look(
+            seen,
+            diameter,
+            s.flow_threshold,
+            s.cellprob_threshold,
+            s.min_size,
+            s.border,
+            s.batch_size,
+            s.tile,
+            task.name,
+        )
+    )
+
+
+def _predict_cells(task: Task) -> Outcome:
+    plane: Plane = task.given["segment_image"]
+    return _predict(task, "segment", plane.seen, task.settings.diameter)
+
+
+def _predict_nuclei(task: Task) -> Outcome:
+    plane: Plane = task.given["count_image"]
+    return _predict(task, "count", plane.pixels, task.settings.count_diameter)
+
+
+def _without_mask(task: Task) -> bool:
+    return task.item.mask is None
+
+
+def _has_count(task: Task) -> bool:
+    return task.item.count is not None
+
+
+CELLS = Resource("segment_network", _segment_network)
+NUCLEI = Resource("count_network", _count_network)
+CELL_NETWORK = Step(
+    "cell_network", "field", _predict_cells, lane=MAIN, needs=("segment_image",), resources=(CELLS,), recorded=False,
+    applies=_without_mask, words="cells",
+)  # fmt: skip
+NUCLEUS_NETWORK = Step(
+    "nucleus_network", "field", _predict_nuclei, lane=MAIN, needs=("count_image",), resources=(NUCLEI,), recorded=False,
+    applies=_has_count, words="nuclei",
+)  # fmt: skip

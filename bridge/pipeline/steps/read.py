@@ -1,0 +1,46 @@
+"""Reads the images that the networks are shown, ahead of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.images.reader import read_plane
+from bridge.pipeline.step import Outcome, Step, Task
+
+if TYPE_CHECKING:
+    from bridge.experiment.fields import ChannelFile
+    from bridge.images.image import Plane
+
+
+def source(task: Task, file: ChannelFile) -> dict[str, str | None]:
+    """Return what stands for a channel's pixels in a record."""
+    return {
+        "image": task.context.hashes.of(file.path),
+        "channel": file.channel,
+        "rgb_channel": task.settings.rgb_channel,
+    }
+
+
+def read(task: Task, file: ChannelFile, measured: bool) -> Plane:
+    """Read a channel, to be measured or to be shown to a network."""
+    task.context.hashes.of(file.path)
+    colour = None if measured else task.settings.colour
+    return read_plane(file.path, file.channel, task.settings.rgb_channel, measured, colour)
+
+
+def _read_segment(task: Task) -> Outcome:
+    file = task.item.segment
+    return Outcome(read(task, file, measured=False) if file is not None else None)
+
+
+def _read_count(task: Task) -> Outcome:
+    assert task.item.count is not None
+    return Outcome(read(task, task.item.count, measured=True))
+
+
+def _has_count(task: Task) -> bool:
+    return task.item.count is not None
+
+
+SEGMENT_IMAGE = Step("segment_image", "field", _read_segment, lane="read", recorded=False)
+COUNT_IMAGE = Step("count_image", "field", _read_count, lane="read", recorded=False, applies=_has_count)

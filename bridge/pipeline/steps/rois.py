@@ -1,0 +1,43 @@
+"""The ROI set of a field: traced, written, read again and proved pixel for pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import BridgeError
+from bridge.files import write_bytes
+from bridge.pipeline.step import Outcome, Step, Task
+from bridge.rois.roiset import encode_roiset, read_roiset, verify_roiset
+
+if TYPE_CHECKING:
+    from bridge.selections import Selections
+
+
+def _rois(task: Task) -> Outcome:
+    labels = task.given["segment"]
+    path = task.folder.roiset(task.item)
+    write_bytes(path, encode_roiset(labels))
+    try:
+        selections = read_roiset(path, (labels.shape[0], labels.shape[1]))
+        n = verify_roiset(selections, labels, str(path))
+    except BridgeError:
+        path.unlink()
+        raise
+    return Outcome(selections, {"rois": n, "labels": n, "different_px": 0})
+
+
+def _load(task: Task) -> Selections:
+    labels = task.given["segment"]
+    return read_roiset(task.folder.roiset(task.item), (labels.shape[0], labels.shape[1]))
+
+
+def _files(task: Task) -> list[Path]:
+    return [task.folder.roiset(task.item)]
+
+
+def _made_from(_: Task) -> dict[str, Any]:
+    return {}
+
+
+ROIS = Step("rois", "field", _rois, lane="rois", needs=("segment",), outputs=_files, made_from=_made_from, load=_load)

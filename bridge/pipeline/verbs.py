@@ -1,0 +1,314 @@
+"""The steps alone, on files or on a run's folder, for scripts and for the command line."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bridge.calibration import Calibration, imagej_scale
+from bridge.errors import InputError
+from bridge.experiment.fields import Plan
+from bridge.files import new_file, whole_file, write_bytes
+from bridge.images.image import Plane
+from bridge.images.label_images import read_labels, write_labels
+from bridge.images.reader import inspect, read_plane
+from bridge.names import image_name
+from bridge.pipeline.preflight import make_plan
+from bridge.settings import Settings, settings_from
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bridge.rois.compare import Difference
+    from bridge.selections import Selections
+
+_log = logging.getLogger(__name__)
+
+
+def plan(images: Path | str, settings: Settings | None = None, **options: Any) -> Plan:
+    """Find every field, its condition and its channels; no work is done.
+
+    Parameters
+    ----------
+    images : Path or str
+    settings : Settings, optional
+        Or give the options by name.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        Nothing can be run before the user has decided something.
+    """
+    return make_plan(Path(images), settings or settings_from(options, "plan"))
+
+
+def segment(
+    image: Path | str, out: Path | str, settings: Settings | None = None, channel: str | None = None, **options: Any
+) -> Path:
+    """Find the cells of one image with Cellpose.
+
+    Parameters
+    ----------
+    image : Path or str
+    out : Path or str
+        Folder for ``<image>_mask.tif``.
+    settings : Settings, optional
+        Or give the options by name.
+    channel : str, optional
+        Channel of a file with several.
+
+    Returns
+    -------
+    Path
+        The label image.
+
+    Raises
+    ------
+    InputError, OutputError, SegmentationError, MissingDependencyError
+    """
+    from bridge.segmentation.segmenter import Segmenter
+
+    s = settings or settings_from(options, "segment")
+    image = Path(image)
+    plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False, colour=s.colour)
+    found = Segmenter(s.model, s.device).segment(
+        plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
+    )  # fmt: skip
+    path = new_file(Path(out) / f"{image.stem}_mask.tif")
+    write_labels(path, found.labels, plane.calibration)
+    return path
+
+
+def trace(mask: Path | str, out: Path | str) -> Path:
+    """Make the ROI set of a label image, and prove it.
+
+    Parameters
+    ----------
+    mask : Path or str
+        Label image.
+    out : Path or str
+        Folder for ``<name>_RoiSet.zip``.
+
+    Returns
+    -------
+    Path
+        The ROI set; decoded again, not one pixel differs from the label image.
+
+    Raises
+    ------
+    InputError, LabelError, OutputError, RoiError
+    """
+    from bridge.rois.roiset import encode_roiset, read_roiset, verify_roiset
+
+    mask = Path(mask)
+    labels = read_labels(mask)
+    path = new_file(Path(out) / f"{image_name(mask)}_RoiSet.zip")
+    write_bytes(path, encode_roiset(labels))
+    verify_roiset(read_roiset(path, (labels.shape[0], labels.shape[1])), labels, str(path))
+    return path
+
+
+def rasterize(roiset: Path | str, like: Path | str, out: Path | str) -> Path:
+    """Make the label image of a ROI set, wherever it comes from: drawn in Fiji, or by another program.
+
+    Parameters
+    ----------
+    roiset : Path or str
+        Zip of ROIs (polygon, freehand, traced, oval, ellipse, rectangle, composite), each filled as ImageJ fills it.
+    like : Path or str
+        The image it belongs to: gives size and calibration.
+    out : Path or str
+        Folder for ``<name>_mask.tif``.
+
+    Returns
+    -------
+    Path
+        The label image. If all ROIs are named by numbers, these are the labels, else they are numbered from 1. Where
+        ROIs overlap, a pixel belongs to the first of them; a warning is logged.
+
+    Raises
+    ------
+    InputError, LabelError, OutputError, RoiError
+    """
+    from bridge.rois.roiset import read_roiset, selections_to_labels
+
+    roiset, info = Path(roiset), inspect(Path(like))
+    labels, overlap = selections_to_labels(read_roiset(roiset, (info.height, info.width)), str(roiset))
+    if overlap.any():
+        _log.warning(
+            "%s: %d ROIs overlap earlier ones (%d px); these pixels stay with the earlier ROI",
+            roiset, np.count_nonzero(overlap), overlap.sum(),
+        )  # fmt: skip
+    path = new_file(Path(out) / f"{image_name(roiset)}_mask.tif")
+    write_labels(path, labels, info.calibration)
+    return path
+
+
+def compare(before: Path | str, after: Path | str) -> list[Difference]:
+    """Compare two ROI sets of one image, cell by cell.
+
+    Parameters
+    ----------
+    before, after : Path or str
+        Zips of ROIs.
+
+    Returns
+    -------
+    list of bridge.rois.compare.Difference
+        One for each pair of cells and each cell without a partner; partners are found by overlap, not by name.
+
+    Raises
+    ------
+    RoiError
+    """
+    from bridge.rois.compare import compare as work
+    from bridge.rois.roiset import MAX_SIDE_PX, read_roiset
+
+    whole = (MAX_SIDE_PX, MAX_SIDE_PX)  # no image is needed: pixels are kept as runs
+    return work(read_roiset(Path(before), whole), read_roiset(Path(after), whole))
+
+
+def measure(
+    image: Path | str,
+    cells: Path | str,
+    out: Path | str,
+    settings: Settings | None = None,
+    channel: str | None = None,
+    overlay_tiff: bool = False,
+    **options: Any,
+) -> Path:
+    """Subtract the background of one image and measure every cell, as ImageJ does.
+
+    Parameters
+    ----------
+    image : Path or str
+    cells : Path or str
+        ROI set (zip) or label image.
+    out : Path or str
+        Folder for ``<image>_Results.csv``.
+    settings : Settings, optional
+        Or give the options by name.
+    channel : str, optional
+        Channel of a file with several.
+    overlay_tiff : bool
+        Also write ``overlay/<image>``: the image as it was, with the ROIs as its overlay, which a headless macro
+        measures (`Measure_with_RoiSets.ijm`).
+
+    Returns
+    -------
+    Path
+        The Results file, as ImageJ itself would save it.
+
+    Raises
+    ------
+    InputError, OutputError, RoiError, ImageJError, MissingDependencyError
+    """
+    from bridge.pipeline.engines import background_of, calibration_of, engine_of
+    from bridge.rois.roiset import read_roiset, selections_of
+
+    s = settings or settings_from(options, "measure")
+    image, cells = Path(image), Path(cells)
+    plane = read_plane(image, channel or (s.measure[0] if s.measure else None), s.rgb_channel)
+    height, width = plane.pixels.shape
+    if cells.suffix.lower() == ".zip":
+        selections = read_roiset(cells, (height, width))
+    else:
+        labels = read_labels(cells)
+        if labels.shape != plane.pixels.shape:
+            raise InputError(
+                f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of this field."
+            )
+        selections = selections_of(labels)
+    with engine_of(s) as engine:
+        measured = engine.measure(
+            plane.pixels,
+            selections,
+            plane.title,
+            background_of(s),
+            calibration_of(s, plane.calibration),
+            s.measurements,
+            s.decimals,
+        )
+    for difference in measured.differences:
+        _log.warning("%s: this Fiji and the native engine differ: %s", image, difference)
+    path = new_file(Path(out) / f"{image.stem}_Results.csv")
+    if overlay_tiff:
+        # Its name is the image's, whatever the format: ImageJ puts it into the column Label.
+        _write_overlay(
+            new_file(Path(out) / "overlay" / plane.title), plane, calibration_of(s, plane.calibration), selections
+        )
+    write_bytes(path, measured.results_csv)
+    return path
+
+
+def _write_overlay(path: Path, plane: Plane, calibration: Calibration, selections: Selections) -> None:
+    import tifffile
+
+    offset = selections.offset.tolist()
+    rois = [selections.encoded[a:b] for a, b in itertools.pairwise(offset)]
+    scale, how = imagej_scale(calibration)
+    for (pixels, units), size in zip(how.get("resolution", ()), (calibration.width, calibration.height), strict=False):
+        if 1.0 / (pixels / units) != size:
+            _log.warning(
+                "%s: a TIFF cannot hold this pixel size (%r becomes %r); measured in it, the last printed digit may differ",
+                path, size, 1.0 / (pixels / units),
+            )  # fmt: skip
+    with whole_file(path) as part:
+        tifffile.imwrite(part, plane.pixels, imagej=True, metadata={"axes": "YX", "Overlays": rois, **scale}, **how)
+
+
+def summarize(results: Path | str) -> pd.DataFrame:
+    """Make the tables and workbooks of a run's folder again, from its finished fields.
+
+    Parameters
+    ----------
+    results : Path or str
+
+    Returns
+    -------
+    DataFrame
+        All cells.
+
+    Raises
+    ------
+    InputError
+        It is not the folder of a run.
+    OutputError
+        A table was changed by hand.
+    """
+    from bridge.pipeline.finished_run import open_run
+
+    cells: pd.DataFrame = open_run(Path(results)).make("tables")[0]
+    return cells
+
+
+def plot(results: Path | str) -> list[Path]:
+    """Draw the figures of a run's folder again, from its finished fields.
+
+    Parameters
+    ----------
+    results : Path or str
+
+    Returns
+    -------
+    list of Path
+        PNG and SVG files.
+
+    Raises
+    ------
+    InputError
+        It is not the folder of a run.
+    OutputError
+        A figure was changed by hand.
+    """
+    from bridge.pipeline.finished_run import open_run
+
+    return open_run(Path(results)).make("figures")[1]

@@ -1,0 +1,1 @@
+"""Label image against label image: partners, scores, COCO annotations."""

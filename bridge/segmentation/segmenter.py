@@ -1,0 +1,289 @@
+"""One image -> one label image: diameter, tiles, small and border cells; the same for both Cellpose versions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import SegmentationError
+from bridge.labels import Labels, as_labels, label_areas, touches_border
+from bridge.segmentation.backend import Backend, targets_of
+from bridge.segmentation.diameter import median_diameter
+from bridge.segmentation.load import load_backend, torch_device
+from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model, size_model_of
+from bridge.segmentation.size_model import SizeModel
+from bridge.segmentation.tiles import stitch, tiles
+
+if TYPE_CHECKING:
+    from bridge.segmentation.network_training import Training
+    from bridge.segmentation.recipe import Recipe
+
+_LEAST_OVERLAP_PX = 256
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A label image and how it came about.
+
+    Attributes
+    ----------
+    labels : ndarray of uint16 or uint32, shape (Y, X)
+        Ids 1..n.
+    diameter_px : float or None
+        The diameter the network was given; None when it does not rescale.
+    cut : tuple of int
+        Labels that are cut at the edge of a tile because no tile held them whole.
+    """
+
+    labels: Labels
+    diameter_px: float | None
+    cut: tuple[int, ...] = ()
+
+
+class Segmenter:
+    """A Cellpose model, loaded once for many images.
+
+    Parameters
+    ----------
+    model : ModelFile or str, optional
+        See `bridge.segmentation.models.resolve_model`.
+    device : {"auto", "cpu", "cuda", "mps"}
+
+    Examples
+    --------
+    >>> from bridge.synthetic import synthetic_field
+    >>> field = synthetic_field(seed=1, size_px=128, n_cells=4)
+    >>> segmenter = Segmenter("demo", device="cpu")
+    >>> segmenter.segment(field.phase).labels.shape
+    (128, 128)
+    """
+
+    def __init__(self, model: ModelFile | str | None = None, device: str = "auto") -> None:
+        self.model = model if isinstance(model, ModelFile) else resolve_model(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._backend: Backend = load_backend(self.model, device)
+        self._size: SizeModel | None = None
+        # torch's word about a call of Cellpose's is nothing a user can mend; masks are made in threads, where only a
+        # lasting filter is safe.
+        warnings.filterwarnings("ignore", message="Sparse invariant checks")
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs: Cellpose's version, the model and its hash, the device."""
+        import torch
+
+        return {
+            "cellpose": ".".join(map(str, cellpose_version())),
+            "torch": torch.__version__,
+            "model": self.model.name,
+            "model_sha256": self.model.sha256,
+            "device": self._backend.device,
+        }
+
+    def segment(
+        self,
+        image: npt.NDArray[Any],
+        diameter: float | Literal["auto", "style"] | None = None,
+        flow_threshold: float = 0.4,
+        cellprob_threshold: float = 0.0,
+        min_size: int = 15,
+        border: Literal["keep", "drop"] = "keep",
+        batch_size: int = 8,
+        tile: int = 4096,
+        name: str = "image",
+    ) -> Segmented:
+        """Find the cells of one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (Y, X), or (2, Y, X) for the cell and the nucleus
+        diameter : float, "auto", "style" or None
+            Diameter of a cell in px; None is the model's own; "auto" runs twice, the second time with the median
+            diameter found; "style" does so after a first estimate by the model's size model.
+        flow_threshold, cellprob_threshold : float
+            Cellpose's.
+        min_size : int
+            Cells of fewer px are removed.
+        border : {"keep", "drop"}
+            What happens to cells that touch the image border.
+        batch_size : int
+        tile : int
+            Longest side in px that is segmented at once.
+        name : str
+            Named in messages.
+
+        Returns
+        -------
+        Segmented
+
+        Raises
+        ------
+        SegmentationError
+            Cellpose failed, e.g. out of memory.
+        """
+        return self.look(
+            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name
+        )()  # fmt: skip
+
+    def look(
+        self,
+        image: npt.NDArray[Any],
+        diameter: float | Literal["auto", "style"] | None = None,
+        flow_threshold: float = 0.4,
+        cellprob_threshold: float = 0.0,
+        min_size: int = 15,
+        border: Literal["keep", "drop"] = "keep",
+        batch_size: int = 8,
+        tile: int = 4096,
+        name: str = "image",
+    ) -> Callable[..., Segmented]:
+        """Run the network on one image; what is returned makes the label image, also in another thread.
+
+        So the network can look at the next image meanwhile. Parameters and errors as in `segment`, of the returned
+        callable as well, which takes another flow and cell probability threshold (not for an image larger than `tile`).
+        """
+        if image.ndim != 2 and (image.ndim != 3 or image.shape[0] != 2):
+            raise SegmentationError(
+                f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
+            )
+        shape = image.shape[-2:]
+        rest = (batch_size, tile, flow_threshold, cellprob_threshold)
+        with _named(name, shape):
+            chosen = float(diameter) if isinstance(diameter, int | float) else self._backend.diameter_px
+            if diameter == "style":
+                chosen = self.style_diameter_px(image)
+            masks = self._look(image, chosen, *rest)
+            if diameter in ("auto", "style"):
+                found = median_diameter(_without_small(masks(None, None)[0], min_size))
+                if found is not None:
+                    chosen = found
+                    masks = self._look(image, chosen, *rest)
+
+        def finish(flow_threshold: float | None = None, cellprob_threshold: float | None = None) -> Segmented:
+            with _named(name, shape):
+                labels, cut = masks(flow_threshold, cellprob_threshold)
+            return _kept(labels, cut, chosen, min_size, border, name)
+
+        return finish
+
+    def style_diameter_px(self, image: npt.NDArray[Any]) -> float:
+        """Return the diameter in px that the model's size model tells from the image's style, shape (Y, X) or (2, Y, X).
+
+        Raises
+        ------
+        ModelError
+            The model has no size model.
+        """
+        if self._size is None:
+            self._size = size_model_of(self.model)
+        return self._size.estimate_px(self._backend.style(image))
+
+    def targets(self, labels: Labels) -> npt.NDArray[np.float32]:
+        """Return what the network should say about a label image: cell or not, flow along y and x, shape (3, Y, X)."""
+        return targets_of(labels, torch_device(self._backend.device))
+
+    def training(
+        self,
+        images: Sequence[npt.NDArray[Any]],
+        targets: Sequence[npt.NDArray[np.float32]],
+        diameters_px: Sequence[float],
+        recipe: Recipe,
+    ) -> Training:
+        """Train this segmenter's network in place; see `bridge.segmentation.network_training.Training`."""
+        from bridge.segmentation.network_training import Training
+
+        return Training(self._backend, images, targets, diameters_px, recipe)
+
+    def _look(
+        self,
+        image: npt.NDArray[Any],
+        diameter_px: float | None,
+        batch_size: int,
+        tile: int,
+        flow_threshold: float,
+        cellprob_threshold: float,
+    ) -> Callable[[float | None, float | None], tuple[npt.NDArray[np.int64], list[int]]]:
+        def whole(
+            part: npt.NDArray[Any], normalize: bool = True
+        ) -> Callable[[float | None, float | None], npt.NDArray[Any]]:
+            height, width = part.shape[-2:]
+            pad = max(min(self.model.pad_px, min(height, width) - 1), 0)
+            around = [(0, 0)] * (part.ndim - 2) + [(pad, pad)] * 2
+            padded = np.pad(part, around, mode="reflect") if pad > 0 else part
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
+                prediction = self._backend.predict(padded, diameter_px, batch_size, normalize)
+
+            def masks(flow: float | None, cellprob: float | None) -> npt.NDArray[Any]:
+                labels = self._backend.masks(
+                    prediction,
+                    flow_threshold if flow is None else flow,
+                    cellprob_threshold if cellprob is None else cellprob,
+                )
+                return labels[pad : pad + height, pad : pad + width]
+
+            return masks
+
+        shape = image.shape[-2:]
+        if float(image.max()) == float(image.min()):
+            return lambda _, __: (np.zeros(shape, np.int64), [])
+        if max(shape) <= tile:
+            masks = whole(image)
+            return lambda flow, cellprob: (masks(flow, cellprob).astype(np.int64), [])
+        # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
+        low, high = np.percentile(image, (1, 99), axis=(-2, -1), keepdims=True).astype(np.float32)
+        grey = (image.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
+        overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
+        # Tile by tile, at once: what the network says about a large image would fill the memory.
+        parts = (
+            (window, whole(grey[(..., *window)], normalize=False)(None, None)) for window in tiles(shape, tile, overlap)
+        )
+        stitched = stitch(parts, (shape[0], shape[1]))
+
+        def stitched_before(flow: float | None, cellprob: float | None) -> tuple[npt.NDArray[np.int64], list[int]]:
+            if flow is not None or cellprob is not None:
+                raise SegmentationError(
+                    f"an image of {shape[0]} x {shape[1]} px is segmented in tiles, at one threshold (expected sides up to {tile} px). Crop it, or use a larger --tile."
+                )
+            return stitched
+
+        return stitched_before
+
+
+@contextmanager
+def _named(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "alloc" in str(error).lower():
+            raise SegmentationError(
+                f"{name}: out of memory while segmenting {shape[0]} x {shape[1]} px. Use a smaller --batch-size or --tile, or --device cpu."
+            ) from error
+        raise SegmentationError(
+            f"{name}: Cellpose failed ({str(error).splitlines()[0][:200]}). Run again with --debug to see where."
+        ) from error
+
+
+def _kept(
+    labels: npt.NDArray[np.int64], cut: list[int], diameter_px: float | None, min_size: int, border: str, name: str
+) -> Segmented:
+    """Remove small cells, and those at the border if asked; the others are numbered 1..n."""
+    areas = label_areas(labels)
+    gone = areas < min_size
+    if border == "drop":
+        gone |= touches_border(labels)
+    new_ids = np.cumsum(~gone & (areas > 0)) * (~gone & (areas > 0))
+    kept = tuple(int(new_ids[label]) for label in cut if new_ids[label])
+    return Segmented(as_labels(new_ids[labels], name), diameter_px, kept)
+
+
+def _without_small(labels: npt.NDArray[Any], min_size: int) -> npt.NDArray[Any]:
+    small = label_areas(labels) < min_size
+    return np.where(small[labels], 0, labels)

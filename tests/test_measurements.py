@@ -1,0 +1,122 @@
+"""Every measurement of ImageJ's Set Measurements: the table that declares them, and both engines to the last bit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from java import in_java
+
+from bridge.calibration import PIXELS, Calibration
+from bridge.errors import InputError
+from bridge.imagej import computations
+from bridge.imagej.background import Background
+from bridge.imagej.both import DoubleEntry
+from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.native import NativeEngine
+from bridge.measurements import ALL_COLUMNS, DEFAULT_WORDS, IMAGEJ_ONLY, MEASUREMENTS, WORDS, bits_of
+from bridge.rois.roiset import selections_of
+from bridge.settings import settings_from
+from bridge.synthetic import synthetic_field
+
+MACROS = Path(__file__).parents[1] / "fiji_macros"
+BOTH = tuple(word for word in WORDS if word not in IMAGEJ_ONLY)
+
+
+def shapes(size: int = 120) -> np.ndarray:
+    """Cells with holes and in several parts, pixels alone, at the border, with gaps in the labels."""
+    labels = synthetic_field(seed=5, size_px=size, n_cells=9).cells.astype(np.uint16)
+    labels[20:40, 20:40] = 700
+    labels[26:32, 26:32] = 0
+    labels[100:104, 5:9] = labels[110:114, 5:9] = 701
+    labels[60, 60] = 702
+    labels[0, 70:90] = 65000
+    labels[90:92, 90:92] = labels[92:94, 92:94] = 703
+    return labels
+
+
+def test_headings_bits_and_order_are_imagejs() -> None:
+    fields = {
+        "area": "AREA", "mean": "MEAN", "standard": "STD_DEV", "modal": "MODE", "min": "MIN_MAX", "centroid": "CENTROID",
+        "center": "CENTER_OF_MASS", "perimeter": "PERIMETER", "bounding": "RECT", "fit": "ELLIPSE", "shape": "SHAPE_DESCRIPTORS",
+        "feret's": "FERET", "integrated": "INTEGRATED_DENSITY", "median": "MEDIAN", "skewness": "SKEWNESS",
+        "kurtosis": "KURTOSIS", "area_fraction": "AREA_FRACTION",
+    }  # fmt: skip
+    assert tuple(fields) == WORDS
+    bits, headings = in_java(
+        """
+answer = [
+    [int(getattr(J("ij.measure.Measurements"), name)) for name in given],
+    [str(J("ij.measure.ResultsTable")().getDefaultHeading(rank)) for rank in range(36)],
+]
+""",
+        list(fields.values()),
+    )
+    assert [m.bit for m in MEASUREMENTS] == bits
+    assert [column.heading for column in ALL_COLUMNS] == [headings[column.rank] for column in ALL_COLUMNS]
+
+
+def test_the_macro_measures_the_default() -> None:
+    macro = (MACROS / "Measure_with_RoiSets.ijm").read_text()
+    asked = re.search(r'run\("Set Measurements\.\.\.", "(.*?) display ', macro)
+    assert asked is not None
+    assert asked.group(1) == " ".join(DEFAULT_WORDS)
+    columns = ",".join(c.heading for c in ALL_COLUMNS if any(m.default and c in m.columns for m in MEASUREMENTS))
+    assert macro.count(f'" ,Label,{columns}') == 2
+
+
+@pytest.mark.parametrize("calibration", [PIXELS, Calibration(1 / (20 / 13), 1 / (20 / 13), "micron")])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_both_engines_agree_in_every_bit(imagej: FijiEngine, dtype: str, calibration: Calibration) -> None:
+    rng = np.random.default_rng(7)
+    labels = shapes()
+    cells = selections_of(labels)
+    high = {"uint8": 256, "uint16": 65536, "float32": 4000}[dtype]
+    noise = rng.normal(0.4 * high, 0.1 * high, labels.shape).clip(0, high - 1)
+    flat = np.full(labels.shape, 7.0)
+    dark = np.zeros(labels.shape)
+    halves = np.where(rng.random(labels.shape) < 0.5, 0.0, high - 1.0)
+    tiny = rng.integers(0, 3, labels.shape) * 1.0
+    for image in (
+        (noise, flat, dark, halves, tiny, -noise, 1e30 * noise)
+        if dtype == "float32"
+        else (noise, flat, dark, halves, tiny)
+    ):
+        pixels = image.astype(dtype)
+        for background in (None, Background(12)):
+            if background is not None and np.abs(image).max() > 1e6:
+                continue
+            measured = DoubleEntry(imagej).measure(pixels, cells, "a.tif", background, calibration, BOTH)
+            assert list(measured.columns) == [c.heading for c in ALL_COLUMNS if c.native]
+
+
+def test_zeros_of_both_signs(imagej: FijiEngine) -> None:
+    labels = np.ones((4, 4), np.uint16)
+    for signs in ([-0.0, -0.0, 0.0, 5.0], [0.0, -0.0, -0.0, -0.0], [-3.0, -0.0, 0.0, 2.0]):
+        pixels = np.array(signs * 4, np.float32).reshape(4, 4)
+        DoubleEntry(imagej).measure(pixels, selections_of(labels), "a.tif", None, PIXELS, BOTH)
+        labels[0, 0] = 0
+
+
+def test_imagej_alone_measures_the_rest(imagej: FijiEngine) -> None:
+    labels = shapes()
+    image = synthetic_field(seed=5, size_px=120, n_cells=9).edu
+    measured = imagej.measure(image, selections_of(labels), "a.tif", None, PIXELS, WORDS)
+    assert list(measured.columns) == [column.heading for column in ALL_COLUMNS]
+    with pytest.raises(InputError) as refused:
+        NativeEngine().measure(image, selections_of(labels), "a.tif", None, PIXELS, ("area", IMAGEJ_ONLY[0]))
+    assert str(refused.value) == (
+        f"a.tif: {IMAGEJ_ONLY[0]} is measured by ImageJ only (got engine native or both, expected fiji). Use --engine fiji, or leave it out."
+    )
+    with pytest.raises(InputError, match="measured by ImageJ only"):
+        settings_from({"measurements": f"area,{IMAGEJ_ONLY[0]}"}, "test")
+    assert settings_from({"measurements": f"area,{IMAGEJ_ONLY[0]}", "engine": "fiji"}, "test").engine == "fiji"
+
+
+def test_each_declared_computation_is_there() -> None:
+    for column in ALL_COLUMNS:
+        if column.native:
+            assert callable(getattr(computations, column.native))
+    assert bits_of(WORDS) == sum(m.bit for m in MEASUREMENTS)
