@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,7 +164,8 @@ class _Run:
             self.announce(COMPILING)
         write_plan(self.context)
         try:
-            load_figures()
+            # What draws is imported meanwhile, which takes a second or two.
+            threading.Thread(target=load_figures, name="figures", daemon=True).start()
             self.executor.run_fields([item for item in self.plan.fields if not item.problems])
             self._refuse_stale(record)
             self.warnings += warnings_of(self.context, self.records, self.executor.finished)
