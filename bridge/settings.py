@@ -6,37 +6,58 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
-from cyclopts import Group, Parameter
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from bridge.errors import InputError
 from bridge.measurements import DEFAULT_WORDS, IMAGEJ_ONLY, WORDS
 
-# The step an option belongs to: changing it re-runs that step and what follows, nothing before it.
-PLAN = Group("Plan: which image is what", sort_key=1)
-SEGMENT = Group("Segmentation: where the cells are", sort_key=2)
-COUNT = Group("Count channel: how many nuclei", sort_key=3)
-CELLPOSE = Group("Cellpose, for both", sort_key=4)
-MEASURE = Group("Measuring in ImageJ", sort_key=5)
-MACHINE = Group("Machine: changes no result", sort_key=6)
-TRAIN = Group("Training: what is made of what", sort_key=1)
-PAIRS = Group("Images: which are trained on", sort_key=2)
-RECIPE = Group("Recipe (default: the preset's)", sort_key=3)
-SCORES = Group("How the cells are found that are scored", sort_key=4)
-# By the names that steps use (`bridge.pipeline.steps`).
+# What an option belongs to: changing it re-runs the steps that name its group (`bridge.pipeline.steps`).
+PLAN, SEGMENT, COUNT, CELLPOSE, MEASURE, MACHINE = "plan", "segment", "count", "cellpose", "measure", "machine"
+TRAIN, PAIRS, RECIPE, SCORES = "train", "pairs", "recipe", "scores"
 GROUPS = {
-    "plan": PLAN, "segment": SEGMENT, "count": COUNT, "cellpose": CELLPOSE, "measure": MEASURE, "machine": MACHINE,
-}  # fmt: skip
+    PLAN: "Plan: which image is what",
+    SEGMENT: "Segmentation: where the cells are",
+    COUNT: "Count channel: how many nuclei",
+    CELLPOSE: "Cellpose, for both",
+    MEASURE: "Measuring in ImageJ",
+    MACHINE: "Machine: changes no result",
+}
+TRAINING_GROUPS = {
+    TRAIN: "Training: what is made of what",
+    PAIRS: "Images: which are trained on",
+    RECIPE: "Recipe (default: the preset's)",
+    SCORES: "How the cells are found that are scored",
+    MACHINE: GROUPS[MACHINE],
+}
 # Files and folders; a model or a Fiji may also be given by name.
-PATHS = ("samples", "masks", "java", "model", "count_model", "fiji")
+NAMES_FIRST = ("model", "count_model", "fiji")
+PATHS = ("samples", "masks", "java", *NAMES_FIRST)
 
 
-def _option(group: Group, text: str, *names: str, **how: Any) -> Parameter:
-    return Parameter(name=names or None, group=group, help=text, **how)
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What is said about a setting, for whoever shows it: the command line, a dialog.
+
+    Attributes
+    ----------
+    group : str
+        Of `GROUPS` or `TRAINING_GROUPS`.
+    help : str
+    many : bool
+        Takes several values.
+    switch : bool
+        Can only be switched on.
+    """
+
+    group: str
+    help: str
+    many: bool = False
+    switch: bool = False
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
@@ -53,7 +74,7 @@ class Settings:
 
     pattern: Annotated[
         str | None,
-        _option(
+        Option(
             PLAN,
             "How file names are built, e.g. '{condition}/{replicate}_f{field}_{channel}.tif'. Literal text selects: "
             "files that do not match are listed as ignored. Default: a folder for each condition.",
@@ -61,33 +82,31 @@ class Settings:
     ] = None
     samples: Annotated[
         Path | None,
-        _option(PLAN, "Sample sheet (CSV): file, folder or well -> condition, replicate, sample, order."),
+        Option(PLAN, "Sample sheet (CSV): file, folder or well -> condition, replicate, sample, order."),
     ] = None
     segment: Annotated[
-        str | None, _option(PLAN, "Channel (name or number) in which the cells are found. Default: phase contrast.")
+        str | None, Option(PLAN, "Channel (name or number) in which the cells are found. Default: phase contrast.")
     ] = None
     measure: Annotated[
         tuple[str, ...],
-        _option(
+        Option(
             PLAN,
             "Channel or channels that are measured; 'none' for none. Default: EdU or BrdU.",
-            negative=(),
-            show_default=False,
-            consume_multiple=True,
+            many=True,
         ),
     ] = ()
     count: Annotated[
         str | None,
-        _option(PLAN, "Channel in which nuclei are counted; 'none' for none. Default: TO-PRO-3, DAPI, Hoechst."),
+        Option(PLAN, "Channel in which nuclei are counted; 'none' for none. Default: TO-PRO-3, DAPI, Hoechst."),
     ] = None
     rgb_channel: Annotated[
         Literal["red", "green", "blue"] | None,
-        _option(PLAN, "Which channel of a colour image holds the signal."),
+        Option(PLAN, "Which channel of a colour image holds the signal."),
     ] = None
 
     colour: Annotated[
         Literal["adaptive", "merged"] | None,
-        _option(
+        Option(
             SEGMENT,
             "What the network sees of colour images. adaptive: green as the cell, blue as the nucleus. merged: the same "
             "with red added to both, halved. Default: one channel.",
@@ -95,7 +114,7 @@ class Settings:
     ] = None
     model: Annotated[
         str | None,
-        _option(
+        Option(
             SEGMENT,
             "Cellpose model: a built-in name, the path of a fine-tuned one, or cyto_0. "
             "Default: cyto3 (with Cellpose 4 and a GPU: cpsam_v2).",
@@ -103,86 +122,84 @@ class Settings:
     ] = None
     diameter: Annotated[
         float | Literal["auto", "style"] | None,
-        _option(
+        Option(
             SEGMENT,
             "Cell diameter in px; 'auto': run, take the median found, run again; 'style': the same after a first "
             "estimate by the model's size model. Default: the model's own.",
         ),
     ] = None
     flow_threshold: Annotated[
-        float, Field(ge=0), _option(CELLPOSE, "Largest flow error a cell may have; 0 keeps all.")
+        float, Field(ge=0), Option(CELLPOSE, "Largest flow error a cell may have; 0 keeps all.")
     ] = 0.4
-    cellprob_threshold: Annotated[float, _option(CELLPOSE, "Lower it to find more and larger cells.")] = 0.0
-    min_size: Annotated[int, Field(ge=0), _option(CELLPOSE, "Cells of fewer px are removed.")] = 15
-    border: Annotated[Literal["keep", "drop"], _option(CELLPOSE, "Keep or drop cells that touch the image border.")] = (
+    cellprob_threshold: Annotated[float, Option(CELLPOSE, "Lower it to find more and larger cells.")] = 0.0
+    min_size: Annotated[int, Field(ge=0), Option(CELLPOSE, "Cells of fewer px are removed.")] = 15
+    border: Annotated[Literal["keep", "drop"], Option(CELLPOSE, "Keep or drop cells that touch the image border.")] = (
         "keep"
     )
     masks: Annotated[
         Path | None,
-        _option(SEGMENT, "Folder of label images (_mask, _masks, _cp_masks) to use instead of running Cellpose."),
+        Option(SEGMENT, "Folder of label images (_mask, _masks, _cp_masks) to use instead of running Cellpose."),
     ] = None
 
     count_model: Annotated[
-        str | None, _option(COUNT, "Cellpose model for the count channel. Default: nuclei (Cellpose 4: as --model).")
+        str | None, Option(COUNT, "Cellpose model for the count channel. Default: nuclei (Cellpose 4: as --model).")
     ] = None
     count_diameter: Annotated[
-        float | Literal["auto", "style"] | None, _option(COUNT, "Diameter of a nucleus in px, 'auto' or 'style'.")
+        float | Literal["auto", "style"] | None, Option(COUNT, "Diameter of a nucleus in px, 'auto' or 'style'.")
     ] = None
 
     rolling_ball: Annotated[
         float | Literal["none"],
-        _option(MEASURE, "Radius in px of ImageJ's Subtract Background; 'none' leaves the image as it is."),
+        Option(MEASURE, "Radius in px of ImageJ's Subtract Background; 'none' leaves the image as it is."),
     ] = 50.0
-    light_background: Annotated[bool, _option(MEASURE, "The background is brighter than the cells.")] = False
-    sliding_paraboloid: Annotated[bool, _option(MEASURE, "Sliding paraboloid instead of the rolling ball.")] = False
-    disable_smoothing: Annotated[bool, _option(MEASURE, "No 3 x 3 smoothing before the ball is rolled.")] = False
+    light_background: Annotated[bool, Option(MEASURE, "The background is brighter than the cells.")] = False
+    sliding_paraboloid: Annotated[bool, Option(MEASURE, "Sliding paraboloid instead of the rolling ball.")] = False
+    disable_smoothing: Annotated[bool, Option(MEASURE, "No 3 x 3 smoothing before the ball is rolled.")] = False
     create_background: Annotated[
-        bool, _option(MEASURE, "Measure the background itself (ImageJ: 'Create background (don't subtract)').")
+        bool, Option(MEASURE, "Measure the background itself (ImageJ: 'Create background (don't subtract)').")
     ] = False
     measurements: Annotated[
         tuple[str, ...],
-        _option(
+        Option(
             MEASURE,
             f"What ImageJ measures, in its own words: {', '.join(WORDS)}. Default: {', '.join(DEFAULT_WORDS)}.",
-            negative=(),
-            show_default=False,
-            consume_multiple=True,
+            many=True,
         ),
     ] = DEFAULT_WORDS
-    decimals: Annotated[int, Field(ge=0, le=9), _option(MEASURE, "Decimal places in Results files.")] = 3
+    decimals: Annotated[int, Field(ge=0, le=9), Option(MEASURE, "Decimal places in Results files.")] = 3
     pixel_size: Annotated[
-        float | None, Field(gt=0), _option(MEASURE, "Pixel size in um, instead of what the files say.")
+        float | None, Field(gt=0), Option(MEASURE, "Pixel size in um, instead of what the files say.")
     ] = None
     engine: Annotated[
         Literal["both", "fiji", "native"],
-        _option(
+        Option(
             MEASURE,
             "Who does the arithmetic: ImageJ (fiji), the same arithmetic without Java (native), or both, compared to the last bit.",
         ),
     ] = "both"
     fiji: Annotated[
         str,
-        _option(
+        Option(
             MEASURE,
             "Where ImageJ comes from: core (ImageJ 1.54p from Maven Central), the path of a Fiji folder, "
             "or group:artifact:version.",
         ),
     ] = "core"
-    save_subtracted: Annotated[bool, _option(MEASURE, "Keep the background-subtracted images.")] = False
+    save_subtracted: Annotated[bool, Option(MEASURE, "Keep the background-subtracted images.")] = False
 
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], _option(MACHINE, "Where Cellpose runs.")] = "auto"
-    batch_size: Annotated[int, Field(ge=1), _option(MACHINE, "Tiles that go through the network at once.")] = 8
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(MACHINE, "Where Cellpose runs.")] = "auto"
+    batch_size: Annotated[int, Field(ge=1), Option(MACHINE, "Tiles that go through the network at once.")] = 8
     tile: Annotated[
         int,
         Field(ge=512),
-        _option(CELLPOSE, "Images with a longer side (px) are segmented in overlapping tiles of this size."),
+        Option(CELLPOSE, "Images with a longer side (px) are segmented in overlapping tiles of this size."),
     ] = 4096
     java: Annotated[
         Path | None,
-        _option(MACHINE, "JAVA_HOME to run ImageJ in. Default: Fiji's own, else the one installed with this program."),
+        Option(MACHINE, "JAVA_HOME to run ImageJ in. Default: Fiji's own, else the one installed with this program."),
     ] = None
-    java_memory: Annotated[str, Field(pattern=r"^\d+[mgMG]$"), _option(MACHINE, "Memory for ImageJ, e.g. 4g.")] = "4g"
-    timeout: Annotated[float, Field(gt=0), _option(MACHINE, "Seconds after which ImageJ is taken to hang.")] = 300.0
+    java_memory: Annotated[str, Field(pattern=r"^\d+[mgMG]$"), Option(MACHINE, "Memory for ImageJ, e.g. 4g.")] = "4g"
+    timeout: Annotated[float, Field(gt=0), Option(MACHINE, "Seconds after which ImageJ is taken to hang.")] = 300.0
 
     @field_validator("measurements", "measure", mode="before")
     @classmethod
@@ -244,9 +261,9 @@ class Settings:
         paths : bool
             False leaves out `PATHS`: elsewhere the same file has another path, so its hash counts.
         """
-        plain, wanted = self.as_json(), [GROUPS[name] for name in groups]
+        plain = self.as_json()
         return {
-            name: plain[name] for name, group in _groups().items() if group in wanted and (paths or name not in PATHS)
+            name: plain[name] for name, group in _groups().items() if group in groups and (paths or name not in PATHS)
         }
 
 
@@ -262,81 +279,79 @@ class TrainSettings:
 
     base: Annotated[
         str | None,
-        _option(TRAIN, "Model that is trained further: as --model of run; 'none' begins from nothing. Default: cyto3."),
+        Option(TRAIN, "Model that is trained further: as --model of run; 'none' begins from nothing. Default: cyto3."),
     ] = None
     preset: Annotated[
         Literal["fine-tune", "challenge"],
-        _option(
+        Option(
             TRAIN,
             "fine-tune: a few images, 100 epochs at 0.1. challenge: many images, 300 epochs at 0.001, warmed up and halved.",
         ),
     ] = "fine-tune"
     labels: Annotated[
-        Path | None, _option(PAIRS, "Folder of the label images, named as the images. Default: beside them.")
+        Path | None, Option(PAIRS, "Folder of the label images, named as the images. Default: beside them.")
     ] = None
-    segment: Annotated[str | None, _option(PAIRS, "Channel (name or number) of images with several.")] = None
+    segment: Annotated[str | None, Option(PAIRS, "Channel (name or number) of images with several.")] = None
     rgb_channel: Annotated[
-        Literal["red", "green", "blue"] | None, _option(PAIRS, "Which channel of a colour image shows the cells.")
+        Literal["red", "green", "blue"] | None, Option(PAIRS, "Which channel of a colour image shows the cells.")
     ] = None
     colour: Annotated[
-        Literal["adaptive", "merged"] | None, _option(PAIRS, "What the network sees of colour images: as in run.")
+        Literal["adaptive", "merged"] | None, Option(PAIRS, "What the network sees of colour images: as in run.")
     ] = None
     held_out: Annotated[
         tuple[str, ...],
-        _option(
+        Option(
             PAIRS,
             "Images that are never trained on: their names, a share such as 0.2, or 'none'. Default: 0.2 of six and more images.",
-            negative=(),
-            show_default=False,
-            consume_multiple=True,
+            many=True,
         ),
     ] = ()
     leave_one_out: Annotated[
         bool,
-        _option(
+        Option(
             PAIRS,
             "Also train once without each image and score it there: for few images. All epochs are trained; no image chooses one.",
-            negative=(),
+            switch=True,
         ),
     ] = False
     validation: Annotated[
         float,
         Field(ge=0, lt=1),
-        _option(PAIRS, "Share of the training images that chooses the best epoch; from six training images on."),
+        Option(PAIRS, "Share of the training images that chooses the best epoch; from six training images on."),
     ] = 0.2
 
-    epochs: Annotated[int | None, Field(ge=1), _option(RECIPE, "Epochs.")] = None
-    learning_rate: Annotated[float | None, Field(gt=0), _option(RECIPE, "Largest learning rate.")] = None
-    weight_decay: Annotated[float | None, Field(ge=0), _option(RECIPE, "Weight decay.")] = None
+    epochs: Annotated[int | None, Field(ge=1), Option(RECIPE, "Epochs.")] = None
+    learning_rate: Annotated[float | None, Field(gt=0), Option(RECIPE, "Largest learning rate.")] = None
+    weight_decay: Annotated[float | None, Field(ge=0), Option(RECIPE, "Weight decay.")] = None
     optimizer: Annotated[
-        Literal["sgd", "nesterov", "adamw"] | None, _option(RECIPE, "SGD with momentum 0.9, with Nesterov's, or AdamW.")
+        Literal["sgd", "nesterov", "adamw"] | None, Option(RECIPE, "SGD with momentum 0.9, with Nesterov's, or AdamW.")
     ] = None
-    batch_size: Annotated[int | None, Field(ge=1), _option(RECIPE, "Crops in the network at once.")] = None
-    crop: Annotated[int | None, Field(ge=64, multiple_of=8), _option(RECIPE, "Side of a crop in px.")] = None
-    crops: Annotated[int | None, Field(ge=1), _option(RECIPE, "Crops in an epoch.")] = None
+    batch_size: Annotated[int | None, Field(ge=1), Option(RECIPE, "Crops in the network at once.")] = None
+    crop: Annotated[int | None, Field(ge=64, multiple_of=8), Option(RECIPE, "Side of a crop in px.")] = None
+    crops: Annotated[int | None, Field(ge=1), Option(RECIPE, "Crops in an epoch.")] = None
     rescale: Annotated[
-        bool | None, _option(RECIPE, "Scale the images so that their cells have the network's mean diameter.")
+        bool | None, Option(RECIPE, "Scale the images so that their cells have the network's mean diameter.")
     ] = None
-    scale_range: Annotated[float, Field(ge=0, le=2), _option(RECIPE, "Range of the random scaling of crops.")] = 0.5
-    check_every: Annotated[int, Field(ge=1), _option(RECIPE, "Epochs between two looks at the accuracy.")] = 10
+    scale_range: Annotated[float, Field(ge=0, le=2), Option(RECIPE, "Range of the random scaling of crops.")] = 0.5
+    check_every: Annotated[int, Field(ge=1), Option(RECIPE, "Epochs between two looks at the accuracy.")] = 10
     size: Annotated[
         bool,
-        _option(TRAIN, "Also train a size model, which --diameter style uses.", negative=()),
+        Option(TRAIN, "Also train a size model, which --diameter style uses.", switch=True),
     ] = False
     features: Annotated[
-        int, Field(ge=2), _option(RECIPE, "Features of a network that begins from nothing (Cellpose's own: 32).")
+        int, Field(ge=2), Option(RECIPE, "Features of a network that begins from nothing (Cellpose's own: 32).")
     ] = 32
-    seed: Annotated[int, Field(ge=0), _option(RECIPE, "For the random crops; the same seed, the same model.")] = 0
+    seed: Annotated[int, Field(ge=0), Option(RECIPE, "For the random crops; the same seed, the same model.")] = 0
 
-    flow_threshold: Annotated[float, Field(ge=0), _option(SCORES, "As in run.")] = 0.4
-    cellprob_threshold: Annotated[float, Field(allow_inf_nan=False), _option(SCORES, "As in run.")] = 0.0
-    min_size: Annotated[int, Field(ge=0), _option(SCORES, "As in run.")] = 15
+    flow_threshold: Annotated[float, Field(ge=0), Option(SCORES, "As in run.")] = 0.4
+    cellprob_threshold: Annotated[float, Field(allow_inf_nan=False), Option(SCORES, "As in run.")] = 0.0
+    min_size: Annotated[int, Field(ge=0), Option(SCORES, "As in run.")] = 15
     base_diameter: Annotated[
         float | None,
         Field(gt=0),
-        _option(SCORES, "Diameter in px for the base model. Default: the cells' median in the training images."),
+        Option(SCORES, "Diameter in px for the base model. Default: the cells' median in the training images."),
     ] = None
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], _option(MACHINE, "Where Cellpose runs.")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(MACHINE, "Where Cellpose runs.")] = "auto"
 
     @field_validator("held_out", mode="before")
     @classmethod
@@ -440,22 +455,28 @@ def read_settings_file(path: Path) -> dict[str, Any]:
             f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run."
         ) from None
     values = {name.replace("-", "_"): value for name, value in values.items()}
-    for name in ("images", "samples", "masks", "java"):
-        if values.get(name):
-            # Relative to the settings file, so that it works from any folder.
-            values[name] = str(path.parent / values[name])
-    for name in ("model", "count_model", "fiji"):
-        if values.get(name) and (path.parent / values[name]).exists():
+    # Relative to the settings file, so that it works from any folder.
+    for name in ("images", *PATHS):
+        if values.get(name) and (name not in NAMES_FIRST or (path.parent / values[name]).exists()):
             values[name] = str(path.parent / values[name])
     return values
 
 
-def _groups() -> dict[str, Group]:
-    hints = get_type_hints(Settings, include_extras=True)
-    groups: dict[str, Group] = {}
-    for field in dataclasses.fields(Settings):
-        parameter = next(mark for mark in get_args(hints[field.name]) if isinstance(mark, Parameter))
-        group = next(iter(parameter.group or ()))  # type: ignore[arg-type]
-        assert isinstance(group, Group)
-        groups[field.name] = group
-    return groups
+@lru_cache(maxsize=1)
+def _groups() -> dict[str, str]:
+    return {name: option.group for name, option in options_of(Settings).items()}
+
+
+def options_of(kind: type[Any]) -> dict[str, Option]:
+    """Return what is said about each setting of a kind of settings.
+
+    Examples
+    --------
+    >>> options_of(Settings)["decimals"].help
+    'Decimal places in Results files.'
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name: next(mark for mark in get_args(hints[field.name]) if isinstance(mark, Option))
+        for field in dataclasses.fields(kind)
+    }

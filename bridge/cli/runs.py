@@ -1,0 +1,148 @@
+"""Verbs for whole experiments: demo, plan, run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from bridge.cli.console import AS_IT_IS, OUT, complain, number, progress_bar, say
+from bridge.cli.entry import app
+from bridge.cli.options import GENERAL, AllSettings, OutFolder
+from bridge.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge.experiment.fields import Plan
+    from bridge.pipeline.run import Report
+
+
+@app.command(sort_key=1)
+def demo(out: OutFolder = Path("cellpose-fiji-demo")) -> int:
+    """Six synthetic conditions with known truth, end to end."""
+    from bridge.demo import GATE, run_demo
+
+    with progress_bar() as progress:
+        report, comparisons = run_demo(out, progress, say)
+    from rich.table import Table
+
+    table = Table(
+        title="True and measured",
+        caption=f"EdU in grey levels, after ImageJ's rolling ball; gate {GATE:g}",
+        title_style="bold",
+    )
+    for heading in ("condition", "cells", "found", "mean EdU", "signal alone", "contrast", "share above gate", ""):
+        table.add_column(heading, justify="left" if heading == "condition" else "right", no_wrap=True)
+    for c in comparisons:
+        table.add_row(
+            c.condition, f"{c.true_cells} | {c.measured_cells}", f"{c.found / c.true_cells:.1%}", f"{c.true_mean:.1f} | {c.measured_mean:.1f}",
+            f"{c.signal_mean:.1f}", f"{c.true_contrast:.0f} | {c.measured_contrast:.0f}", f"{c.true_share:.1%} | {c.measured_share:.1%}",
+            "ok" if c.passed else "OFF",
+        )  # fmt: skip
+    console = OUT if OUT.width >= 110 else Console(width=110, **AS_IT_IS)
+    console.print(table)
+    _report(report)
+    return report.exit_code or int(not all(c.passed for c in comparisons))
+
+
+@app.command(sort_key=2)
+def plan(images: Path, *, settings: AllSettings = Settings()) -> int:
+    """What would run: every field, gap, duplicate and mismatch. No work is done."""
+    from bridge.pipeline.preflight import make_plan
+
+    found = make_plan(images, settings)
+    _show_plan(found)
+    return 1 if found.problems else 0
+
+
+@app.command(sort_key=3)
+def run(
+    images: Path,
+    *,
+    out: OutFolder,
+    update: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="Run again what depends on changed settings or inputs.")
+    ] = False,
+    settings: AllSettings = Settings(),
+) -> int:
+    """The whole way: images in, tables and figures out."""
+    import bridge.pipeline.run
+
+    with progress_bar() as progress:
+        report = bridge.pipeline.run.run(images, out, settings, update, progress, say)
+    _report(report)
+    return report.exit_code
+
+
+def _show_plan(found: Plan) -> None:
+    from rich.table import Table
+
+    channels = [c for c in (found.segment_channel, *found.measure_channels, found.count_channel) if c]
+    table = Table(
+        title=f"{number(len(found.fields), 'field')} in {number(len(found.conditions), 'condition')}",
+        title_style="bold",
+    )
+    for heading in ("field", "condition", "replicate", "sample", *channels, "size (px)", "type", "um/px"):
+        table.add_column(heading, overflow="fold")
+    for item in found.fields:
+        files = [item.segment] if found.segment_channel else []
+        files += [item.measure.get(c) for c in found.measure_channels]
+        files += [item.count] if found.count_channel else []
+        names = [f"{f.path.name}{f' [{f.channel}]' if f.channel else ''}" if f else "missing" for f in files]
+        size = f"{item.height_px} x {item.width_px}" if item.height_px else "?"
+        scale = f"{item.pixel_size_um:g}" if item.pixel_size_um else "-"
+        table.add_row(
+            item.field_id,
+            item.condition,
+            item.replicate or "-",
+            item.sample or "-",
+            *names,
+            size,
+            item.dtype or "?",
+            scale,
+        )
+    console = OUT if OUT.is_terminal else Console(width=200, **AS_IT_IS)
+    console.print(table)
+    roles = [f"cells in {found.segment_channel}" if found.segment_channel else "cells from label images"]
+    roles.append(
+        f"measured: {', '.join(found.measure_channels)}"
+        if found.measure_channels
+        else "nothing is measured (name a channel with --measure)"
+    )
+    roles.append(f"nuclei counted in {found.count_channel}" if found.count_channel else "no nuclei counted")
+    OUT.print("; ".join(roles))
+    if found.ignored:
+        OUT.print(f"{number(len(found.ignored), 'file')} ignored:")
+        for path, why in found.ignored[:20]:
+            name = path.relative_to(found.images) if path.is_relative_to(found.images) else path
+            OUT.print(f"  {name}: {why}")
+        if len(found.ignored) > 20:
+            OUT.print(f"  and {len(found.ignored) - 20} more")
+    for warning in found.warnings:
+        OUT.print(f"Note: {warning}")
+    if found.problems:
+        OUT.print(f"{number(len(found.problems), 'problem')}:")
+        for _, problem in found.problems:
+            OUT.print(f"  {problem}")
+    else:
+        OUT.print("No problem found.")
+
+
+def _report(report: Report) -> None:
+    for warning in report.warnings:
+        say(f"Note: {warning}")
+    for failure in report.failures:
+        complain(f"[{failure.step}] {failure.message}")
+    OUT.print(
+        f"{report.done} of {number(len(report.plan.fields), 'field')} done, {number(report.n_cells, 'cell')}. Results in {report.out}",
+    )
+    if report.failures:
+        OUT.print(f"What failed is listed in {report.out / 'failures.csv'}")
+    figures = sorted(
+        (report.out / "figures").glob("*.png"), key=lambda path: (not path.stem.endswith("_Mean"), path.stem)
+    )
+    if figures:
+        OUT.print(
+            f"Look at {figures[0]}, {report.out / 'overlays'} and {report.out / 'conditions' / 'all_conditions.xlsx'}",
+        )

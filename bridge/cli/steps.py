@@ -1,0 +1,165 @@
+"""Verbs for the steps alone: segment, rois, labels, compare, measure, summarize, plot, correct."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, number, say_if_compiling
+from bridge.cli.entry import app
+from bridge.cli.options import GENERAL, AllSettings, OutFolder
+from bridge.settings import Settings
+
+
+@app.command(sort_key=4)
+def segment(
+    *images: Path,
+    out: OutFolder,
+    channel: Annotated[str | None, Parameter(group=GENERAL, help="Channel of files with several.")] = None,
+    settings: AllSettings = Settings(),
+) -> int:
+    """Find the cells of single images: IMAGE -> IMAGE_mask.tif."""
+    from bridge.pipeline.verbs import segment as work
+
+    return each(images, lambda path: work(path, out, settings, channel))
+
+
+@app.command(sort_key=5)
+def rois(*masks: Path, out: OutFolder) -> int:
+    """Make the ROI sets of label images: NAME_mask.tif -> NAME_RoiSet.zip."""
+    from bridge.pipeline.verbs import trace
+
+    say_if_compiling()
+    return each(masks, lambda path: trace(path, out))
+
+
+@app.command(sort_key=6)
+def labels(
+    *roisets: Path,
+    like: Annotated[Path, Parameter(group=GENERAL, help="The image the ROI sets belong to: gives size and scale.")],
+    out: OutFolder,
+) -> int:
+    """Make the label images of ROI sets, also of those drawn in Fiji: NAME_RoiSet.zip -> NAME_mask.tif."""
+    from bridge.pipeline.verbs import rasterize
+
+    say_if_compiling()
+    return each(roisets, lambda path: rasterize(path, like, out))
+
+
+@app.command(sort_key=7)
+def compare(before: Path, after: Path, /) -> int:
+    """Which cells of two ROI sets differ, and by how many pixels."""
+    from bridge.pipeline.verbs import compare as work
+
+    say_if_compiling()
+    rows = work(before, after)
+    different = [row for row in rows if row.different_px]
+    if different:
+        from rich.table import Table
+
+        table = Table(before.name, after.name, "px", "px", "different px", "IoU")
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for row in different:
+            cells = (row.before or "-", row.after or "-", row.before_px, row.after_px, row.different_px)
+            table.add_row(*map(str, cells), f"{row.iou:.3f}")
+        (OUT if OUT.is_terminal else Console(width=200, **AS_IT_IS)).print(table)
+    OUT.print(
+        f"{number(len(rows) - len(different), 'cell')} equal, {len(different)} different ({sum(row.different_px for row in different)} px)"
+    )
+    return 0
+
+
+@app.command(sort_key=8)
+def measure(
+    image: Path,
+    cells: Path,
+    /,
+    *,
+    out: OutFolder,
+    overlay_tiff: Annotated[
+        bool,
+        Parameter(
+            group=GENERAL, negative=(), help="Also write the image with the ROIs as its overlay, for headless macros."
+        ),
+    ] = False,
+    channel: Annotated[str | None, Parameter(group=GENERAL, help="Channel of a file with several.")] = None,
+    settings: AllSettings = Settings(),
+) -> int:
+    """Measure one image as ImageJ does: IMAGE and CELLS (ROI set or label image) -> IMAGE_Results.csv."""
+    from bridge.pipeline.verbs import measure as work
+
+    say_if_compiling()
+    return each([image], lambda path: work(path, cells, out, settings, channel, overlay_tiff))
+
+
+@app.command(sort_key=9)
+def summarize(results: Path, /) -> int:
+    """Make the tables of a run's folder again."""
+    from bridge.pipeline.verbs import summarize as work
+
+    OUT.print(f"{len(work(results))} cells in {results / 'conditions'}")
+    return 0
+
+
+@app.command(sort_key=10)
+def plot(results: Path, /) -> int:
+    """Draw the figures of a run's folder again."""
+    from bridge.pipeline.verbs import plot as work
+
+    for path in work(results):
+        OUT.print(str(path))
+    return 0
+
+
+@app.command(sort_key=11)
+def correct(
+    results: Path,
+    /,
+    *,
+    field: Annotated[
+        list[str] | None, Parameter(group=GENERAL, help="Field to correct; several, or all if none is named.")
+    ] = None,
+    hide_condition: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="Name the files so that they do not tell the condition.")
+    ] = False,
+    tool: Annotated[
+        Literal["fiji", "cellpose"], Parameter(name="--for", group=GENERAL, help="Where the cells are corrected.")
+    ] = "fiji",
+    collect: Annotated[
+        bool,
+        Parameter(group=GENERAL, negative=(), help="Turn what was corrected into label images and list the changes."),
+    ] = False,
+    fields: Annotated[
+        bool, Parameter(name="--list", group=GENERAL, negative=(), help="List the fields that can be corrected.")
+    ] = False,
+) -> int:
+    """Correct the cells of a run's fields by hand: write what is edited, then --collect it."""
+    import bridge.pipeline.corrections
+
+    say_if_compiling()
+    if fields:
+        finished, left = bridge.pipeline.corrections.fields_of(results)
+        note(fields="\n".join(finished), left="\n".join(left))
+        for name in finished:
+            OUT.print(f"{name}{'' if name in left else ' (begun)'}")
+        return 0
+    if not collect:
+        for path in bridge.pipeline.corrections.correct(results, field or (), hide_condition, tool):
+            note(path=str(path))
+            OUT.print(str(path))
+        return 0
+    found = bridge.pipeline.corrections.collect(results)
+    for _, problem in found.failures:
+        complain(problem)
+    for path in found.masks.values():
+        OUT.print(str(path))
+    counts = found.changes["change"].value_counts()
+    said = ", ".join(f"{n} {change}" for change, n in counts.items()) or "nothing changed"
+    said = f"{number(len(found.masks), 'field')} corrected: {said}. See {results / 'corrections.csv'}"
+    note(said=said)
+    OUT.print(said)
+    return int(bool(found.failures))
