@@ -500,15 +500,25 @@ def test_a_second_run_on_the_same_folder_is_refused(experiment: Path, tmp_path: 
 
     out = tmp_path / "out"
     out.mkdir()
-    (out / ".lock").write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-    with pytest.raises(OutputError) as refused:
-        run(experiment, out, **given(experiment))
-    assert str(refused.value) == (
-        f"{out}: another run is writing to it (process {os.getpid()} on {socket.gethostname()}). Wait for it; if it is gone, delete {out / '.lock'}."
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom bridge.pipeline.lock import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
     )
-    (out / ".lock").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1}))  # no such process
+    other = subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    with other.stdout:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(OutputError) as refused:
+            run(experiment, out, **given(experiment))
+        assert str(refused.value) == (
+            f"{out}: another run is writing to it (process {other.pid} on {socket.gethostname()}). Wait for it, or name another folder with --out."
+        )
+        other.kill()
+        other.wait()
+    # What a killed run leaves holds nobody, whatever its process number is now.
+    (out / ".lock.json").write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
     assert run(experiment, out, **given(experiment)).exit_code == 0
-    assert not (out / ".lock").exists()
+    assert not list(out.glob(".lock*"))
 
 
 def test_results_folder_that_cannot_be_written(experiment: Path, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from bridge.calibration import imagej_scale
 from bridge.errors import BridgeError, InputError
 from bridge.files import sha256, whole_file, write_bytes
 from bridge.images.image import Plane
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import inspect, read_plane
+from bridge.images.write import write_image
 from bridge.labels import Labels
 from bridge.names import SEG_SUFFIX
 from bridge.pipeline.finished_run import FinishedRun, open_run
@@ -217,16 +217,10 @@ def _plane(path: Path, channel: str, rgb_channel: str | None) -> Plane:
 
 
 def _write_channels(path: Path, planes: dict[str, Plane]) -> None:
-    import tifffile
-
     first = next(iter(planes.values()))
     dtype = np.result_type(*[plane.pixels.dtype for plane in planes.values()])
     stack = np.stack([plane.pixels for plane in planes.values()]).astype(np.float32 if dtype.kind == "f" else dtype)
-    shown = [level for image in stack for level in np.percentile(image, (0.1, 99.9)).tolist()]
-    scale, how = imagej_scale(first.calibration)
-    metadata = {"axes": "CYX", "mode": "grayscale", "Labels": list(planes), "Ranges": tuple(shown), **scale}
-    with whole_file(path) as part:
-        tifffile.imwrite(part, stack, imagej=True, metadata=metadata, **how)
+    write_image(path, stack, first.calibration, list(planes))
 
 
 def _write_seg(path: Path, plane: Plane, labels: Labels) -> None:

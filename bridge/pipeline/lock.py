@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import filelock
 
 from bridge.errors import OutputError
 from bridge.files import PART_SUFFIX
@@ -16,51 +18,41 @@ from bridge.files import PART_SUFFIX
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold a results folder against a second run.
+    """Hold a results folder against a second run; the system lets go of it when this process ends, however it ends.
 
     Raises
     ------
     OutputError
         Another run holds it.
     """
-    path = out / ".lock"
-    mine = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-    for _ in range(2):
-        try:
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY), "w") as file:
-                file.write(mine)
-            break
-        except FileExistsError:
+    path, owner = out / ".lock", out / ".lock.json"
+    try:
+        with filelock.FileLock(path, blocking=False):
+            # Who holds it, for people: the lock itself is the system's.
+            owner.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
             try:
-                owner = json.loads(path.read_text())
-            except (OSError, json.JSONDecodeError):
-                owner = {}
-            if owner.get("host") != socket.gethostname() or _alive(owner.get("pid")):
-                who = f"process {owner.get('pid')} on {owner.get('host')}"
-                raise OutputError(
-                    f"{out}: another run is writing to it ({who}). Wait for it; if it is gone, delete {path}."
-                ) from None
-            path.unlink(missing_ok=True)  # its owner was killed
-    try:
-        # Left by a killed run; before it wrote run.json there was nothing but that.
-        ours = out.rglob if (out / "run.json").exists() else out.glob
-        name = "*" if (out / "run.json").exists() else "run.json"
-        for part in ours(f".{name}.????????{PART_SUFFIX}"):
-            part.unlink(missing_ok=True)
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+                _remove_parts(out)
+                yield
+            finally:
+                owner.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # Windows removes no open file; one that is left holds nobody
+                    path.unlink()
+    except filelock.Timeout:
+        raise OutputError(
+            f"{out}: another run is writing to it ({_owner(owner)}). Wait for it, or name another folder with --out."
+        ) from None
 
 
-def _alive(pid: Any) -> bool:
-    if not isinstance(pid, int):
-        return False
-    if os.name == "nt":
-        return True
+def _remove_parts(out: Path) -> None:
+    """Remove what a killed run left half written; before it wrote run.json there was nothing but that."""
+    begun = (out / "run.json").exists()
+    for part in (out.rglob if begun else out.glob)(f".{'*' if begun else 'run.json'}.????????{PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
+
+
+def _owner(path: Path) -> str:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        owner = json.loads(path.read_text())
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "process unknown"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.calibration import Calibration, imagej_scale
+from bridge.calibration import Calibration, imagej_scale, size_of
 from bridge.errors import InputError
 from bridge.experiment.fields import Plan
-from bridge.files import new_file, whole_file, write_bytes
+from bridge.files import new_file, write_bytes
 from bridge.images.image import Plane
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import inspect, read_plane
+from bridge.images.write import write_image
 from bridge.names import image_name
 from bridge.pipeline.preflight import make_plan
 from bridge.settings import Settings, settings_from
@@ -250,19 +251,16 @@ def measure(
 
 
 def _write_overlay(path: Path, plane: Plane, calibration: Calibration, selections: Selections) -> None:
-    import tifffile
-
     offset = selections.offset.tolist()
     rois = [selections.encoded[a:b] for a, b in itertools.pairwise(offset)]
-    scale, how = imagej_scale(calibration)
+    _, how = imagej_scale(calibration)
     for (pixels, units), size in zip(how.get("resolution", ()), (calibration.width, calibration.height), strict=False):
-        if 1.0 / (pixels / units) != size:
+        if (held := size_of(pixels, units)) != size:
             _log.warning(
                 "%s: a TIFF cannot hold this pixel size (%r becomes %r); measured in it, the last printed digit may differ",
-                path, size, 1.0 / (pixels / units),
+                path, size, held,
             )  # fmt: skip
-    with whole_file(path) as part:
-        tifffile.imwrite(part, plane.pixels, imagej=True, metadata={"axes": "YX", "Overlays": rois, **scale}, **how)
+    write_image(path, plane.pixels, calibration, overlay=rois)
 
 
 def summarize(results: Path | str) -> pd.DataFrame:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bridge.calibration import PIXELS, imagej_scale
-from bridge.files import whole_file, write_bytes
+from bridge.calibration import PIXELS
+from bridge.files import write_bytes
 from bridge.grey_scale import display_range
 from bridge.imagej.statistics import statistics
 from bridge.images.pixels import saturation_level
 from bridge.images.reader import inspect
+from bridge.images.write import write_image
 from bridge.labels import touches_border
 from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of
 from bridge.pipeline.step import Context, Outcome, Resource, Step, Task
@@ -88,9 +89,8 @@ def _measure(task: Task) -> Outcome:
         found = measured[channel]
         write_bytes(path, found.results_csv)
         if found.pixels is not None:
-            _write_subtracted(
-                subtracted[channel], found.pixels, calibration_of(task.settings, planes[channel].calibration)
-            )
+            calibration = calibration_of(task.settings, planes[channel].calibration)
+            write_image(subtracted[channel], found.pixels, calibration)
     columns = columns_of(task.context)
     write_table(task.folder.cells(task.item), cells, columns)
     return Outcome(_load(task), _facts(task, measured, planes, info))
@@ -147,14 +147,6 @@ def _cell_table(task: Task, measured: dict[str, Measured], planes: dict[str, Pla
         full = np.zeros(1, np.int64) if level is None else np.bincount(labels[pixels == level])
         table[measure_column(channel, "saturated_px")] = np.pad(full, (0, max(0, int(ids[-1]) + 1 - full.size)))[ids]
     return pd.DataFrame({c.name: table[c.name] for c in columns}).astype({c.name: c.dtype for c in columns})
-
-
-def _write_subtracted(path: Path, pixels: np.ndarray[Any, Any], calibration: Calibration) -> None:
-    import tifffile
-
-    scale, how = imagej_scale(calibration)
-    with whole_file(path) as part:
-        tifffile.imwrite(part, pixels, imagej=True, metadata={"axes": "YX", **scale}, **how)
 
 
 def _made_from(task: Task) -> dict[str, Any]:
