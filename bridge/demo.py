@@ -1,4 +1,4 @@
-"""The demo: six synthetic conditions with known truth, through the whole way, compared with the truth."""
+"""The demo: six synthetic conditions with known truth, through the whole pipeline, compared with the truth."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run_demo(
     size_px: int = 768,
     n_cells: int = 130,
 ) -> tuple[Report, list[Comparison]]:
-    """Make six conditions of synthetic images, run the whole way on them and compare with the truth.
+    """Make six conditions of synthetic images, run the whole pipeline on them and compare with the truth.
 
     Parameters
     ----------

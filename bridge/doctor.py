@@ -1,4 +1,4 @@
-"""What this machine has, and the one command that mends what is missing."""
+"""What this machine has, and the one command that fixes what is missing."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Installed:
 
     @property
     def advice(self) -> str:
-        """The command that mends it; empty where nothing is to mend."""
+        """The command that mends it; empty where nothing is to fix."""
         gone = not self.command or not Path(self.command).is_file()
         return (
             f'cellpose-fiji macros install --fiji "{self.folder.parents[1]}"'

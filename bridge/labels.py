@@ -42,7 +42,7 @@ def as_labels(array: npt.ArrayLike, name: str = "label image") -> Labels:
     if labels.ndim != 2 or labels.size == 0:
         raise LabelError(f"{name}: not a 2-D label image (got shape {labels.shape}, expected (Y, X)). Save one plane.")
     if labels.dtype == bool:
-        raise LabelError(f"{name}: a mask of yes and no (expected one id for each cell). Label the cells first.")
+        raise LabelError(f"{name}: a binary mask (expected one id for each cell). Label the cells first.")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
             raise LabelError(

@@ -199,7 +199,7 @@ class Settings:
         Option(MACHINE, "JAVA_HOME to run ImageJ in. Default: Fiji's own, else the one installed with this program."),
     ] = None
     java_memory: Annotated[str, Field(pattern=r"^\d+[mgMG]$"), Option(MACHINE, "Memory for ImageJ, e.g. 4g.")] = "4g"
-    timeout: Annotated[float, Field(gt=0), Option(MACHINE, "Seconds after which ImageJ is taken to hang.")] = 300.0
+    timeout: Annotated[float, Field(gt=0), Option(MACHINE, "Seconds after which ImageJ times out.")] = 300.0
 
     @field_validator("measurements", "measure", mode="before")
     @classmethod

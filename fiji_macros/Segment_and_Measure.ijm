@@ -2,7 +2,7 @@
 //
 // Starts the bridge on a folder of images: Cellpose finds the cells, their masks become ROI sets, ImageJ subtracts the
 // background and measures every cell, tables and figures are written. Shows how far it is; Esc stops it (what is done is
-// kept, and the same settings go on from there). At its end the table of all cells is opened.
+// kept, and the same settings resume there). At its end the table of all cells is opened.
 //
 // Input   a folder of images: a folder for each condition, f1_phase.tif beside f1_EdU.tif (the README names other ways).
 // Output  the results folder: cells.csv, conditions/, figures/, overlays/, rois/, masks/, measurements/.
@@ -103,7 +103,7 @@ if (headless || !File.exists(here + File.separator + "Segment_and_Measure.ijm"))
 else state = runMacro(here + File.separator + "Segment_and_Measure.ijm", "watch=[" + status + "]");
 if (state != "done" && state != "failed" && state != "error" && state != "stopped" && state != "silent") {
 	File.saveString("stop", status + ".cancel");
-	showStatus("Cellpose Fiji Bridge stops; the same settings go on from there");
+	showStatus("Cellpose Fiji Bridge stops; the same settings resume there");
 	state = "running";
 	patience = 15000;
 	watch(status);
@@ -120,8 +120,8 @@ if (File.exists(status)) ok = File.delete(status);
 if (File.exists(base + ".toml")) ok = File.delete(base + ".toml");
 if (state == "silent") return "" + stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
 if (state == "stopped") {
-	showStatus("Cellpose Fiji Bridge stopped; the same settings go on from there");
-	if (returns) return "Error: stopped; what is done is kept, and the same settings go on from there";
+	showStatus("Cellpose Fiji Bridge stopped; the same settings resume there");
+	if (returns) return "Error: stopped; what is done is kept, and the same settings resume there";
 	if (args != "") call("ij.Macro.abort");
 	exit;
 }

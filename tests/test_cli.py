@@ -220,7 +220,7 @@ def test_a_cancel_file_stops_a_run(experiment: Path, tmp_path: Path) -> None:
     (tmp_path / "status.txt.cancel").touch()
     _, words = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert words.splitlines()[-1] == "stopped; what is done is kept, and the same command goes on from there"
+    assert words.splitlines()[-1] == "stopped; what is done is kept, and the same command resumes there"
     facts = dict(line.split("\t") for line in status.read_text("ascii").splitlines())
     assert facts["state"] == "stopped"
     assert not (tmp_path / "status.txt.cancel").exists()

@@ -265,7 +265,7 @@ def test_no_network_for_the_first_download(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingDependencyError) as refused, FijiEngine():
         pass
     text = str(refused.value)
-    assert text.startswith("ImageJ 1.54p: could not be fetched from Maven Central (")
+    assert text.startswith("ImageJ 1.54p: could not be downloaded from Maven Central (")
     assert text.endswith("The first run needs a network, once; or name a Fiji folder with --fiji.")
 
 

@@ -88,7 +88,7 @@ def test_colour_with_one_lit_channel_is_taken_and_said(image_file: ImageFile) ->
     rgb[..., 1] = np.arange(12)
     plane = read_plane(image_file(pixels=rgb, photometric="rgb"))
     np.testing.assert_array_equal(plane.pixels, rgb[..., 1])
-    assert plane.notices == ("colour image with signal in green only: that channel is used",)
+    assert plane.warnings == ("colour image with signal in green only: that channel is used",)
 
 
 def test_colour_with_two_lit_channels_must_be_named(image_file: ImageFile) -> None:
@@ -273,7 +273,7 @@ def test_unit_of_an_imagej_tiff(image_file: ImageFile, unit: str, expected: str)
 def test_inch_is_a_printers_unit(image_file: ImageFile) -> None:
     info = inspect(image_file(pixels=NOISE, resolution=(300, 300), resolutionunit="INCH", metadata=None))
     assert info.calibration == PIXELS
-    assert info.notices == ("its resolution is in inch, a printer's unit (300 dpi): taken as not calibrated",)
+    assert info.warnings == ("its resolution is in inch, a printer's unit (300 dpi): taken as not calibrated",)
 
 
 def test_no_unit_means_pixels(image_file: ImageFile) -> None:

@@ -34,7 +34,7 @@ def test_type_follows_the_largest_id_and_nothing_is_renumbered(tmp_path: Path, t
             np.array([[2**24 + 1]]),
             "an id ImageJ cannot hold exactly (got 16777217, expected at most 16777216). Renumber the cells.",
         ),
-        (np.array([[True]]), "a mask of yes and no (expected one id for each cell). Label the cells first."),
+        (np.array([[True]]), "a binary mask (expected one id for each cell). Label the cells first."),
     ],
 )
 def test_refused(array: np.ndarray, text: str) -> None:

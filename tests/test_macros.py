@@ -167,7 +167,7 @@ done(run('Measure_with_RoiSets.ijm', f'images=[{folder}/f1_EdU.tif] rois=[{folde
     assert (tmp_path / "out" / "f1_EdU_Results.csv").read_bytes() == ours.read_bytes()
 
 
-# ---------------------------------------------------------------- the whole way from the menu
+# ---------------------------------------------------------------- the whole pipeline from the menu
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ done(said.result())
 """
     before = set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*"))
     said = in_the_window(drive, tmp_path, argument=argument, out=str(tmp_path / "results"))
-    assert said == "Error: stopped; what is done is kept, and the same settings go on from there"
+    assert said == "Error: stopped; what is done is kept, and the same settings resume there"
     assert set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*")) == before
 
 

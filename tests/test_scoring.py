@@ -228,7 +228,7 @@ def test_a_full_disk_leaves_nothing_in_the_way(
         raise MissingDependencyError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bridge.report.score_figures.precision_figure", full)
+        patch.setattr("bridge.evaluation.evaluate.precision_figure", full)
         with pytest.raises(MissingDependencyError):
             bridge.evaluate(truth, [good], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

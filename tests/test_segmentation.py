@@ -185,7 +185,7 @@ def test_weights_that_cannot_be_fetched_name_another_way(monkeypatch: pytest.Mon
     with pytest.raises(MissingDependencyError) as refused:
         resolve_model()
     text = str(refused.value)
-    assert text.startswith("cyto3: its weights could not be fetched (")
+    assert text.startswith("cyto3: its weights could not be downloaded (")
     assert text.endswith(
         "Connect to a network once, use --model cyto_0, whose weights come from the Python package index, or the path of a model file."
     )
@@ -209,7 +209,9 @@ def test_a_wheel_with_other_bytes_is_refused(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("CELLPOSE_FIJI_CACHE", str(tmp_path / "cache"))
     wheel = tmp_path / "cellpose-0.0.1-py3-none-any.whl"
     wheel.write_bytes(b"other")
-    with pytest.raises(ModelError, match=r"not the cellpose 0\.0\.1 wheel \(its SHA-256 differs\)\. Fetch it again\.$"):
+    with pytest.raises(
+        ModelError, match=r"not the cellpose 0\.0\.1 wheel \(its SHA-256 differs\)\. Download it again\.$"
+    ):
         resolve_model(str(wheel))
 
 

@@ -136,7 +136,7 @@ def test_stopped_and_taken_up_again_is_the_same_model(pairs: Path, tmp_path: Pat
     )
     said: list[str] = []
     again = bridge.train(pairs, tmp_path / "b" / "m", held_out=["f2"], say=said.append, **GENTLE)
-    assert "goes on after epoch 1 of 3" in said
+    assert "resumes after epoch 1 of 3" in said
     assert again.model.read_bytes() == whole.model.read_bytes()
     skip = ("training.json", "model_card.md")
     assert tree(tmp_path / "a" / "m", skip) == tree(tmp_path / "b" / "m", skip)
@@ -324,7 +324,7 @@ def test_a_damaged_state_is_named(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError) as found:
         bridge.train(pairs, tmp_path / "m", held_out=["f2"], **GENTLE)
     assert str(found.value) == (
-        f"{state}: damaged (RuntimeError; expected what a stopped training put aside). Delete this file: the training begins again from its first epoch."
+        f"{state}: damaged (RuntimeError; expected the checkpoint of a stopped training). Delete this file: the training begins again from its first epoch."
     )
     state.unlink()
     assert bridge.train(pairs, tmp_path / "m", held_out=["f2"], **GENTLE).model.exists()
@@ -410,7 +410,7 @@ def test_bad_input_is_refused_in_words(pairs: Path, tmp_path: Path) -> None:
         labels[10:20, 30 * k : 30 * k + 20] = 255
     tifffile.imwrite(yes_or_no / "f0_mask.tif", labels)
     assert refused(LabelError, yes_or_no, out) == (
-        f"{yes_or_no / 'f0_mask.tif'}: a mask of yes and no (got one id, 255, in 5 separate places, expected one id for each cell). Label the cells first."
+        f"{yes_or_no / 'f0_mask.tif'}: a binary mask (got one id, 255, in 5 separate places, expected one id for each cell). Label the cells first."
     )
 
 

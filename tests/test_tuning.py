@@ -78,7 +78,7 @@ def test_a_sweep_without_held_out_images_says_what_it_is(
         main(words)
     assert left.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "chosen and judged on the same images: too good for others (--held-out shows by how much)" in said
+    assert "chosen and judged on the same images: optimistic (--held-out shows by how much)" in said
 
 
 def test_what_a_model_was_not_trained_on_chooses_no_thresholds_either(pairs: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_what_a_model_was_not_trained_on_chooses_no_thresholds_either(pairs: Pat
     assert found.table.groupby("set")["n_images"].first().to_dict() == {"choosing": 2, "held-out": 1}
     assert "too good" not in found.said
     learnt = bridge.sweep(pairs, tmp_path / "learnt", model=str(trained.model), held_out=["f0"], device="cpu")
-    assert learnt.said.endswith("; the model has learnt from 1 of these: too good for others")
+    assert learnt.said.endswith("; the model has learnt from 1 of these: optimistic")
     true = read_labels(pairs / "f1_mask.tif")
     assert found.table.loc[found.table["set"] == "held-out", "n_true"].unique().tolist() == [len(np.unique(true)) - 1]
 

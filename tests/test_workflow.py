@@ -660,7 +660,7 @@ def test_a_users_own_fiji_may_differ(experiment: Path, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(NativeEngine, "_measure", other)
     # As with --fiji PATH, which cannot be had here: the differences are listed, not an error.
-    monkeypatch.setattr("bridge.imagej.both.DoubleEntry", lambda fiji, strict: DoubleEntry(fiji, strict=False))
+    monkeypatch.setattr("bridge.pipeline.engines.DoubleEntry", lambda fiji, strict: DoubleEntry(fiji, strict=False))
     report = run(experiment, tmp_path / "out", **given(experiment))
     assert report.exit_code == 0
     flagged = [warning for warning in report.warnings if "differ" in warning]
@@ -690,7 +690,7 @@ def test_the_first_use_of_the_kernels_is_announced(
     said: list[str] = []
     run(experiment, tmp_path / "a", **given(experiment), announce=said.append)
     assert said == []
-    monkeypatch.setattr("bridge.rois.trace.compiled", lambda: False)
+    monkeypatch.setattr("bridge.pipeline.run.compiled", lambda: False)
     run(experiment, tmp_path / "b", **given(experiment), announce=said.append)
     assert said == ["The kernels that trace and measure are compiled for this processor, once; it takes half a minute."]
 

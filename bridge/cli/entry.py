@@ -91,7 +91,7 @@ def _answer(tokens: Sequence[str], settings: Path | None, debug: bool) -> int:
             ERR.print(traceback.format_exc())
         return 1
     except KeyboardInterrupt:
-        complain("stopped; what is done is kept, and the same command goes on from there")
+        complain("stopped; what is done is kept, and the same command resumes there")
         return 130
     return result if isinstance(result, int) else 0
 

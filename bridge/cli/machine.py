@@ -41,7 +41,7 @@ def doctor(
     fiji: Annotated[str, Parameter(group=GENERAL, help="As in run.")] = "core",
     java: Annotated[Path | None, Parameter(group=GENERAL, help="As in run.")] = None,
 ) -> int:
-    """What this machine has, and the one command that mends what is missing."""
+    """What this machine has, and the one command that fixes what is missing."""
     from bridge.doctor import checkup
 
     facts = checkup(fiji, java)
@@ -52,6 +52,6 @@ def doctor(
             OUT.print(f"  {'':<{width}}  -> {fact.advice}")
     bad = [fact for fact in facts if fact.advice]
     OUT.print(
-        "Everything is there." if not bad else f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend.", markup=False
+        "Everything is there." if not bad else f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to fix.", markup=False
     )
     return 3 if bad else 0

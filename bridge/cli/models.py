@@ -199,7 +199,7 @@ def _show_before_after(found: Trained) -> None:
         table.add_row(f"{row['n_images']} {row['set']}", rois, *scores)
     (OUT if OUT.is_terminal else Console(width=120, **AS_IT_IS)).print(table)
     for note in found.notes:
-        say(f"Note: {note}")
+        say(f"Warning: {note}")
     OUT.print(found.advice)
     OUT.print(f"Trained model: {found.model} (for --model of run)")
     OUT.print(f"Look at {found.model.parent / 'pictures'} and {found.model.parent / 'model_card.md'}")

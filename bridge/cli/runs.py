@@ -66,7 +66,7 @@ def run(
     ] = False,
     settings: AllSettings = Settings(),
 ) -> int:
-    """The whole way: images in, tables and figures out."""
+    """The whole pipeline: images in, tables and figures out."""
     import bridge.pipeline.run
 
     with progress_bar() as progress:
@@ -120,7 +120,7 @@ def _show_plan(found: Plan) -> None:
         if len(found.ignored) > 20:
             OUT.print(f"  and {len(found.ignored) - 20} more")
     for warning in found.warnings:
-        OUT.print(f"Note: {warning}")
+        OUT.print(f"Warning: {warning}")
     if found.problems:
         OUT.print(f"{number(len(found.problems), 'problem')}:")
         for _, problem in found.problems:
@@ -131,7 +131,7 @@ def _show_plan(found: Plan) -> None:
 
 def _report(report: Report) -> None:
     for warning in report.warnings:
-        say(f"Note: {warning}")
+        say(f"Warning: {warning}")
     for failure in report.failures:
         complain(f"[{failure.step}] {failure.message}")
     OUT.print(

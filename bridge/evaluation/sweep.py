@@ -104,7 +104,7 @@ def sweep(
         if say is not None:
             say(f"{pair.name} ({k} of {len(found.pairs)})")
         image, true, _ = read_pair(pair)
-        finish = segmenter.look(image, diameter, name=pair.name)
+        finish = segmenter.predict(image, diameter, name=pair.name)
         for flow, cellprob in itertools.product(FLOW_THRESHOLDS, CELLPROB_THRESHOLDS):
             scores = score(true, finish(flow, cellprob).labels)
             rows.append({"set": "held-out" if pair.name in sets.held_out else "choosing", "flow_threshold": flow, "cellprob_threshold": cellprob, "image": pair.name, **scores.in_short})  # fmt: skip
@@ -121,9 +121,9 @@ def sweep(
         said += f"; on {others['n_images'].iloc[0]} held-out images {_at(others, flow, cellprob):.3f} (defaults: {_at(others, *_DEFAULT):.3f})"
         learnt = sum(pixels[name] in seen_by(model) for name in sets.held_out)
         if learnt:
-            said += f"; the model has learnt from {learnt} of these: too good for others"
+            said += f"; the model has learnt from {learnt} of these: optimistic"
     else:
-        said += "; chosen and judged on the same images: too good for others (--held-out shows by how much)"
+        said += "; chosen and judged on the same images: optimistic (--held-out shows by how much)"
     write_table(path, table, SWEEP)
     grid = choosing.pivot_table(index="flow_threshold", columns="cellprob_threshold", values="ap_50")
     sweep_figure(picture, grid, (flow, cellprob))

@@ -36,7 +36,7 @@ class FijiEngine(Engine):
     memory : str
         Java's heap, e.g. ``4g``.
     timeout : float
-        Seconds after which a call is taken to hang.
+        Seconds after which a call times out.
     macros : bool
         Also load the layer that lets ImageJ macros run headless.
 

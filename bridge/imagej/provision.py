@@ -89,7 +89,7 @@ def _resolve(endpoint: str, cache: Path) -> list[Path]:
         )
     except Exception as error:  # requests' and jgo's own errors share no parent
         raise MissingDependencyError(
-            f"ImageJ {IMAGEJ_VERSION}: could not be fetched from Maven Central ({first_line(error)}). "
+            f"ImageJ {IMAGEJ_VERSION}: could not be downloaded from Maven Central ({first_line(error)}). "
             "The first run needs a network, once; or name a Fiji folder with --fiji."
         ) from error
     return [jar for folder in (environment.jars_dir, environment.modules_dir) for jar in Path(folder).glob("*.jar")]

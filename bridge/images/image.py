@@ -31,7 +31,7 @@ class ImageInfo:
     colour : bool
         Red, green and blue samples in each pixel.
     calibration : Calibration
-    notices : tuple of str
+    warnings : tuple of str
         What the user should be told about the file.
     lossy : str
         The compression, where it changes grey values; else empty.
@@ -44,7 +44,7 @@ class ImageInfo:
     channels: tuple[str, ...] = ("1",)
     colour: bool = False
     calibration: Calibration = PIXELS
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     lossy: str = ""
     page_of_channel: tuple[int, ...] = field(default=(0,), repr=False)
 
@@ -59,7 +59,7 @@ class Plane:
     calibration : Calibration
     title : str
         The title ImageJ would give the image: its file name.
-    notices : tuple of str
+    warnings : tuple of str
     two_planes : ndarray of float32, shape (2, Y, X), or None
         What a network of two channels sees, where that was asked for.
     """
@@ -67,7 +67,7 @@ class Plane:
     pixels: npt.NDArray[Any]
     calibration: Calibration
     title: str
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     two_planes: npt.NDArray[np.float32] | None = None
 
     @property

@@ -15,7 +15,7 @@ from bridge.labels import Labels, as_labels, separate_parts
 from bridge.names import MASK_SUFFIXES, SEG_SUFFIX
 from bridge.npy import read_npy
 
-_YES_OR_NO = 5  # separate places of the only id of an image, from which on it is not one cell
+_PARTS_OF_A_BINARY_MASK = 5  # separate places of the only id of an image, from which on it is not one cell
 
 
 def write_labels(path: Path, labels: Labels, calibration: Calibration | None = None) -> None:
@@ -80,7 +80,7 @@ def read_labels(path: Path, foreign: bool = False) -> Labels:
     else:
         labels = _labels_of_image(path)
     if foreign:
-        _refuse_yes_or_no(labels, path)
+        _refuse_binary_mask(labels, path)
     return labels
 
 
@@ -93,13 +93,13 @@ def _labels_of_image(path: Path) -> Labels:
     return as_labels(decode(info), str(path))
 
 
-def _refuse_yes_or_no(labels: Labels, path: Path) -> None:
+def _refuse_binary_mask(labels: Labels, path: Path) -> None:
     first, last = labels.ravel()[np.argmax(labels != 0)], labels.max()
     if first != last or first == 0 or (labels[labels != 0] != first).any():
         return
-    if (n := separate_parts(labels != 0)) >= _YES_OR_NO:
+    if (n := separate_parts(labels != 0)) >= _PARTS_OF_A_BINARY_MASK:
         raise LabelError(
-            f"{path}: a mask of yes and no (got one id, {first}, in {n} separate places, expected one id for each cell). Label the cells first."
+            f"{path}: a binary mask (got one id, {first}, in {n} separate places, expected one id for each cell). Label the cells first."
         )
 
 

@@ -96,15 +96,15 @@ def read_plane(
     if measured:
         require_lossless(info)
     pixels = decode(info, channel_index(info, channel))
-    notices = list(info.notices)
+    warnings = list(info.warnings)
     seen = two_planes(pixels, colour) if colour is not None else None
     if pixels.ndim == 3 and seen is not None:
         pixels = pixels[..., 1]
-        notices.append(f"colour image: the network sees its channels as {colour}")
+        warnings.append(f"colour image: the network sees its channels as {colour}")
     elif pixels.ndim == 3:
-        pixels, notice = one_of_rgb(path, pixels, rgb_channel)
-        notices.append(notice)
-    return Plane(measurable(path, pixels), info.calibration, path.name, tuple(notices), seen)
+        pixels, warning = one_of_rgb(path, pixels, rgb_channel)
+        warnings.append(warning)
+    return Plane(measurable(path, pixels), info.calibration, path.name, tuple(warnings), seen)
 
 
 def require_lossless(info: ImageInfo) -> None:

@@ -66,12 +66,12 @@ def inspect_tiff(path: Path) -> ImageInfo:
             if getattr(page.compression, "name", "") in _LOSSY_COMPRESSIONS
             else ""
         )
-        notices: list[str] = []
+        warnings: list[str] = []
         if description.lstrip().startswith("<?xml") or "<OME" in description[:2000]:
             channels, pages, calibration = read_ome(path, description, count)
         elif tif.is_imagej:
             channels, pages = _read_hyperstack(path, tif.imagej_metadata or {}, count)
-            calibration = _tiff_calibration(page, description, notices)
+            calibration = _tiff_calibration(page, description, warnings)
         else:
             if count > 1:
                 raise InputError(
@@ -85,8 +85,8 @@ def inspect_tiff(path: Path) -> ImageInfo:
             if tif.is_stk or page.imagedepth > 1 or said_planes > 1:
                 raise stack_refused(path, max(said_planes, page.imagedepth, 2), 1)
             channels, pages = ("1",), (0,)
-            calibration = _tiff_calibration(page, description, notices)
-    return ImageInfo(path, height, width, dtype, channels, colour, calibration, tuple(notices), lossy, pages)
+            calibration = _tiff_calibration(page, description, warnings)
+    return ImageInfo(path, height, width, dtype, channels, colour, calibration, tuple(warnings), lossy, pages)
 
 
 def _read_hyperstack(path: Path, metadata: dict[str, Any], count: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -101,7 +101,7 @@ def _read_hyperstack(path: Path, metadata: dict[str, Any], count: int) -> tuple[
     return names or tuple(str(i + 1) for i in range(n)), tuple(range(n))
 
 
-def _tiff_calibration(page: Any, description: str, notices: list[str]) -> Calibration:
+def _tiff_calibration(page: Any, description: str, warnings: list[str]) -> Calibration:
     """Pixel size as ImageJ 1.54p reads it (measured over every combination of unit, resolution unit and resolution)."""
 
     def per_pixel(name: str) -> float:
@@ -122,7 +122,7 @@ def _tiff_calibration(page: Any, description: str, notices: list[str]) -> Calibr
         unit = unit or "pixel"
     if unit in ("inch", "in") or (not unit and code == 2 and not from_imagej):
         if width != 1:
-            notices.append(f"its resolution is in inch, a printer's unit ({1 / width:g} dpi): taken as not calibrated")
+            warnings.append(f"its resolution is in inch, a printer's unit ({1 / width:g} dpi): taken as not calibrated")
         return PIXELS
     if unit == "um" and code == 3:
         width, height = width * 1e4, height * 1e4

@@ -242,7 +242,7 @@ def _mixtures(fields: Sequence[Field], plan: Plan) -> list[str]:
         for file in (f.segment, *f.measure.values(), f.count):
             if file:
                 try:
-                    warnings += [f"{file.path.name}: {notice}" for notice in inspect(file.path).notices]
+                    warnings += [f"{file.path.name}: {warning}" for warning in inspect(file.path).warnings]
                 except InputError:
                     continue
     if any(f.replicate for f in fields) and not all(f.replicate for f in fields):

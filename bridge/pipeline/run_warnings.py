@@ -74,7 +74,7 @@ def _noted(records: Records, finished: Sequence[Field]) -> list[str]:
         f"{item.field_id}: {warning}"
         for step in _NOTING
         for item in finished
-        for warning in (records.facts(item.field_id, step) or {}).get("notices", [])
+        for warning in (records.facts(item.field_id, step) or {}).get("warnings", [])
     ]
 
 

@@ -38,7 +38,7 @@ def cyto_0(wheel: Path | None) -> Path:
 def checked_wheel(path: Path) -> Path:
     """Return the wheel of cellpose 0.0.1 if it is that one."""
     if not path.is_file() or sha256(path) != _CYTO_0_WHEEL_SHA256:
-        raise ModelError(f"{path}: not the cellpose 0.0.1 wheel (its SHA-256 differs). Fetch it again.")
+        raise ModelError(f"{path}: not the cellpose 0.0.1 wheel (its SHA-256 differs). Download it again.")
     return path
 
 
@@ -48,7 +48,7 @@ def fetch_wheel(folder: Path) -> Path:
     requirement.write_text(f"{_CYTO_0_WHEEL} --hash=sha256:{_CYTO_0_WHEEL_SHA256}\n")
     if importlib.util.find_spec("pip") is None:
         raise MissingDependencyError(
-            "cyto_0: pip is needed to fetch its weights (got none). Install pip, or give the path of the cellpose-0.0.1 wheel as --model."
+            "cyto_0: pip is needed to download its weights (got none). Install pip, or give the path of the cellpose-0.0.1 wheel as --model."
         )
     command = [
         sys.executable,
@@ -69,7 +69,7 @@ def fetch_wheel(folder: Path) -> Path:
     if done.returncode or not wheels:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
         raise MissingDependencyError(
-            f"cyto_0: its weights could not be fetched from the Python package index ({said[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model."
+            f"cyto_0: its weights could not be downloaded from the Python package index ({said[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model."
         )
     return wheels[0]
 

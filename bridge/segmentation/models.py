@@ -225,7 +225,7 @@ def _built_in(name: str, size: bool = False) -> Path:
             else "give the path of a model file"
         )
         raise MissingDependencyError(
-            f"{name}: its weights could not be fetched ({reason}). Connect to a network once, {instead}."
+            f"{name}: its weights could not be downloaded ({reason}). Connect to a network once, {instead}."
         ) from error
     return path
 

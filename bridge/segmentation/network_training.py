@@ -1,4 +1,4 @@
-"""A network trained epoch by epoch, put aside and taken up again."""
+"""A network trained epoch by epoch, with checkpoints."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Training:
             self._net.eval()
 
     def write_state(self, path: Path, facts: dict[str, Any]) -> None:
-        """Put the training aside.
+        """Write a checkpoint of the training.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class Training:
                 raise
 
     def read_state(self, path: Path) -> dict[str, Any]:
-        """Take a training up again where `write_state` put it aside; return the facts.
+        """Resume a training from the checkpoint that `write_state` wrote; return the facts.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Training:
             self.epoch = int(state["epoch"])
         except Exception as error:  # a damaged file raises whatever it likes
             raise OutputError(
-                f"{path}: damaged ({type(error).__name__}; expected what a stopped training put aside). Delete this file: the training begins again from its first epoch."
+                f"{path}: damaged ({type(error).__name__}; expected the checkpoint of a stopped training). Delete this file: the training begins again from its first epoch."
             ) from error
         self._net.load_state_dict(state["net"])
         self._optimizer.load_state_dict(state["optimizer"])

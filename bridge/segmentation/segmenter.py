@@ -128,11 +128,11 @@ class Segmenter:
         SegmentationError
             Cellpose failed, e.g. out of memory.
         """
-        return self.look(
+        return self.predict(
             image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name
         )()  # fmt: skip
 
-    def look(
+    def predict(
         self,
         image: npt.NDArray[Any],
         diameter: float | Literal["auto", "style"] | None = None,
@@ -159,12 +159,12 @@ class Segmenter:
             chosen = float(diameter) if isinstance(diameter, int | float) else self._backend.diameter_px
             if diameter == "style":
                 chosen = self.style_diameter_px(image)
-            masks = self._look(image, chosen, *rest)
+            masks = self._predict(image, chosen, *rest)
             if diameter in ("auto", "style"):
                 found = median_diameter(_without_small(masks(None, None)[0], min_size))
                 if found is not None:
                     chosen = found
-                    masks = self._look(image, chosen, *rest)
+                    masks = self._predict(image, chosen, *rest)
 
         def finish(flow_threshold: float | None = None, cellprob_threshold: float | None = None) -> Segmented:
             with _named(name, shape):
@@ -201,7 +201,7 @@ class Segmenter:
 
         return Training(self._backend, images, targets, diameters_px, recipe)
 
-    def _look(
+    def _predict(
         self,
         image: npt.NDArray[Any],
         diameter_px: float | None,

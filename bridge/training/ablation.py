@@ -42,7 +42,7 @@ def ablate(
     images : Path or str
         Images with their ground truth: see `bridge.evaluation.pairs.find_pairs`.
     out : Path or str
-        Folder for ``ablation.csv`` and the trainings; an ablation that was stopped goes on where it was.
+        Folder for ``ablation.csv`` and the trainings; an ablation that was stopped resumes where it was.
     settings : TrainSettings, optional
         Of all trainings.
     say : callable, optional

@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 _LEAST_CELLS = 5
 _MOST_EMPTY = 3  # looks at the validation images without a cell, after which a training is given up
-_PUT_ASIDE_EVERY_S = 60.0  # so much is lost at most when a training is stopped, and an epoch
+_CHECKPOINT_EVERY_S = 60.0  # so much is lost at most when a training is stopped, and an epoch
 _CROP_S = 28.0  # seconds for a crop of 256 px in Cellpose 4 on two processor cores, measured
 Tell = Callable[[Progress], None] | None
 
@@ -106,7 +106,7 @@ def train(
 ) -> Trained:
     """Train a Cellpose model on corrected images, and score it and its base on images neither has seen.
 
-    Every training begins from the base model, with all images corrected so far. A training that was stopped goes on
+    Every training begins from the base model, with all images corrected so far. A training that was stopped resumes
     where it was; the last training given again changes nothing.
 
     Parameters
@@ -343,9 +343,9 @@ class _Cycle:
             facts = training.read_state(state)
             rows, best, best_score, empty = facts["rows"], facts["best"], facts["best_score"], facts["empty"]
             self.begun = min(self.begun, time.time() - facts["spent_s"])
-            self.say(f"{prefix}goes on after epoch {training.epoch} of {training.recipe.epochs}")
+            self.say(f"{prefix}resumes after epoch {training.epoch} of {training.recipe.epochs}")
         begun, first = time.monotonic(), training.epoch
-        put_aside = begun
+        write_checkpoint = begun
         n = training.recipe.epochs
         while training.epoch < n:
             rate = training.recipe.learning_rates[training.epoch]
@@ -368,8 +368,8 @@ class _Cycle:
             if look:
                 left = (time.monotonic() - begun) / (epoch - first) * (n - epoch)
                 self.say(f"{now}, {in_words(left)} left" if epoch < n else now)
-            if look or time.monotonic() - put_aside > _PUT_ASIDE_EVERY_S:
-                put_aside = time.monotonic()
+            if look or time.monotonic() - write_checkpoint > _CHECKPOINT_EVERY_S:
+                write_checkpoint = time.monotonic()
                 spent_s = time.time() - self.begun
                 facts = {"rows": rows, "best": best, "best_score": best_score, "empty": empty, "spent_s": spent_s}
                 training.write_state(state, facts)

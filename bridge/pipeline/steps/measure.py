@@ -103,14 +103,14 @@ def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], 
         "extent_95_px": float(np.percentile(extent, 95)) if extent.size else 0.0,
         "shown": {},
         "saturated": {},
-        "notices": [],
+        "warnings": [],
         "compared": sum(found.compared for found in measured.values()),
         "differences": {c: list(found.differences) for c, found in measured.items() if found.differences},
         "imagej": info,
     }
     for channel, plane in planes.items():
         facts["shown"][channel] = list(display_range([plane.pixels]))
-        facts["notices"] += [f"{channel}: {warning}" for warning in plane.notices]
+        facts["warnings"] += [f"{channel}: {warning}" for warning in plane.warnings]
         level = saturation_level(plane.pixels)
         if level is not None:
             full = np.count_nonzero((plane.pixels == level) & (labels > 0))

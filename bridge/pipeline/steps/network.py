@@ -22,7 +22,7 @@ def _count_network(context: Context) -> Segmenter:
 def _predict(task: Task, role: str, seen: Any, diameter: Any) -> Outcome:
     s = task.settings
     return Outcome(
-        task.resources[f"{role}_network"].look(
+        task.resources[f"{role}_network"].predict(
             seen,
             diameter,
             s.flow_threshold,

@@ -43,14 +43,14 @@ def model_identity(task: Task, role: str) -> dict[str, str]:
 
 def _segmented(task: Task, role: str, plane: Plane, finish: Any) -> tuple[Labels, dict[str, Any]]:
     found: Segmented = finish()
-    warnings = list(plane.notices)
+    warnings = list(plane.warnings)
     if found.cut:
         listed = ", ".join(map(str, found.cut[:5]))
         warnings.append(
             f"{len(found.cut)} cells are cut where two tiles meet (labels {listed}); a larger --tile would hold them whole"
         )
     info: dict[str, Any] = task.resources[f"{role}_network"].info
-    return found.labels, {"diameter_px": found.diameter_px, "notices": warnings, **info}
+    return found.labels, {"diameter_px": found.diameter_px, "warnings": warnings, **info}
 
 
 def _segment(task: Task) -> Outcome:

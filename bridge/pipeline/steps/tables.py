@@ -60,7 +60,7 @@ def _tables(task: Task) -> Outcome:
     named = write_workbook(task.folder.condition_table("all_conditions", ".xlsx"), {**sheets, **titled}, declared)
     split = len(named) > len(sheets) + len(conditions)
     warning = f"all_conditions.xlsx: a condition has more cells than Excel's {MAX_ROWS + 1:,} rows and is split over several sheets"
-    return Outcome(cells, {"notices": [warning] if split else []})
+    return Outcome(cells, {"warnings": [warning] if split else []})
 
 
 def _files(task: Task) -> list[Path]:
