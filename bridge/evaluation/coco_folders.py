@@ -12,6 +12,7 @@ import numpy as np
 
 from bridge.errors import InputError, LabelError
 from bridge.files import all_or_none, new_file, write_text
+from bridge.images.label_files import label_files
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import SUFFIXES
 from bridge.labels import MAX_LABEL, as_labels
@@ -194,7 +195,7 @@ def _id(value: Any) -> int | str:
 def _label_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such file or folder (expected label images). Check the path.")
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in (".tif", ".tiff", ".png")]
+    files = list(label_files(folder, seg=False))
     marked = [p for p in files if is_marked(p)]
     if not files:
         raise InputError(f"{folder}: no label images in it (expected .tif or .png). Check the path.")

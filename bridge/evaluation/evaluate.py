@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,9 @@ import pandas as pd
 from bridge.errors import BridgeError, InputError, LabelError
 from bridge.evaluation.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES
 from bridge.files import all_or_none, new_file
-from bridge.images.objects import ENDINGS, OBJECTS, read_objects
-from bridge.names import MASK_SUFFIXES, SEG_SUFFIX, image_name, is_marked
+from bridge.images.label_files import ENDINGS, by_name, label_files, marked_first
+from bridge.images.objects import read_objects
+from bridge.names import MASK_SUFFIXES, SEG_SUFFIX, image_name
 from bridge.report.score_figures import precision_figure
 from bridge.scores.boundary import boundary_f1
 from bridge.scores.neurips import score_neurips
@@ -159,35 +160,10 @@ def _label_files(path: Path) -> dict[str, Path]:
     """Return the label images below a folder by the names they go by; of a file, itself."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder (expected label images). Check the path.")
-    files = [path] if path.is_file() else list(_walk(path))
-    found: dict[str, Path] = {}
-    # Beside images, as for training: f1_mask.tif is meant, not f1.tif.
-    marked = {_name(file) for file in files if is_marked(file)}
-    for file in files:
-        name = _name(file)
-        if name in marked and not is_marked(file):
-            continue
-        if name in found:
-            raise InputError(f"{path}: two label images of one name (got {found[name]} and {file}, expected one for {name}). Rename one.")  # fmt: skip
-        found[name] = file
+    found = by_name(path, marked_first([path] if path.is_file() else label_files(path, objects=True)))
     if not found:
         raise InputError(f"{path}: no label images in it (expected .tif, .png or {SEG_SUFFIX}). Check the path.")
     return found
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            if path.name == OBJECTS and folder.name and any(p.is_file() for p in path.iterdir()):
-                yield path
-            else:
-                yield from _walk(path)
-        elif path.name.endswith(SEG_SUFFIX) or path.suffix.lower() in ENDINGS:
-            yield path
-
-
-def _name(path: Path) -> str:
-    return unicodedata.normalize("NFC", path.parent.name) if path.is_dir() else image_name(path)
 
 
 def _names(path: Path) -> list[str]:

@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError
+from bridge.images.label_files import by_name, label_files
 from bridge.images.label_images import read_labels
 from bridge.images.reader import SUFFIXES, decode, inspect, read_plane
 from bridge.labels import Labels
 from bridge.names import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, image_name, is_marked
-
-_LABELS = (".tif", ".tiff", ".png", ".zip")
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,9 @@ def find_pairs(
         return _of_run(folder, channel, rgb_channel, colour)
     if labels is not None and labels.resolve() == folder.resolve():
         labels = None
-    truths = _by_name(labels or folder, _label_files(labels or folder, labels is not None))
+    truths = by_name(labels or folder, _label_files(labels or folder, labels is not None))
     own = {path.resolve() for path in truths.values()}
-    images = _by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
+    images = by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
     if not truths:
         raise InputError(
             f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
@@ -126,20 +125,9 @@ def _label_files(folder: Path, every: bool) -> Iterator[Path]:
     """Yield label images and ROI sets; `every` also those that no mark in their name tells."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected label images). Check its path.")
-    for path in _files(folder):
-        suffix = path.suffix.lower()
-        if path.name.endswith(SEG_SUFFIX) or (suffix in _LABELS and (every or suffix == ".zip" or is_marked(path))):
+    for path in label_files(folder, rois=True):
+        if every or path.suffix.lower() == ".zip" or is_marked(path):
             yield path
-
-
-def _by_name(folder: Path, paths: Iterator[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in paths:
-        name = image_name(path)
-        if name in found:
-            raise InputError(f"{folder}: two files of one name (got {found[name]} and {path}, expected one for {name}). Rename one.")  # fmt: skip
-        found[name] = path
-    return dict(sorted(found.items()))
 
 
 def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour: str | None) -> Found:

@@ -12,7 +12,7 @@ from bridge.errors import LabelError
 from bridge.files import whole_file
 from bridge.images.reader import decode, inspect
 from bridge.labels import Labels, as_labels, separate_parts
-from bridge.names import MASK_SUFFIXES, SEG_SUFFIX
+from bridge.names import SEG_SUFFIX
 from bridge.npy import read_npy
 
 _PARTS_OF_A_BINARY_MASK = 5  # separate places of the only id of an image, from which on it is not one cell
@@ -101,35 +101,3 @@ def _refuse_binary_mask(labels: Labels, path: Path) -> None:
         raise LabelError(
             f"{path}: a binary mask (got one id, {first}, in {n} separate places, expected one id for each cell). Label the cells first."
         )
-
-
-def find_mask(folder: Path, names: list[str]) -> Path | None:
-    """Return the label image of a field in a folder of label images, or None.
-
-    Parameters
-    ----------
-    folder : Path
-        Searched with its sub-folders.
-    names : list of str
-        Names the field goes by, without suffix; the first that matches wins.
-
-    Raises
-    ------
-    LabelError
-        More than one file fits.
-    """
-    by_name: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in (".tif", ".tiff", ".png"):
-            # By its path in a folder built like the images', and by its name alone.
-            for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
-                by_name.setdefault(name, []).append(path)
-    for name in names:
-        found = [path for suffix in MASK_SUFFIXES for path in by_name.get(f"{name}{suffix}".lower(), [])]
-        if len(found) > 1:
-            raise LabelError(
-                f"{name}: several label images fit (got {found[0]} and {found[1]}, expected one). Remove one."
-            )
-        if found:
-            return found[0]
-    return None

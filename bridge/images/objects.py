@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError
+from bridge.images.label_files import ENDINGS
 from bridge.images.label_images import read_labels
 from bridge.images.reader import decode, inspect
 from bridge.labels import Labels, as_labels, separate_parts
 from bridge.names import SEG_SUFFIX
-
-ENDINGS = (".tif", ".tiff", ".png")
-OBJECTS = "masks"  # a folder of this name holds one file per object
 
 
 def read_objects(path: Path, foreign: bool = False) -> Labels:

@@ -16,7 +16,7 @@ from bridge.experiment.fields import Field, Plan
 from bridge.experiment.patterns import by_pattern
 from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
 from bridge.images.image import ImageInfo
-from bridge.images.label_images import find_mask
+from bridge.images.label_files import find_mask
 from bridge.images.reader import channel_index, inspect, require_lossless
 from bridge.names import MASK_SUFFIXES, safe_name
 from bridge.settings import Settings

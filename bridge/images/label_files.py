@@ -1,0 +1,105 @@
+"""Label images in folders: found by their names, in one way for every verb."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bridge.errors import InputError, LabelError
+from bridge.names import MASK_SUFFIXES, SEG_SUFFIX, image_name, is_marked
+
+ENDINGS = (".tif", ".tiff", ".png")
+OBJECTS = "masks"  # a folder of this name holds one file per object
+
+
+def label_files(folder: Path, seg: bool = True, rois: bool = False, objects: bool = False) -> Iterator[Path]:
+    """Yield what may hold labels below a folder, in order; hidden files and what trainings wrote are passed over.
+
+    Parameters
+    ----------
+    folder : Path
+    seg : bool
+        Also ``_seg.npy`` of the Cellpose GUI.
+    rois : bool
+        Also ROI sets.
+    objects : bool
+        Also folders ``<name>/masks`` with one file per object: the folder itself.
+    """
+    ours = {path.parent for path in folder.rglob("training.json")}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if objects and path.name == OBJECTS and any(p.is_file() for p in path.iterdir()):
+                yield path
+            elif path not in ours:
+                yield from label_files(path, seg, rois, objects)
+        elif (
+            path.suffix.lower() in ENDINGS
+            or (seg and path.name.endswith(SEG_SUFFIX))
+            or (rois and path.suffix.lower() == ".zip")
+        ):
+            yield path
+
+
+def labelled_name(path: Path) -> str:
+    """Return the name of the image that a label image, or a folder of objects, belongs to."""
+    return unicodedata.normalize("NFC", path.parent.name) if path.is_dir() else image_name(path)
+
+
+def by_name(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    """Return files by the names of the images they belong to.
+
+    Raises
+    ------
+    InputError
+        Two of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = labelled_name(path)
+        if name in found:
+            raise InputError(
+                f"{folder}: two files of one name (got {found[name]} and {path}, expected one for {name}). Rename one."
+            )
+        found[name] = path
+    return dict(sorted(found.items()))
+
+
+def marked_first(files: Iterable[Path]) -> list[Path]:
+    """Return label images without the images they lie beside: ``f1_mask.tif`` is meant, not ``f1.tif``."""
+    files = list(files)
+    marked = {labelled_name(path) for path in files if is_marked(path)}
+    return [path for path in files if is_marked(path) or labelled_name(path) not in marked]
+
+
+def find_mask(folder: Path, names: list[str]) -> Path | None:
+    """Return the label image of a field in a folder of label images, or None.
+
+    Parameters
+    ----------
+    folder : Path
+        Searched with its sub-folders.
+    names : list of str
+        Names the field goes by, without suffix; the first that matches wins.
+
+    Raises
+    ------
+    LabelError
+        More than one file fits.
+    """
+    known: dict[str, list[Path]] = {}
+    for path in label_files(folder, seg=False):
+        # By its path in a folder built like the images', and by its name alone.
+        for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
+            known.setdefault(name, []).append(path)
+    for name in names:
+        found = [path for suffix in MASK_SUFFIXES for path in known.get(f"{name}{suffix}".lower(), [])]
+        if len(found) > 1:
+            raise LabelError(
+                f"{name}: several label images fit (got {found[0]} and {found[1]}, expected one). Remove one."
+            )
+        if found:
+            return found[0]
+    return None
