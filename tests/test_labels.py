@@ -8,7 +8,8 @@ from PIL import Image
 
 from bridge.calibration import Calibration
 from bridge.errors import LabelError
-from bridge.images.label_files import find_mask, read_labels, write_labels
+from bridge.images.label_files import find_mask
+from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import inspect
 from bridge.labels import as_labels, label_areas, label_ids, touches_border
 
