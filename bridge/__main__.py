@@ -1,5 +1,5 @@
 """`python -m bridge` is `cellpose-fiji`."""
 
-from bridge.cli import main
+from bridge.cli.entry import main
 
 main()

@@ -18,7 +18,7 @@ from bridge.pipeline.progress import Progress
 from bridge.pipeline.run import Report, run
 from bridge.rois.roiset import selections_of
 from bridge.scores.matching import match_labels
-from bridge.settings import settings_from
+from bridge.settings_file import settings_from
 from bridge.synthetic import SyntheticField, synthetic_field
 from bridge.tables import measure_column
 

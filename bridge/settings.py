@@ -1,19 +1,16 @@
-"""Every option once: a field here is a TOML key, a command-line flag and a line in `run.json`."""
+"""Every option of a run once: a field here is a TOML key, a command-line flag and a line in `run.json`."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from bridge.errors import InputError
 from bridge.measurements import DEFAULT_WORDS, IMAGEJ_ONLY, WORDS
 
 # What an option belongs to: changing it re-runs the steps that name its group (`bridge.pipeline.steps`).
@@ -267,199 +264,12 @@ class Settings:
         }
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class TrainSettings:
-    """Everything a training can be told; what is None is the preset's.
-
-    Examples
-    --------
-    >>> TrainSettings(preset="challenge", held_out=["f7", "f8"]).held_out
-    ('f7', 'f8')
-    """
-
-    base: Annotated[
-        str | None,
-        Option(TRAIN, "Model that is trained further: as --model of run; 'none' begins from nothing. Default: cyto3."),
-    ] = None
-    preset: Annotated[
-        Literal["fine-tune", "challenge"],
-        Option(
-            TRAIN,
-            "fine-tune: a few images, 100 epochs at 0.1. challenge: many images, 300 epochs at 0.001, warmed up and halved.",
-        ),
-    ] = "fine-tune"
-    labels: Annotated[
-        Path | None, Option(PAIRS, "Folder of the label images, named as the images. Default: beside them.")
-    ] = None
-    segment: Annotated[str | None, Option(PAIRS, "Channel (name or number) of images with several.")] = None
-    rgb_channel: Annotated[
-        Literal["red", "green", "blue"] | None, Option(PAIRS, "Which channel of a colour image shows the cells.")
-    ] = None
-    colour: Annotated[
-        Literal["adaptive", "merged"] | None, Option(PAIRS, "What the network sees of colour images: as in run.")
-    ] = None
-    held_out: Annotated[
-        tuple[str, ...],
-        Option(
-            PAIRS,
-            "Images that are never trained on: their names, a share such as 0.2, or 'none'. Default: 0.2 of six and more images.",
-            many=True,
-        ),
-    ] = ()
-    leave_one_out: Annotated[
-        bool,
-        Option(
-            PAIRS,
-            "Also train once without each image and score it there: for few images. All epochs are trained; no image chooses one.",
-            switch=True,
-        ),
-    ] = False
-    validation: Annotated[
-        float,
-        Field(ge=0, lt=1),
-        Option(PAIRS, "Share of the training images that chooses the best epoch; from six training images on."),
-    ] = 0.2
-
-    epochs: Annotated[int | None, Field(ge=1), Option(RECIPE, "Epochs.")] = None
-    learning_rate: Annotated[float | None, Field(gt=0), Option(RECIPE, "Largest learning rate.")] = None
-    weight_decay: Annotated[float | None, Field(ge=0), Option(RECIPE, "Weight decay.")] = None
-    optimizer: Annotated[
-        Literal["sgd", "nesterov", "adamw"] | None, Option(RECIPE, "SGD with momentum 0.9, with Nesterov's, or AdamW.")
-    ] = None
-    batch_size: Annotated[int | None, Field(ge=1), Option(RECIPE, "Crops in the network at once.")] = None
-    crop: Annotated[int | None, Field(ge=64, multiple_of=8), Option(RECIPE, "Side of a crop in px.")] = None
-    crops: Annotated[int | None, Field(ge=1), Option(RECIPE, "Crops in an epoch.")] = None
-    rescale: Annotated[
-        bool | None, Option(RECIPE, "Scale the images so that their cells have the network's mean diameter.")
-    ] = None
-    scale_range: Annotated[float, Field(ge=0, le=2), Option(RECIPE, "Range of the random scaling of crops.")] = 0.5
-    check_every: Annotated[int, Field(ge=1), Option(RECIPE, "Epochs between two looks at the accuracy.")] = 10
-    size: Annotated[
-        bool,
-        Option(TRAIN, "Also train a size model, which --diameter style uses.", switch=True),
-    ] = False
-    features: Annotated[
-        int, Field(ge=2), Option(RECIPE, "Features of a network that begins from nothing (Cellpose's own: 32).")
-    ] = 32
-    seed: Annotated[int, Field(ge=0), Option(RECIPE, "For the random crops; the same seed, the same model.")] = 0
-
-    flow_threshold: Annotated[float, Field(ge=0), Option(SCORES, "As in run.")] = 0.4
-    cellprob_threshold: Annotated[float, Field(allow_inf_nan=False), Option(SCORES, "As in run.")] = 0.0
-    min_size: Annotated[int, Field(ge=0), Option(SCORES, "As in run.")] = 15
-    base_diameter: Annotated[
-        float | None,
-        Field(gt=0),
-        Option(SCORES, "Diameter in px for the base model. Default: the cells' median in the training images."),
-    ] = None
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(MACHINE, "Where Cellpose runs.")] = "auto"
-
-    @field_validator("held_out", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the settings as plain data, as they stand in `training.json`."""
-        plain: dict[str, Any] = TypeAdapter(TrainSettings).dump_python(self, mode="json")
-        return plain
-
-
 def _words(value: object) -> object:
     if isinstance(value, str):
         value = (value,)
     if isinstance(value, Iterable):
         return tuple(part.strip() for item in value for part in str(item).split(",") if part.strip())
     return value
-
-
-Kind = TypeVar("Kind", Settings, TrainSettings)
-
-
-def train_settings_from(values: Mapping[str, Any]) -> TrainSettings:
-    """Make `TrainSettings` from names and values; as `settings_from`."""
-    return _made(TrainSettings, values, "train")
-
-
-def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settings:
-    """Make `Settings` from names and values.
-
-    Parameters
-    ----------
-    values : mapping
-        Names with ``_`` or ``-``.
-    source : str
-        Named in the message when a value cannot be used.
-
-    Raises
-    ------
-    InputError
-        An unknown name or a value out of range.
-
-    Examples
-    --------
-    >>> settings_from({"rolling-ball": 25}).rolling_ball
-    25.0
-    """
-    return _made(Settings, values, source)
-
-
-def _made(kind: type[Kind], values: Mapping[str, Any], source: str) -> Kind:
-    try:
-        return kind(**{name.replace("-", "_"): value for name, value in values.items()})
-    except ValidationError as error:
-        raise refusal(error, source, kind) from error
-
-
-def refusal(error: ValidationError, source: str, kind: type[Any] = Settings) -> InputError:
-    """Put what pydantic found wrong into one sentence."""
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""  # rules over several settings begin with the name
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return InputError(
-            f"{source}: unknown setting (got {name}, expected one of {', '.join(f.name for f in dataclasses.fields(kind))}). Correct the name."
-        )
-    text = str(first["msg"]).removeprefix("Value error, ")
-    got = "" if "(got " in text else f" (got {first['input']!r})"
-    if name:
-        text = f"{name.replace('_', '-')}: {text}{got}"
-    return InputError(f"{source}: {text}. Correct the value.")
-
-
-def read_settings_file(path: Path) -> dict[str, Any]:
-    """Read settings from a TOML file, or from the `run.json` of an earlier run.
-
-    Parameters
-    ----------
-    path : Path
-        ``*.toml`` with one key for each option, or a ``run.json``.
-
-    Returns
-    -------
-    dict
-        Names (with ``_``) and values; `images` may be among them.
-
-    Raises
-    ------
-    InputError
-        No such file, or not TOML / JSON.
-    """
-    try:
-        if path.suffix.lower() == ".json":
-            values = json.loads(path.read_text("utf-8"))["settings"]
-        else:
-            values = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such settings file. Check the path given with --settings.") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run."
-        ) from None
-    values = {name.replace("-", "_"): value for name, value in values.items()}
-    # Relative to the settings file, so that it works from any folder.
-    for name in ("images", *PATHS):
-        if values.get(name) and (name not in NAMES_FIRST or (path.parent / values[name]).exists()):
-            values[name] = str(path.parent / values[name])
-    return values
 
 
 @lru_cache(maxsize=1)

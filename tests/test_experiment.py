@@ -11,7 +11,7 @@ from bridge.errors import InputError
 from bridge.experiment.fields import Plan
 from bridge.names import safe_name
 from bridge.pipeline.preflight import make_plan
-from bridge.settings import settings_from
+from bridge.settings_file import settings_from
 
 ImageFile = Callable[..., Path]
 

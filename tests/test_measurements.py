@@ -18,7 +18,7 @@ from bridge.imagej.fiji import FijiEngine
 from bridge.imagej.native import NativeEngine
 from bridge.measurements import ALL_COLUMNS, DEFAULT_WORDS, IMAGEJ_ONLY, MEASUREMENTS, WORDS, bits_of
 from bridge.rois.roiset import selections_of
-from bridge.settings import settings_from
+from bridge.settings_file import settings_from
 from bridge.synthetic import synthetic_field
 
 MACROS = Path(__file__).parents[1] / "fiji_macros"

@@ -7,7 +7,8 @@ import pytest
 
 from bridge.errors import InputError
 from bridge.pipeline.steps import ORDER
-from bridge.settings import GROUPS, Settings, read_settings_file, settings_from
+from bridge.settings import GROUPS, Settings
+from bridge.settings_file import read_settings_file, settings_from
 
 
 def test_every_setting_belongs_to_a_step_or_to_the_machine() -> None:

@@ -22,9 +22,9 @@ from bridge.pipeline.progress import Progress
 from bridge.rois.roiset import encode_roiset
 from bridge.segmentation.models import DEMO, resolve_model
 from bridge.segmentation.segmenter import Segmenter
-from bridge.settings import TrainSettings
 from bridge.synthetic import synthetic_field
 from bridge.training.recipe import recipe_of
+from bridge.training_settings import TrainSettings
 
 QUICK = {"base": "demo", "epochs": 3, "crops": 2, "crop": 96, "batch_size": 2, "check_every": 1, "device": "cpu"}
 SHORT = "the learning rate rises over 10 epochs: in 1 it came to 0 only"

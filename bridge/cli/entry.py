@@ -20,7 +20,8 @@ from bridge.cli.console import ERR, complain, watched
 from bridge.cli.options import GENERAL, Debug, SettingsFile
 from bridge.errors import BridgeError, InputError
 from bridge.pipeline.status import Status, interruptible
-from bridge.settings import Settings, read_settings_file, refusal
+from bridge.settings import Settings
+from bridge.settings_file import read_settings_file, refusal
 
 app = App(
     name="cellpose-fiji",

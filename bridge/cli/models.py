@@ -12,7 +12,7 @@ from bridge.cli.console import AS_IT_IS, OUT, complain, print_table, progress_ba
 from bridge.cli.entry import app
 from bridge.cli.options import GENERAL, AllTrainSettings, OutFolder
 from bridge.errors import InputError
-from bridge.settings import TrainSettings
+from bridge.training_settings import TrainSettings
 
 if TYPE_CHECKING:
     from bridge.training.cycle import Trained

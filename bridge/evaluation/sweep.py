@@ -20,7 +20,7 @@ from bridge.report.score_figures import sweep_figure
 from bridge.scores.score import score
 from bridge.segmentation.diameter import median_diameter
 from bridge.segmentation.segmenter import Segmenter
-from bridge.settings import settings_from
+from bridge.settings_file import settings_from
 from bridge.tables import Column, typed_table, write_table
 
 FLOW_THRESHOLDS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

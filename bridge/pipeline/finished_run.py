@@ -15,7 +15,7 @@ from bridge.pipeline.records import Records
 from bridge.pipeline.results_folder import ResultsFolder
 from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
-from bridge.settings import settings_from
+from bridge.settings_file import settings_from
 from bridge.tables import FIELDS, read_table
 
 if TYPE_CHECKING:

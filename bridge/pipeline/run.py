@@ -28,7 +28,8 @@ from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
 from bridge.report.figures import load as load_figures
 from bridge.rois.trace import COMPILING, compiled
-from bridge.settings import Settings, settings_from
+from bridge.settings import Settings
+from bridge.settings_file import settings_from
 from bridge.tables import FAILURES, typed_table, write_table
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from bridge.images.reader import inspect, read_plane
 from bridge.images.write import write_image
 from bridge.names import image_name
 from bridge.pipeline.preflight import make_plan
-from bridge.settings import Settings, settings_from
+from bridge.settings import Settings
+from bridge.settings_file import settings_from
 
 if TYPE_CHECKING:
     import pandas as pd

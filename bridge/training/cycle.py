@@ -40,11 +40,12 @@ from bridge.segmentation.load import new_network
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.segmentation.size_model import write_size_model
-from bridge.settings import TrainSettings, train_settings_from
+from bridge.settings_file import train_settings_from
 from bridge.tables import empty_table, read_table, typed_table, write_table
 from bridge.training.card import card, in_words, licence, record_of
 from bridge.training.recipe import WARM_UP, recipe_of
 from bridge.training.tables import BEFORE_AFTER, BEFORE_AFTER_SETS, CYCLES, TRAINING_CURVE
+from bridge.training_settings import TrainSettings
 
 if TYPE_CHECKING:
     from bridge.segmentation.network_training import Training

@@ -8,7 +8,7 @@ import numpy as np
 
 from bridge.errors import InputError
 from bridge.segmentation.recipe import Recipe
-from bridge.settings import TrainSettings
+from bridge.training_settings import TrainSettings
 
 # Preset and major version of Cellpose -> recipe. "fine-tune" is what Cellpose's own window does in that version;
 # "challenge" is the recipe of the NeurIPS 2022 cell segmentation challenge's U-Net.

@@ -1,0 +1,105 @@
+"""Settings from names and values, and from files; what is wrong with them in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from bridge.errors import InputError
+from bridge.settings import NAMES_FIRST, PATHS, Settings
+from bridge.training_settings import TrainSettings
+
+Kind = TypeVar("Kind", Settings, TrainSettings)
+
+
+def train_settings_from(values: Mapping[str, Any]) -> TrainSettings:
+    """Make `TrainSettings` from names and values; as `settings_from`."""
+    return _made(TrainSettings, values, "train")
+
+
+def settings_from(values: Mapping[str, Any], source: str = "settings") -> Settings:
+    """Make `Settings` from names and values.
+
+    Parameters
+    ----------
+    values : mapping
+        Names with ``_`` or ``-``.
+    source : str
+        Named in the message when a value cannot be used.
+
+    Raises
+    ------
+    InputError
+        An unknown name or a value out of range.
+
+    Examples
+    --------
+    >>> settings_from({"rolling-ball": 25}).rolling_ball
+    25.0
+    """
+    return _made(Settings, values, source)
+
+
+def _made(kind: type[Kind], values: Mapping[str, Any], source: str) -> Kind:
+    try:
+        return kind(**{name.replace("-", "_"): value for name, value in values.items()})
+    except ValidationError as error:
+        raise refusal(error, source, kind) from error
+
+
+def refusal(error: ValidationError, source: str, kind: type[Any] = Settings) -> InputError:
+    """Put what pydantic found wrong into one sentence."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""  # rules over several settings begin with the name
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return InputError(
+            f"{source}: unknown setting (got {name}, expected one of {', '.join(f.name for f in dataclasses.fields(kind))}). Correct the name."
+        )
+    text = str(first["msg"]).removeprefix("Value error, ")
+    got = "" if "(got " in text else f" (got {first['input']!r})"
+    if name:
+        text = f"{name.replace('_', '-')}: {text}{got}"
+    return InputError(f"{source}: {text}. Correct the value.")
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML file, or from the `run.json` of an earlier run.
+
+    Parameters
+    ----------
+    path : Path
+        ``*.toml`` with one key for each option, or a ``run.json``.
+
+    Returns
+    -------
+    dict
+        Names (with ``_``) and values; `images` may be among them.
+
+    Raises
+    ------
+    InputError
+        No such file, or not TOML / JSON.
+    """
+    try:
+        if path.suffix.lower() == ".json":
+            values = json.loads(path.read_text("utf-8"))["settings"]
+        else:
+            values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such settings file. Check the path given with --settings.") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run."
+        ) from None
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    # Relative to the settings file, so that it works from any folder.
+    for name in ("images", *PATHS):
+        if values.get(name) and (name not in NAMES_FIRST or (path.parent / values[name]).exists()):
+            values[name] = str(path.parent / values[name])
+    return values
