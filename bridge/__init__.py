@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.verbs import compare, measure, plan, plot, rasterize, segment, summarize, trace
     from bridge.settings import Settings
     from bridge.training.ablation import ablate
-    from bridge.training.cycle import train
+    from bridge.training.train import train
 
 # The public names and where they live: nothing is imported before it is used.
 _HOMES = {
@@ -53,7 +53,7 @@ _HOMES = {
     "summarize": "bridge.pipeline.verbs",
     "sweep": "bridge.evaluation.sweep",
     "trace": "bridge.pipeline.verbs",
-    "train": "bridge.training.cycle",
+    "train": "bridge.training.train",
 }
 __all__ = [
     "BridgeError",

@@ -77,6 +77,13 @@ def test_arrows_point_downwards(module: str) -> None:
             assert place(name) == place(module), f"the room {place(module)} knows {name}"
 
 
+def test_files_are_short() -> None:
+    long = {
+        module: n for module, path in MODULES.items() if (n := len(path.read_text("utf-8").splitlines())) > MOST_LINES
+    }
+    assert long == {}
+
+
 def test_no_circles() -> None:
     graph = {
         module: {

@@ -98,7 +98,7 @@ def evaluate(
 @app.command(sort_key=13)
 def train(pairs: Path, *, out: OutFolder, settings: AllTrainSettings = TrainSettings()) -> int:
     """Fine-tune a model on corrected images, and show what it brought on images it has not seen."""
-    from bridge.training.cycle import train as work
+    from bridge.training.train import train as work
 
     with progress_bar() as progress:
         found = work(pairs, out, settings, progress, say)

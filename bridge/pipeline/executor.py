@@ -10,7 +10,7 @@ import collections
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,17 +224,14 @@ class Executor:
         if step.name in self._known and step.scope == "field":
             self._known[step.name][job.name] = facts
 
-    def _noted(self, fields: list[Field]) -> dict[str, dict[str, Any]]:
+    def _noted(self, fields: Sequence[Field]) -> dict[str, dict[str, Any]]:
         """What the steps that an early step needs noted for these fields, also in an earlier start."""
         names = {name for step in self.graph.steps if step.early for name in step.needs}
-        return {
-            name: {
-                item.field_id: facts
-                for item in fields
-                if (facts := self.records.facts(item.field_id, name)) is not None
-            }
-            for name in names
-        }
+        return {name: self._facts_of(fields, name) for name in names}
+
+    def _facts_of(self, fields: Sequence[Field], step: str) -> dict[str, Any]:
+        noted = {item.field_id: self.records.facts(item.field_id, step) for item in fields}
+        return {name: facts for name, facts in noted.items() if facts is not None}
 
     # ------------------------------------------------------------ several fields
 
@@ -291,11 +288,7 @@ class Executor:
         job = _Job(fields, name)
         for need in step.needs:
             needed = self.graph.by_name[need]
-            job.facts[need] = {
-                item.field_id: facts
-                for item in fields
-                if (facts := self.records.facts(item.field_id, need)) is not None
-            }
+            job.facts[need] = self._facts_of(fields, need)
             if needed.load is not None:
                 job.values[need] = {item.field_id: self._kept_value(needed, item) for item in fields}
         return job

@@ -21,8 +21,8 @@ from bridge.segmentation.diameter import median_diameters
 from bridge.segmentation.models import cellpose_version, resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.tables import write_table
-from bridge.training.cycle import train
 from bridge.training.tables import ABLATION
+from bridge.training.train import train
 from bridge.training_settings import TrainSettings
 
 

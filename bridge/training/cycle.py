@@ -1,4 +1,4 @@
-"""Images with ground truth -> a fine-tuned model, and what it brought: tables, pictures, a model card."""
+"""One training: epochs, checkpoints, what it brought."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import logging
 import platform
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,44 +18,35 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bridge.errors import InputError, LabelError, OutputError, SegmentationError
+from bridge.errors import OutputError, SegmentationError
 from bridge.evaluation.model_history import _STATE, RECORD
-from bridge.evaluation.pairs import find_pairs, image_hash, pixel_hash, read_pair
-from bridge.evaluation.split import Split, difference_interval, split
-from bridge.evaluation.sweep import SCORES
-from bridge.files import PART_SUFFIX, require_writable, sha256, whole_file, write_text
+from bridge.evaluation.split import Split
+from bridge.files import PART_SUFFIX, sha256, whole_file, write_text
 from bridge.images.label_images import read_labels, write_labels
 from bridge.labels import Labels, label_ids
 from bridge.names import safe_name
-from bridge.pipeline.lock import locked
 from bridge.pipeline.progress import Progress
-from bridge.pipeline.records import differences
-from bridge.report.fates import Panel, fates_picture
 from bridge.report.score_figures import training_figure
-from bridge.scores.overlaps import fates, overlaps, partners
 from bridge.scores.score import score
 from bridge.segmentation.diameter import median_diameters
-from bridge.segmentation.load import new_network
-from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.segmentation.size_model import write_size_model
-from bridge.settings_file import train_settings_from
-from bridge.tables import empty_table, read_table, typed_table, write_table
-from bridge.training.card import card, in_words, licence, record_of
+from bridge.tables import read_table, typed_table, write_table
+from bridge.training.before_after import advice_on, before_after, draw_pictures
+from bridge.training.card import card, in_words, licence
+from bridge.training.history import write_cycles
+from bridge.training.preparation import Preparation
 from bridge.training.recipe import WARM_UP, recipe_of
-from bridge.training.tables import BEFORE_AFTER, BEFORE_AFTER_SETS, CYCLES, TRAINING_CURVE
-from bridge.training_settings import TrainSettings
+from bridge.training.tables import BEFORE_AFTER, BEFORE_AFTER_SETS, TRAINING_CURVE
 
 if TYPE_CHECKING:
     from bridge.segmentation.network_training import Training
 
 _log = logging.getLogger(__name__)
 
-_LEAST_CELLS = 5
 _MOST_EMPTY = 3  # looks at the validation images without a cell, after which a training is given up
 _CHECKPOINT_EVERY_S = 60.0  # so much is lost at most when a training is stopped, and an epoch
 _CROP_S = 28.0  # seconds for a crop of 256 px in Cellpose 4 on two processor cores, measured
-Tell = Callable[[Progress], None] | None
 
 
 @dataclass(frozen=True)
@@ -86,181 +76,11 @@ class Trained:
     notes: tuple[str, ...]
 
 
-@dataclass
-class _Data:
-    names: tuple[str, ...]
-    images: dict[str, npt.NDArray[Any]]
-    labels: dict[str, Labels]
-    pixels: dict[str, str]
-    truths: dict[str, str]
-    notes: list[str]
-    corrected_model: str
-
-
-def train(
-    pairs: Path | str,
-    out: Path | str,
-    settings: TrainSettings | None = None,
-    progress: Tell = None,
-    say: Callable[[str], None] | None = None,
-    **options: Any,
-) -> Trained:
-    """Train a Cellpose model on corrected images, and score it and its base on images neither has seen.
-
-    Every training begins from the base model, with all images corrected so far. A training that was stopped resumes
-    where it was; the last training given again changes nothing.
-
-    Parameters
-    ----------
-    pairs : Path or str
-        Folder of images, each with a label image, a ROI set or a ``_seg.npy`` beside it; or the results folder of a run
-        whose corrections were collected.
-    out : Path or str
-        Folder for all cycles of this model: ``cycle_1/``, ``cycle_2/`` ... and ``cycles.csv``.
-    settings : TrainSettings, optional
-        Or give the options by name.
-    progress : callable, optional
-        Called with a `bridge.pipeline.progress.Progress` after each epoch.
-    say : callable, optional
-        Called with a line of text now and then.
-
-    Returns
-    -------
-    Trained
-
-    Raises
-    ------
-    InputError
-        Images without partner, too few cells, the same pixels in training and held out, a training begun otherwise.
-    ModelError
-        No such base model, or one of the other Cellpose version.
-    SegmentationError
-        The loss is not a number any more, the model finds no cell any more, or the memory is full.
-    OutputError
-        A file cannot be written.
-
-    Examples
-    --------
-    >>> import bridge                                                                          # doctest: +SKIP
-    >>> trained = bridge.train("corrected", "models/t98g", base="cyto_0", held_out=["f6", "f7"])  # doctest: +SKIP
-    >>> bridge.run("images", out="results", model=trained.model)                               # doctest: +SKIP
-    """
-    s = settings or train_settings_from(options)
-    out = Path(out)
-    data = _read(Path(pairs), s)
-    require_writable(out)
-    with locked(out), tempfile.TemporaryDirectory(prefix="cellpose-fiji-") as scratch:
-        return _Cycle(data, out, s, progress, say or _log.info, Path(scratch)).run()
-
-
-def _read(folder: Path, s: TrainSettings) -> _Data:
-    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, s.colour)
-    data = _Data((), {}, {}, {}, {}, list(found.notes), found.corrected_model)
-    for pair in found.pairs:
-        image, labels, notes = read_pair(pair)
-        data.images[pair.name], data.labels[pair.name] = image, labels
-        data.pixels[pair.name], data.truths[pair.name] = image_hash(pair.image), pixel_hash(labels)
-        data.notes += notes
-    data.names = tuple(data.images)
-    files: dict[str, str] = {}
-    for name in data.names:
-        other = files.setdefault(safe_name(name).casefold(), name)
-        if other != name:
-            raise InputError(f"{folder}: two images of nearly one name (got {other} and {name}, expected names that differ as file names). Rename one.")  # fmt: skip
-    n = sum(len(label_ids(labels)) for labels in data.labels.values())
-    if n < _LEAST_CELLS:
-        raise LabelError(
-            f"{folder}: too few cells to learn from (got {n} in {len(data.names)} images, expected at least {_LEAST_CELLS}). Correct more cells."
-        )
-    return data
-
-
-class _Cycle:
-    def __init__(
-        self, data: _Data, out: Path, s: TrainSettings, progress: Tell, say: Callable[[str], None], scratch: Path
-    ) -> None:
-        self.data, self.out, self.s, self.progress, self.say, self.scratch = data, out, s, progress, say, scratch
-        self.major = cellpose_version()[0]
-        before = self._earlier()
-        held_out_before = {pixels for r in before if r["state"] != "failed" for pixels in r["held_out_pixels"]}
-        kept_out = [name for name in data.names if data.pixels[name] in held_out_before and name not in s.held_out]
-        if kept_out and s.held_out:
-            data.notes.append(f"held out in an earlier cycle, so still: {', '.join(kept_out)}")
-        # Where each image is to judge a training without it, none may choose the epoch.
-        self.split = split(data.pixels, s.held_out, 0 if s.leave_one_out else s.validation, held_out_before)
-        self.learnt_from = (*self.split.train, *self.split.validation)
-        n = sum(len(label_ids(data.labels[name])) for name in self.split.train)
-        if n < _LEAST_CELLS:
-            raise LabelError(
-                f"{out}: too few cells to learn from (got {n} in {len(self.split.train)} training images, expected at least {_LEAST_CELLS}). Hold fewer images out, use a smaller --validation, or correct more cells."
-            )
-        if s.leave_one_out:
-            for name in self.learnt_from:
-                if not any(data.labels[other].any() for other in self.learnt_from if other != name):
-                    raise LabelError(f"{name}: has all the cells (expected some in the other images, too). Leave out --leave-one-out.")  # fmt: skip
-        self.recipe = recipe_of(s, len(self.split.train), self.major)
-        self.shown = 0, self.recipe.epochs  # epochs done, and in all
-        self.base = self._base(before)
-        self.base_record = record_of(self.base)
-        self._refuse_seen()
-        self.made_from = {
-            "settings": {k: v for k, v in s.as_json().items() if k not in ("device", "labels", "base", "held_out", "validation")},
-            "base_sha256": self.base.sha256 if self.base.name != "none" else "none",
-            "cellpose": ".".join(map(str, cellpose_version())),
-            "images": {name: data.pixels[name] for name in data.names},
-            "labels": {name: data.truths[name] for name in data.names},
-            "train": list(self.split.train), "validation": list(self.split.validation), "held_out": list(self.split.held_out),
-        }  # fmt: skip
-        last = before[-1] if before else None
-        self.done = last is not None and last["state"] == "done" and last["made_from"] == self.made_from
-        self.resumes = last is not None and last["state"] == "training"
-        if last is not None and self.resumes:
-            changed = differences(last["made_from"], self.made_from)
-            if changed:
-                raise OutputError(
-                    f"{out / _folder(len(before))}: a training was begun here with other images or settings ({changed}). Finish it with those, or delete this folder."
-                )
-        # A training that failed left no model: its number is free.
-        self.cycle = len(before) + (not before or (last is not None and last["state"] == "done" and not self.done))
-        self.folder = out / _folder(self.cycle)
-        self.model = self.folder / f"{safe_name(out.resolve().name)}_{self.cycle}"
-
-    def _earlier(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while (path := self.out / _folder(len(found) + 1) / RECORD).is_file():
-            try:
-                record = json.loads(path.read_text("utf-8"))
-                _ = record["state"], record["made_from"], record["held_out_pixels"], record["base"]
-                found.append(record)
-            except (ValueError, KeyError, TypeError) as error:
-                raise OutputError(f"{path}: not the record of a training ({type(error).__name__}: {error}). Delete the folder {path.parent}.") from error  # fmt: skip
-        return found
-
-    def _base(self, before: Sequence[Mapping[str, Any]]) -> ModelFile:
-        if self.s.base == "none":
-            return new_network(self.scratch / "none", self.s.features, self.s.seed)
-        base = resolve_model(self.s.base)
-        for k, record in enumerate(before, 1):
-            if record.get("model_sha256") == base.sha256:
-                raise InputError(
-                    f"{base.name}: the model of cycle {k} (expected the model it began from, {record['base']}). Train from that with all images corrected so far: a model trained twice leans to its first images."
-                )
-        # Our demo network is shown more of the border than a model file is.
-        return replace(base, pad_px=0)
-
-    def _refuse_seen(self) -> None:
-        """Refuse to judge by images that the base model was trained on."""
-        seen = set(self.base_record.get("seen_pixels", ()))
-        judges = self.learnt_from if self.s.leave_one_out else ()
-        for name in (*self.split.held_out, *judges):
-            if self.data.pixels[name] in seen:
-                raise InputError(
-                    f"{name}: the base model {self.base.name} was trained on it (got the same pixels to judge by, expected images it has not seen). Hold others out (--held-out), or begin from its own base, {self.base_record['base']}."
-                )
-
-    # ------------------------------------------------------------ the way of a training
+class Cycle(Preparation):
+    """One training, from its images to the model and what it brought."""
 
     def run(self) -> Trained:
+        """Train, or say again what the last training brought."""
         if self.done:
             record = json.loads((self.folder / RECORD).read_text("utf-8"))
             tables = [self.folder / name for name in ("before_after.csv", "before_after_sets.csv")]
@@ -301,8 +121,14 @@ class _Cycle:
         if size is not None:
             write_size_model(self.model.with_name(f"{self.model.name}_size.npy"), size)
         left_out = self._leave_one_out() if self.s.leave_one_out else {}
-        images, sets = self._tables(left_out)
-        self._draw(images, curve, best)
+        found = [("held-out", name, *self._both(name)) for name in self.split.held_out]
+        found += [("leave-one-out", name, *both) for name, both in left_out.items()]
+        found += [("training", name, *self._both(name)) for name in self.learnt_from]
+        images, sets = before_after(self.data, found)
+        write_table(self.folder / "curve.csv", curve, TRAINING_CURVE)
+        training_figure(self.folder / "curve.png", curve, best)
+        seen = images[images["set"] != "leave-one-out"]
+        draw_pictures(self.folder, self.data, seen, found, self.base.name)
         record = self._finish(images, sets, best, time.time() - self.begun)
         return self._report(record)
 
@@ -452,53 +278,6 @@ class _Cycle:
             n = self.recipe.epochs * self.recipe.crops
             self.say(f"Cellpose 4 on a processor takes about {_CROP_S:.0f} s for each of {n} crops: about {in_words(n * _CROP_S)}. A GPU is advised.")  # fmt: skip
 
-    def _tables(self, left_out: Mapping[str, tuple[Labels | None, Labels]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-        rows = []
-        sets = [("held-out", name, *self._both(name)) for name in self.split.held_out]
-        sets += [("leave-one-out", name, *both) for name, both in left_out.items()]
-        sets += [("training", name, *self._both(name)) for name in self.learnt_from]
-        for which, name, of_base, of_tuned in sets:
-            tuned = self._score(name, of_tuned)
-            base = self._score(name, of_base) if of_base is not None else None
-            row: dict[str, Any] = {"set": which, "image": name, "n_true": tuned["n_true"], "n_tuned": tuned["n_predicted"], "n_base": base["n_predicted"] if base else pd.NA}  # fmt: skip
-            for key in SCORES:
-                row[f"{key}_tuned"] = tuned[key]
-                row[f"{key}_base"] = base[key] if base else float("nan")
-                row[f"{key}_difference"] = tuned[key] - base[key] if base else float("nan")
-            rows.append(row)
-        images = typed_table(rows, BEFORE_AFTER)
-        totals = []
-        for group, part in images.groupby("set", sort=False):  # held-out first
-            no_base = bool(part["n_base"].isna().any())
-            total: dict[str, Any] = {"set": group, "n_images": len(part), "n_true": part["n_true"].sum()}
-            total |= {"n_base": pd.NA if no_base else part["n_base"].sum(), "n_tuned": part["n_tuned"].sum()}
-            for key in SCORES:
-                total |= {f"{key}_{end}": part[f"{key}_{end}"].mean() for end in ("base", "tuned", "difference")}
-                low, high = difference_interval([] if no_base else part[f"{key}_difference"].tolist())
-                total |= {f"{key}_difference_low": low, f"{key}_difference_high": high}
-            totals.append(total)
-        return images, typed_table(totals, BEFORE_AFTER_SETS)
-
-    def _draw(self, images: pd.DataFrame, curve: pd.DataFrame, best: int | None) -> None:
-        write_table(self.folder / "curve.csv", curve, TRAINING_CURVE)
-        training_figure(self.folder / "curve.png", curve, best)
-        for row in images[images["set"] != "leave-one-out"].to_dict("records"):
-            name = str(row["image"])
-            true = self.data.labels[name]
-            panels = []
-            for which, title in (("base", f"base ({Path(self.base.name).name})"), ("tuned", "trained")):
-                if which == "base" and self.base.name == "none":
-                    continue
-                found = self._found(which, name)
-                text = (
-                    f"{title}: {row[f'n_{which}']} cells, AP {row[f'ap_50_{which}']:.2f}, F1 {row[f'f1_{which}']:.2f}"
-                )
-                panels.append(Panel(text, layers(true, found)))
-            panels.append(Panel(f"ground truth: {row['n_true']} cells", ((true, {"found": label_ids(true).tolist()}),)))
-            fates_picture(
-                self.folder / "pictures" / f"{row['set']}_{safe_name(name)}.png", _shown(self.data.images[name]), panels, f"{row['set']} image {name}"
-            )  # fmt: skip
-
     def _finish(self, images: pd.DataFrame, sets: pd.DataFrame, best: int | None, took_s: float) -> dict[str, Any]:
         write_table(self.folder / "before_after.csv", images, BEFORE_AFTER)
         write_table(self.folder / "before_after_sets.csv", sets, BEFORE_AFTER_SETS)
@@ -516,7 +295,7 @@ class _Cycle:
             "model_sha256": sha256(self.model),
             "diameter_px": self.diameter,
             "epoch_kept": best or self.recipe.epochs,
-            "advice": _advice(sets),
+            "advice": advice_on(sets),
             "notes": notes,
             "took_s": round(took_s, 1),
             "versions": {name: version(name) for name in ("cellpose-fiji-bridge", "cellpose", "torch", "numpy")},
@@ -524,7 +303,7 @@ class _Cycle:
         }
         record = self._record("done", **facts)
         write_text(self.folder / "model_card.md", card(record, sets, images))
-        self._write_cycles(record, sets)
+        write_cycles(self.out, record, self.learnt_from, len(self.split.held_out), sets)
         # Last: what is done needs no state any more, and is not looked at again.
         self._write_record("done", **facts)
         (self.folder / _STATE).unlink(missing_ok=True)
@@ -550,57 +329,7 @@ class _Cycle:
         record = self._record(state, **facts)
         write_text(self.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
-    def _write_cycles(self, record: Mapping[str, Any], sets: pd.DataFrame) -> None:
-        path = self.out / "cycles.csv"
-        before = read_table(path, CYCLES) if path.exists() else empty_table(CYCLES)
-        row: dict[str, Any] = {
-            "cycle": self.cycle, "model": f"{self.folder.name}/{self.model.name}", "base": self.base.name,
-            "n_images": len(self.learnt_from), "n_cells": sum(record["n_cells"][name] for name in self.learnt_from),
-            "model_sha256": record["model_sha256"], "n_held_out": len(self.split.held_out),
-        }  # fmt: skip
-        held_out = sets[sets["set"] == "held-out"]
-        for key in (f"{name}_{which}" for name in SCORES for which in ("base", "tuned", "difference")):
-            row[f"held_out_{key}"] = held_out[key].iloc[0] if len(held_out) else float("nan")
-        rows: list[dict[Any, Any]] = [*before[before["cycle"] != self.cycle].to_dict("records"), row]
-        write_table(path, typed_table(rows, CYCLES), CYCLES)
-
     def _report(self, record: Mapping[str, Any]) -> Trained:
         images = read_table(self.folder / "before_after.csv", BEFORE_AFTER)
         sets = read_table(self.folder / "before_after_sets.csv", BEFORE_AFTER_SETS)
         return Trained(self.model, self.cycle, self.split, images, sets, record["advice"], tuple(record["notes"]))
-
-
-def _shown(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return image if image.ndim == 2 else image[0]
-
-
-def _folder(cycle: int) -> str:
-    return f"cycle_{cycle}"
-
-
-def layers(true: Labels, found: Labels) -> tuple[tuple[Labels, dict[str, list[int]]], ...]:
-    """What is drawn of a prediction: missed and split true cells, and over them the predicted ones."""
-    pairs = overlaps(true, found)
-    fate = fates(pairs)
-    good = pairs.predicted[partners(pairs, 0.5)]
-    return (
-        (true, {"missed": fate.missed.tolist(), "split": fate.split.tolist()}),
-        (found, {"found": good.tolist(), "false": fate.false.tolist(), "merged": fate.merged.tolist()}),
-    )
-
-
-def _advice(sets: pd.DataFrame) -> str:
-    judged = sets[sets["set"].isin(["held-out", "leave-one-out"])]
-    if judged.empty:
-        return "Whether the trained model is better on other images is not known: none was held out."
-    row = judged.iloc[0]
-    n = row["n_images"]
-    on = f"{n} {'held-out image' + 's' * (n > 1) if row['set'] == 'held-out' else 'images, each left out once'}"
-    if pd.isna(row["ap_50_base"]):
-        return f"AP {row['ap_50_tuned']:.3f} at IoU 0.5 on {on}; there is no base model to compare with."
-    said = f"AP {row['ap_50_base']:.3f} -> {row['ap_50_tuned']:.3f} at IoU 0.5 on {on}"
-    if row["ap_50_difference"] > 0:
-        low = row["ap_50_difference_low"]
-        sure = "" if pd.isna(low) or low > 0 else "; the interval of the difference includes 0"
-        return f"Use the trained model: {said}{sure}."
-    return f"Use the base model: the trained one is not better ({said})."
