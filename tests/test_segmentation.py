@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import itertools
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +194,48 @@ def test_weights_that_cannot_be_fetched_name_another_way(monkeypatch: pytest.Mon
         "Connect to a network once, use --model cyto_0, whose weights come from the Python package index, or the path of a model file."
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def weights_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, tuple[int, bytes]]]:
+    """A server of weights on this machine: name -> (length it promises, what it sends)."""
+    from cellpose import models
+
+    files: dict[str, tuple[int, bytes]] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            promised, content = files[self.path.strip("/")]
+            self.send_response(200)
+            self.send_header("Content-Length", str(promised))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(models, "MODEL_DIR", tmp_path / "models")
+    monkeypatch.setattr(models, "_MODEL_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("CELLPOSE_FIJI_CACHE", str(tmp_path / "cache"))
+    yield files
+    server.shutdown()
+    server.server_close()
+
+
+def test_weights_are_downloaded_once(weights_server: dict[str, tuple[int, bytes]], tmp_path: Path) -> None:
+    weights_server["cyto3"] = (5, b"whole")
+    assert resolve_model("cyto3").path.read_bytes() == b"whole"
+    weights_server.clear()
+    assert resolve_model("cyto3").sha256 == hashlib.sha256(b"whole").hexdigest()
+
+
+def test_a_download_that_is_cut_leaves_nothing(weights_server: dict[str, tuple[int, bytes]], tmp_path: Path) -> None:
+    weights_server["cyto3"] = (1000, b"cut")
+    with pytest.raises(MissingDependencyError, match=r"^cyto3: its weights could not be downloaded \("):
+        resolve_model("cyto3")
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_weights_that_changed_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

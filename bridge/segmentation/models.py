@@ -5,16 +5,15 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
-import ssl
+import sys
 import tempfile
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.cache import cache_folder
 from bridge.errors import MissingDependencyError, ModelError
-from bridge.files import sha256, whole_file, write_bytes, write_text
+from bridge.files import sha256, write_bytes, write_text
 from bridge.segmentation.cyto_0 import CYTO_0, MINIMUM_PAD_PX, checked_wheel, cyto_0, fetch_wheel
 from bridge.segmentation.size_model import SizeModel, read_size_model
 
@@ -199,6 +198,7 @@ def _require_own_version(path: Path) -> None:
 
 
 def _built_in(name: str, size: bool = False) -> Path:
+    import pooch
     from cellpose import models
 
     older = name in ("cyto", "cyto2", "nuclei") and cellpose_version()[0] == 3
@@ -207,18 +207,13 @@ def _built_in(name: str, size: bool = False) -> Path:
     if path.is_file():
         return path
     # Cellpose's own download switches certificate checks off for the whole process and does not notice a cut file.
-    url = f"{models._MODEL_URL}/{path.name}"
+    pooch.get_logger().setLevel("WARNING")
+    source = pooch.create(path.parent, f"{models._MODEL_URL}/", registry={path.name: None}, retry_if_failed=2)
+    downloader = pooch.HTTPDownloader(timeout=60, progressbar=sys.stderr.isatty())
     try:
-        with urllib.request.urlopen(url, timeout=60, context=ssl.create_default_context()) as answer:
-            expected = int(answer.headers.get("Content-Length") or 0)
-            with whole_file(path) as part:
-                with part.open("wb") as file:
-                    while block := answer.read(1 << 20):
-                        file.write(block)
-                if expected and part.stat().st_size != expected:
-                    raise urllib.error.URLError(f"{part.stat().st_size} of {expected} bytes")
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError) as error:
-        reason = getattr(error, "reason", error)
+        source.fetch(path.name, downloader=downloader)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
         instead = (
             "use --model cyto_0, whose weights come from the Python package index, or the path of a model file"
             if cellpose_version()[0] == 3
