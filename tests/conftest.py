@@ -21,6 +21,19 @@ hypothesis_settings.load_profile("ci")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# Whole files that drive ImageJ's window, train networks or run on real images; single slow tests are marked where they are.
+SLOW_FILES = {
+    "test_demo.py", "test_imagej_window.py", "test_macros.py", "test_reference.py", "test_size_and_colour.py",
+    "test_training.py", "test_tuning.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real images that lie beside the checkout, not in it."""

@@ -15,6 +15,7 @@ from bridge.images.reader import inspect
 EVERY_NM = [nm / 1000 for nm in range(50, 3001)]  # 0.05 to 3 um
 
 
+@pytest.mark.slow
 def test_every_pixel_size_both_ways(tmp_path: Path) -> None:
     saved = save_with_imagej(tmp_path, EVERY_NM)
     in_imagej = calibrations_in_imagej(saved)
@@ -29,6 +30,7 @@ def test_every_pixel_size_both_ways(tmp_path: Path) -> None:
     assert [inspect(mask).calibration for mask in masks] == ours
 
 
+@pytest.mark.slow
 def test_a_size_that_a_person_gives_is_written_as_near_as_a_file_can_hold_it(tmp_path: Path) -> None:
     masks = [tmp_path / f"{k}_mask.tif" for k in range(len(EVERY_NM))]
     for mask, size in zip(masks, EVERY_NM, strict=True):

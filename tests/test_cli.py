@@ -27,6 +27,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     return captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_plan_then_run_then_run_again(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     masks = experiment.parent / "masks"
     assert call("plan", experiment, "--masks", masks) == 0
@@ -200,6 +201,7 @@ def test_a_status_file_tells_what_happens(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.cancel"))
 
 
+@pytest.mark.slow
 def test_a_cancel_file_stops_a_run(experiment: Path, tmp_path: Path) -> None:
     status = tmp_path / "status.txt"
     command = [

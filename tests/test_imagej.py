@@ -161,6 +161,7 @@ def test_what_is_not_measured(imagej: FijiEngine) -> None:
 # ---------------------------------------------------------------- death, hanging, memory
 
 
+@pytest.mark.slow
 def test_a_killed_imagej_is_replaced_and_the_numbers_are_the_same() -> None:
     with FijiEngine() as engine:
         before = engine.measure(FIELD.edu, ROISET, "a.tif")
@@ -172,6 +173,7 @@ def test_a_killed_imagej_is_replaced_and_the_numbers_are_the_same() -> None:
     assert before.results_csv == after.results_csv
 
 
+@pytest.mark.slow
 def test_an_imagej_that_dies_twice_fails_that_image_only(monkeypatch: pytest.MonkeyPatch) -> None:
     with FijiEngine() as engine:
         start = engine.start
@@ -188,6 +190,7 @@ def test_an_imagej_that_dies_twice_fails_that_image_only(monkeypatch: pytest.Mon
         assert engine.measure(FIELD.edu, ROISET, "a.tif").columns["Area"].size == 7
 
 
+@pytest.mark.slow
 def test_an_imagej_that_hangs_is_replaced() -> None:
     with FijiEngine() as engine:
         engine.measure(FIELD.edu, ROISET, "a.tif")
@@ -209,6 +212,7 @@ def test_an_imagej_that_hangs_is_replaced() -> None:
         assert engine.process_id != first
 
 
+@pytest.mark.slow
 def test_out_of_memory_names_the_option() -> None:
     with FijiEngine(memory="24m") as engine, pytest.raises(ImageJError) as refused:
         engine.measure(np.ones((3000, 3000), np.uint16), selections_of(np.ones((3000, 3000), np.uint8)), "big.tif")

@@ -88,6 +88,7 @@ def test_labels_to_rois_to_labels_is_the_identity(small: np.ndarray, factor: int
         assert encode_roiset(small.astype(np.uint8)) == encode_roiset(labels)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_random_labels_without_one_wrong_pixel(imagej: FijiEngine) -> None:
     rng = np.random.default_rng(5)
     total = 0
@@ -345,6 +346,7 @@ def same_pixels(a: Selections, b: Selections) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("row", "left", "right", "first"))
 
 
+@pytest.mark.slow
 def test_kernels_are_compiled_once(tmp_path: Path) -> None:
     script = tmp_path / "kernels.py"
     script.write_text(

@@ -85,6 +85,7 @@ def test_not_one_plane(segmenter: Segmenter) -> None:
 # ---------------------------------------------------------------- tiles
 
 
+@pytest.mark.slow
 def test_tiles_cut_no_cell(segmenter: Segmenter) -> None:
     field = synthetic_field(seed=5, size_px=900, n_cells=120)
     whole = segmenter.segment(field.phase, 37)
@@ -181,6 +182,7 @@ def test_model_of_the_other_cellpose(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_fetched_name_another_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from cellpose import models
 
@@ -231,6 +233,7 @@ def test_weights_are_downloaded_once(weights_server: dict[str, tuple[int, bytes]
     assert resolve_model("cyto3").sha256 == hashlib.sha256(b"whole").hexdigest()
 
 
+@pytest.mark.slow
 def test_a_download_that_is_cut_leaves_nothing(weights_server: dict[str, tuple[int, bytes]], tmp_path: Path) -> None:
     weights_server["cyto3"] = (1000, b"cut")
     with pytest.raises(MissingDependencyError, match=r"^cyto3: its weights could not be downloaded \("):
@@ -271,6 +274,7 @@ def test_device_that_is_not_there() -> None:
     )
 
 
+@pytest.mark.slow
 def test_cyto_0_is_the_original_network(cyto_0: Segmenter) -> None:
     assert cyto_0._backend.diameter_px == 27
     assert cyto_0.model.pad_px == 0

@@ -141,6 +141,7 @@ def test_the_same_command_again_changes_nothing(finished: tuple[Path, Path, Repo
     assert after == before
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes(finished: tuple[Path, Path, Report], tmp_path: Path) -> None:
     images, out, _ = finished
     run(images, tmp_path / "again", **DEMO)
@@ -150,6 +151,7 @@ def test_two_runs_give_the_same_bytes(finished: tuple[Path, Path, Report], tmp_p
 # ---------------------------------------------------------------- settings that change
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_and_update_redoes_only_what_depends_on_them(
     experiment: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +183,7 @@ def test_machine_settings_change_no_result(finished: tuple[Path, Path, Report]) 
 # ---------------------------------------------------------------- one bad field of many
 
 
+@pytest.mark.slow
 def test_one_bad_field_is_named_and_the_others_finish(experiment: Path, tmp_path: Path) -> None:
     bad = experiment / "Drug" / "day1" / "f1_EdU.tif"
     pixels = tifffile.imread(bad)
@@ -343,6 +346,7 @@ run({str(images)!r}, {str(out)!r}, **{ {k: str(v) if k == "masks" else v for k, 
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
 
 
+@pytest.mark.slow
 def test_killed_while_segmenting_and_resumed_ends_the_same(finished: tuple[Path, Path, Report], tmp_path: Path) -> None:
     images, out, _ = finished
     kill_at("_nuclei_mask.tif", 2, images, tmp_path / "out", DEMO)
@@ -358,6 +362,7 @@ def finished_with_masks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     return images, folder / "results"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "nth"),
     [
@@ -376,6 +381,7 @@ def test_killed_at_any_file_and_resumed_ends_the_same(
     assert not list(out.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_what_a_person_changed_is_not_overwritten(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(experiment, out, **given(experiment))
@@ -408,6 +414,7 @@ def test_a_foreign_file_in_the_way_is_not_overwritten(experiment: Path, tmp_path
     assert report.done == 3
 
 
+@pytest.mark.slow
 def test_an_image_that_was_exchanged_needs_update(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(experiment, out, **given(experiment))
@@ -425,6 +432,7 @@ def test_an_image_that_was_exchanged_needs_update(experiment: Path, tmp_path: Pa
     assert run(experiment, out, **given(experiment), update=True).exit_code == 0
 
 
+@pytest.mark.slow
 def test_areas_follow_the_image_that_says_the_scale(experiment: Path, tmp_path: Path) -> None:
     for path in experiment.rglob("f1_EdU.tif"):
         tifffile.imwrite(path, tifffile.imread(path))
@@ -577,6 +585,7 @@ def test_a_full_disk_stops_the_run_and_says_so(
     assert run(experiment, tmp_path / "out", **given(experiment)).exit_code == 0
 
 
+@pytest.mark.slow
 def test_imagej_that_dies_costs_one_field(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = FijiEngine._ask
 
@@ -627,6 +636,7 @@ def test_one_engine_alone_gives_the_same_files(
     assert json.loads((tmp_path / "out" / "run.json").read_text())["double_entry"] is None
 
 
+@pytest.mark.slow
 def test_a_difference_fails_its_field(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = NativeEngine._measure
 
@@ -792,6 +802,7 @@ def test_errors_have_one_root() -> None:
 # ---------------------------------------------------------------- what depends on what
 
 
+@pytest.mark.slow
 def test_a_field_that_moves_to_another_condition_takes_its_files_along(experiment: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "samples.csv"
     out = tmp_path / "out"
@@ -813,6 +824,7 @@ def test_a_field_that_moves_to_another_condition_takes_its_files_along(experimen
     assert tree(out) == tree(tmp_path / "fresh")
 
 
+@pytest.mark.slow
 def test_another_colour_channel_is_another_image(experiment: Path, tmp_path: Path) -> None:
     path = experiment / "DMSO" / "day1" / "f1_EdU.tif"
     rgb = np.zeros((160, 160, 3), np.uint8)
