@@ -100,6 +100,11 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     values = {name.replace("-", "_"): value for name, value in values.items()}
     # Relative to the settings file, so that it works from any folder.
     for name in ("images", *PATHS):
-        if values.get(name) and (name not in NAMES_FIRST or (path.parent / values[name]).exists()):
+        if values.get(name) and (name not in NAMES_FIRST or _is_there(name, path.parent / values[name])):
             values[name] = str(path.parent / values[name])
     return values
+
+
+def _is_there(name: str, path: Path) -> bool:
+    # A model is a file: a folder that happens to have a model's name is not meant.
+    return path.is_dir() if name == "fiji" and path.name != "core" else path.is_file()

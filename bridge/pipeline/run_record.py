@@ -30,9 +30,18 @@ def recorded_settings(images: Path, settings: Settings) -> dict[str, Any]:
     """Return the settings with paths that mean the same from any folder."""
     plain = settings.as_json()
     for name in PATHS:
-        if plain[name] and Path(plain[name]).exists():
+        if plain[name] and _is_path(name, plain[name]):
             plain[name] = str(Path(plain[name]).resolve())
     return {"images": str(images.resolve()), **plain}
+
+
+def _is_path(name: str, value: str) -> bool:
+    """Whether a setting names a file or folder that is there; what may be a name is a name first."""
+    if name in ("model", "count_model"):
+        from bridge.segmentation.models import is_model_name
+
+        return Path(value).is_file() and not is_model_name(value)
+    return Path(value).exists() and not (name == "fiji" and value == "core")
 
 
 class RunRecord:

@@ -117,17 +117,22 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
         require_version(CYTO_0, 3)
         path = cyto_0(None if name == CYTO_0 else Path(name))
         return ModelFile(CYTO_0, path, sha256(path))
+    if name in built_in_models():
+        path = _built_in(name)
+        return ModelFile(name, path, _hash_of_first_use(name, path), built_in=True)
     if Path(name).is_file():
         path = Path(name).resolve()
         _require_own_version(path)
         return ModelFile(name, path, sha256(path))
-    if name in built_in_models():
-        path = _built_in(name)
-        return ModelFile(name, path, _hash_of_first_use(name, path), built_in=True)
     known = (*built_in_models(), CYTO_0, DEMO)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else "Correct the name."
     raise ModelError(f"{name}: no such model (got {name}, expected a model file or one of {', '.join(known)}). {hint}")
+
+
+def is_model_name(name: str) -> bool:
+    """Return whether this is the name of a model; a file of the same name is meant by its path, ``./cyto3``."""
+    return name in (DEMO, CYTO_0, *built_in_models())
 
 
 def size_model_of(model: ModelFile) -> SizeModel:
