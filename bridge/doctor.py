@@ -131,8 +131,8 @@ def _nvidia_card() -> str | None:
 
 
 def _java(fiji: str, java: Path | None) -> Fact:
+    from bridge.imagej.fiji_folder import fiji_root
     from bridge.imagej.java import java_home, java_version
-    from bridge.imagej.provision import fiji_root
 
     try:
         root = fiji_root(Path(fiji)) if fiji != "core" and Path(fiji).exists() else None
@@ -144,7 +144,7 @@ def _java(fiji: str, java: Path | None) -> Fact:
 
 def _imagej(fiji: str, java: Path | None) -> Fact:
     from bridge.imagej.fiji import FijiEngine
-    from bridge.imagej.provision import IMAGEJ_VERSION
+    from bridge.imagej.maven import IMAGEJ_VERSION
 
     try:
         with FijiEngine(fiji, java) as engine:

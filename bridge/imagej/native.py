@@ -10,7 +10,7 @@ import numpy as np
 from bridge.errors import InputError, RoiError
 from bridge.imagej import computations
 from bridge.imagej.engine import Engine, Measured, Task
-from bridge.imagej.provision import IMAGEJ_VERSION
+from bridge.imagej.maven import IMAGEJ_VERSION
 from bridge.imagej.results import results_csv
 from bridge.imagej.rolling_ball import subtract_background
 from bridge.measurements import IMAGEJ_ONLY, columns_of

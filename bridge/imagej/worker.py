@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 
 from bridge.errors import BridgeError, MissingDependencyError
 from bridge.files import sha256
+from bridge.imagej.fiji_folder import fiji_root, update_sites
 from bridge.imagej.java import java_home
+from bridge.imagej.maven import core_jars
 from bridge.imagej.pipe import receive, send
-from bridge.imagej.provision import core_jars, fiji_root, update_sites
 
 _LABELS = 1024  # ij.measure.Measurements.LABELS
 

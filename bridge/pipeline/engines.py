@@ -10,8 +10,9 @@ from bridge.files import sha256
 from bridge.imagej.background import Background
 from bridge.imagej.both import DoubleEntry
 from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.fiji_folder import fiji_root
+from bridge.imagej.maven import IMAGEJ_VERSION
 from bridge.imagej.native import NativeEngine
-from bridge.imagej.provision import IMAGEJ_VERSION, fiji_root
 
 if TYPE_CHECKING:
     from bridge.imagej.engine import Engine

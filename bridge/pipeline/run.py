@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import InputError, OutputError, StaleError
 from bridge.files import require_writable
-from bridge.imagej.provision import fiji_root
+from bridge.imagej.fiji_folder import fiji_root
 from bridge.pipeline.executor import Executor, Failure
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.lock import locked

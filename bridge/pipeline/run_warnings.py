@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bridge.imagej.provision import IMAGEJ_VERSION
+from bridge.imagej.maven import IMAGEJ_VERSION
 from bridge.pipeline.graph import EXPERIMENT
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bridge.errors import RoiError
 from bridge.rois.fill import POLYGON, Outlines
-from bridge.rois.shapes import outline
+from bridge.rois.roi_types import outline
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi

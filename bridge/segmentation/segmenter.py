@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from bridge.errors import SegmentationError
 from bridge.labels import Labels, as_labels, label_areas, touches_border
-from bridge.segmentation.backend import Backend, targets_of
+from bridge.segmentation.backend import Backend, load_backend, targets_of, torch_device
 from bridge.segmentation.diameter import median_diameter
-from bridge.segmentation.load import load_backend, torch_device
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model, size_model_of
 from bridge.segmentation.size_model import SizeModel
 from bridge.segmentation.tiles import stitch, tiles

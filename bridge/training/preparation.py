@@ -13,7 +13,7 @@ from bridge.labels import label_ids
 from bridge.names import safe_name
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import differences
-from bridge.segmentation.load import new_network
+from bridge.segmentation.backend import new_network
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model
 from bridge.training.card import record_of
 from bridge.training.data import LEAST_CELLS, Data
