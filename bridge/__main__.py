@@ -1,5 +1,5 @@
 """`python -m bridge` is `cellpose-fiji`."""
 
-from bridge.cli.entry import main
+from bridge.cli.main import main
 
 main()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from bridge.cli.entry import app, main
+from bridge.cli.main import app, main
 from bridge.pipeline.status import interruptible
 
 

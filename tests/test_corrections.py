@@ -328,7 +328,7 @@ def test_label_images_of_any_roi_set(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 def test_roi_sets_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from bridge.cli.entry import main
+    from bridge.cli.main import main
 
     (tmp_path / "a.zip").write_bytes(encode_roiset(BEFORE))
     after = BEFORE.copy()

@@ -16,6 +16,7 @@ from bridge.imagej.background import Background
 from bridge.imagej.both import DoubleEntry
 from bridge.imagej.fiji import FijiEngine
 from bridge.imagej.native import NativeEngine
+from bridge.imagej.results import results_csv
 from bridge.measurements import ALL_COLUMNS, DEFAULT_WORDS, IMAGEJ_ONLY, MEASUREMENTS, WORDS, bits_of
 from bridge.rois.roiset import selections_of
 from bridge.settings_file import settings_from
@@ -120,3 +121,18 @@ def test_each_declared_computation_is_there() -> None:
         if column.native:
             assert callable(getattr(computations, column.native))
     assert bits_of(WORDS) == sum(m.bit for m in MEASUREMENTS)
+
+
+def test_numbers_of_any_size_are_printed_with_imagejs_digits() -> None:
+    rng = np.random.default_rng(1)
+    values = []
+    for decimals in range(10):
+        for exponent in range(-4, 13):
+            for value in (rng.uniform(1, 10, 20) * 10.0**exponent).tolist():
+                values += [
+                    (v, decimals)
+                    for v in (value, -value, float(np.float32(value)), round(value, 3), round(8 * value) / 8)
+                ]
+    printed = in_java("answer = [str(J('ij.measure.ResultsTable').d2s(v, d)) for v, d in given]", values)
+    columns = [results_csv("a", ["b"], {"X": np.array([v])}, d, ("X",)).split(b",")[-1].strip() for v, d in values]
+    assert [column.decode() for column in columns] == printed

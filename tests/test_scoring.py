@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 import bridge
-from bridge.cli.entry import main
+from bridge.cli.main import main
 from bridge.errors import InputError, LabelError, MissingDependencyError, OutputError
 from bridge.evaluation.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES
 from bridge.images.label_images import write_labels

@@ -10,7 +10,7 @@ import tifffile
 from test_training import make_pairs
 
 import bridge
-from bridge.cli.entry import main
+from bridge.cli.main import main
 from bridge.errors import InputError, OutputError
 from bridge.evaluation.tables import DIAMETERS, SWEEP
 from bridge.images.label_images import read_labels

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from bridge.cli.console import OUT
-from bridge.cli.entry import app
+from bridge.cli.main import app
 from bridge.cli.options import GENERAL
 
 _macros = App(name="macros", sort_key=16, help="The macros for Fiji's menu: Plugins > Cellpose Fiji Bridge.")

@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 from rich.console import Console
 
 from bridge.cli.console import AS_IT_IS, OUT, complain, print_table, progress_bar, say
-from bridge.cli.entry import app
+from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AllTrainSettings, OutFolder
 from bridge.errors import InputError
 from bridge.training_settings import TrainSettings

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from bridge.cli.console import AS_IT_IS, OUT, complain, number, progress_bar, say
-from bridge.cli.entry import app
+from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AllSettings, OutFolder
 from bridge.settings import Settings
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, number, say_if_compiling
-from bridge.cli.entry import app
+from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AllSettings, OutFolder
 from bridge.settings import Settings
 

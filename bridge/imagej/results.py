@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_EXACT_DIGITS = 15  # so many significant digits are the same however a double is printed
 _FIRST_ROWS = 24  # which decide whether a column has decimals in all its rows
 
 
@@ -76,7 +77,7 @@ def _column(values: npt.NDArray[np.float64], decimals: int, always: bool) -> tup
     with np.errstate(invalid="ignore"):
         # As numbers are usually printed; Python rounds to even on the exact value, as Java does.
         usual = np.isfinite(values) & (size <= 999_999_999_999) & ((size >= 10.0**-decimals) | (values == 0))
-    usual &= (decimals > 0) & ~((values == 0) & np.signbit(values))
+    usual &= (decimals > 0) & ~((values == 0) & np.signbit(values)) & (size < 10.0 ** (_EXACT_DIGITS - decimals))
     fraction = f"%.{decimals}f"
     if not (whole | ~usual).any():
         return fraction, values.tolist()
@@ -106,4 +107,9 @@ def _number(value: float, decimals: int) -> str:
     if decimals == 0:
         # The one format of ImageJ that rounds halves up.
         return f"{decimal.Decimal(value).quantize(decimal.Decimal(1), decimal.ROUND_HALF_UP):f}"
+    shortest = decimal.Decimal(repr(value))
+    if -int(shortest.as_tuple().exponent) <= decimals:
+        return (
+            f"{shortest:.{decimals}f}"  # Java has no more digits than tell the double from its neighbours: zeros follow
+        )
     return f"{value:.{decimals}f}"
