@@ -177,14 +177,14 @@ def test_a_killed_imagej_is_replaced_and_the_numbers_are_the_same() -> None:
 @pytest.mark.slow
 def test_an_imagej_that_dies_twice_fails_that_image_only(monkeypatch: pytest.MonkeyPatch) -> None:
     with FijiEngine() as engine:
-        start = engine.start
+        start = engine._begin
 
         def start_and_kill() -> None:
             start()
             assert engine.process_id is not None
             os.kill(engine.process_id, signal.SIGKILL)
 
-        monkeypatch.setattr(engine, "start", start_and_kill)
+        monkeypatch.setattr(engine, "_begin", start_and_kill)
         with pytest.raises(ImageJError, match=r"^a\.tif: ImageJ died.* twice\. Run `cellpose-fiji doctor`\.$"):
             engine.measure(FIELD.edu, ROISET, "a.tif")
         monkeypatch.undo()
@@ -209,6 +209,56 @@ def test_an_imagej_that_hangs_is_replaced() -> None:
         patience = threading.Thread(target=longer)
         patience.start()
         assert engine.measure(FIELD.edu, ROISET, "a.tif").columns["Area"].size == 7
+        patience.join()
+        assert engine.process_id != first
+
+
+@pytest.mark.slow
+def test_a_late_answer_is_never_taken_for_another_one() -> None:
+    """When the start outlasts the deadline: once the late reply was the answer to the next request, and so on."""
+    other = FIELD.edu // 2
+    with FijiEngine() as patient:
+        expected = [patient.measure(pixels, ROISET, "a.tif").results_csv for pixels in (FIELD.edu, other)]
+    engine = FijiEngine(timeout=0.1)
+    try:
+        with pytest.raises(ImageJError, match=r"^ImageJ: did not start \(did not answer within 0\.1 s\)"):
+            engine.start()
+        assert engine.process_id is None
+        engine._timeout = 120
+        assert [engine.measure(pixels, ROISET, "a.tif").results_csv for pixels in (FIELD.edu, other)] == expected
+    finally:
+        engine.close()
+
+
+@pytest.mark.slow
+def test_an_answer_to_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FijiEngine() as engine:
+        engine.measure(FIELD.edu, ROISET, "a.tif")
+        monkeypatch.setattr("bridge.imagej.fiji.digest", lambda blobs: "other")
+        with pytest.raises(ImageJError, match=r"^a\.tif: ImageJ answered another request twice\."):
+            engine.measure(FIELD.edu, ROISET, "a.tif")
+
+
+@pytest.mark.slow
+def test_a_worker_that_reads_nothing_is_replaced() -> None:
+    """More than a pipe holds: sending waits, and is under the deadline, too."""
+    large = np.full((2000, 2000), 300, np.uint16)
+    cells = selections_of(np.pad(np.ones((50, 50), np.uint16), ((0, 1950), (0, 1950))))
+    with FijiEngine() as engine:
+        engine.measure(large, cells, "a.tif")
+        first = engine.process_id
+        assert first is not None
+        engine._timeout = 5
+        os.kill(first, signal.SIGSTOP)
+
+        def longer() -> None:
+            while engine.process_id == first:
+                time.sleep(0.01)
+            engine._timeout = 120
+
+        patience = threading.Thread(target=longer)
+        patience.start()
+        assert engine.measure(large, cells, "a.tif").columns["Area"].tolist() == [2500.0]
         patience.join()
         assert engine.process_id != first
 

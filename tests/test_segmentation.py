@@ -16,9 +16,10 @@ import torch
 from bridge.errors import MissingDependencyError, ModelError, SegmentationError
 from bridge.labels import touches_border
 from bridge.scores.matching import match_labels
+from bridge.segmentation.backend import Prediction, labels_of
 from bridge.segmentation.cyto_0 import _convert_mxnet
 from bridge.segmentation.models import _hash_of_first_use, resolve_model
-from bridge.segmentation.segmenter import Segmenter
+from bridge.segmentation.segmenter import Segmenter, _kept
 from bridge.segmentation.tiles import stitch, tiles
 from bridge.synthetic import synthetic_field
 
@@ -285,3 +286,18 @@ def test_cyto_0_is_the_original_network(cyto_0: Segmenter) -> None:
 def test_mxnet_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"^cyto_0: not an MXNet parameter file\. Fetch the wheel again\.$"):
         _convert_mxnet(bytes(40), tmp_path / "x")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.45, 0.6, 0.75])
+def test_a_cell_of_any_size_is_kept(segmenter: Segmenter, share: float) -> None:
+    """Cellpose drops what is larger than 0.4 of the image, without a word (max_size_fraction)."""
+    side = 240
+    y, x = np.indices((side, side)) - (side - 1) / 2
+    disc = (x * x + y * y < share * side * side / np.pi).astype(np.uint16)
+    said = segmenter.targets(disc)
+    prediction = Prediction(5 * said[1:], np.where(disc, 6, -6).astype(np.float32), 2000)
+    found = labels_of(prediction, 0.4, 0.0, torch.device("cpu"))
+    assert np.array_equal(found > 0, disc > 0)
+    assert found.max() == 1
+    kept = _kept(found.astype(np.int64), [], None, 15, "keep", "image")
+    assert kept.large == ((1,) if share > 0.4 else ())

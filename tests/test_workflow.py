@@ -628,7 +628,7 @@ def test_one_engine_alone_gives_the_same_files(
 ) -> None:
     images, both = finished_with_masks
     if engine == "native":
-        monkeypatch.setattr(FijiEngine, "start", lambda self: pytest.fail("Java was started"))
+        monkeypatch.setattr(FijiEngine, "_begin", lambda self: pytest.fail("Java was started"))
     report = run(images, tmp_path / "out", **given(images), engine=engine)
     assert report.exit_code == 0
     skip = ("run.json", "measure.json")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from bridge.errors import ImageJError, MissingDependencyError
 from bridge.imagej.engine import Engine, Measured, Task
-from bridge.imagej.pipe import receive, send
+from bridge.imagej.pipe import digest, receive, send
 from bridge.measurements import bits_of
 
 
@@ -77,6 +78,7 @@ class FijiEngine(Engine):
         self._info: dict[str, Any] = {}
         self._closed = False
         self._asking = False
+        self._number = 0  # of the last request
         self._starting = threading.Lock()
 
     @property
@@ -99,10 +101,13 @@ class FijiEngine(Engine):
         ImageJError
             It did not start.
         """
-        with self._starting:
-            self._start()
+        try:
+            with self._starting:
+                self._begin()
+        except _WorkerLost as error:
+            raise ImageJError(f"ImageJ: did not start ({error}). Run `cellpose-fiji doctor`.") from error
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
         if self._closed:
             raise ImageJError("ImageJ: was closed while it was at work.")
         if self._process is not None and self._process.poll() is None:
@@ -122,8 +127,10 @@ class FijiEngine(Engine):
         self._reader.start()
         try:
             answer, _ = self._ask(self._start_request)
-        except _WorkerLost as error:
-            raise ImageJError(f"ImageJ: did not start ({error}). Run `cellpose-fiji doctor`.") from error
+        except _WorkerLost:
+            # A worker that was too slow would answer later, and that would be read as the answer to another request.
+            self._kill()
+            raise
         except BaseException:
             self._stop()
             raise
@@ -210,8 +217,9 @@ class FijiEngine(Engine):
         self, request: dict[str, Any], blobs: list[Any], what: str
     ) -> tuple[dict[str, Any], list[bytearray]]:
         for attempt in (1, 2):
-            self.start()
             try:
+                with self._starting:
+                    self._begin()
                 return self._ask(request, blobs)
             except _WorkerLost as error:
                 if self._closed:
@@ -225,18 +233,24 @@ class FijiEngine(Engine):
         assert self._process is not None
         assert self._process.stdin is not None
         self._asking = True
+        self._number += 1
+        request = {**request, "number": self._number}
+        deadline = time.monotonic() + self._timeout
+        sending = threading.Thread(target=_send, args=(self._process.stdin, request, blobs or ()), daemon=True)
         try:
-            send(self._process.stdin, request, blobs or ())  # type: ignore[arg-type]
+            # In a thread of its own: a worker that is stopped reads nothing, and a full pipe would wait for ever.
+            sending.start()
             got = self._answers.get(timeout=self._timeout)
+            sending.join(max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise _WorkerLost(f"did not answer within {self._timeout:g} s") from None
-        except OSError as error:
-            raise _WorkerLost(f"died{self._last_words()}") from error
         finally:
             self._asking = False
         if got is None:
             raise _WorkerLost(f"died{self._last_words()}")
         answer, found = got
+        if answer["number"] != self._number or answer["digest"] != digest(blobs or ()):
+            raise _WorkerLost("answered another request")
         problem = answer.get("error")
         if problem is None:
             return answer, found
@@ -265,6 +279,12 @@ class FijiEngine(Engine):
             return ""
         lines = [line for line in text.splitlines() if line.strip() and "WARNING" not in line]
         return f" ({lines[-1].strip()[:200]})" if lines else ""
+
+
+def _send(stream: IO[bytes], request: dict[str, Any], blobs: Any) -> None:
+    # A worker that dies meanwhile is seen by who waits for its answer.
+    with contextlib.suppress(OSError, ValueError):
+        send(stream, request, blobs)  # type: ignore[arg-type]
 
 
 def _collect(stream: IO[bytes], answers: queue.SimpleQueue[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Sequence
@@ -51,3 +52,11 @@ def _exactly(stream: BinaryIO, size: int) -> bytearray:
             raise EOFError
         at += n
     return content
+
+
+def digest(blobs: Sequence[Any]) -> str:
+    """Return a hash of the bytes that go with a message: pixels and ROIs."""
+    found = hashlib.blake2b(digest_size=16)
+    for blob in blobs:
+        found.update(memoryview(blob).cast("B"))
+    return found.hexdigest()

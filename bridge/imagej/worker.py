@@ -19,7 +19,7 @@ from bridge.files import sha256
 from bridge.imagej.fiji_folder import fiji_root, update_sites
 from bridge.imagej.java import java_home
 from bridge.imagej.maven import core_jars
-from bridge.imagej.pipe import receive, send
+from bridge.imagej.pipe import digest, receive, send
 
 _LABELS = 1024  # ij.measure.Measurements.LABELS
 
@@ -37,6 +37,7 @@ def main() -> None:
     n_answers = 0
     while True:
         request, blobs = inbox.get()
+        given = digest(blobs)
         answer: tuple[dict[str, Any], list[Any]]
         try:
             if request["do"] == "start":
@@ -52,7 +53,8 @@ def main() -> None:
                 raise ValueError(f"unknown request {request['do']!r}")
         except BaseException as error:  # whatever Java or Python raises is the engine's to judge
             answer = ({"error": _describe(error)}, [])
-        send(answers, *answer)
+        # What it was computed from, so that no answer is ever taken for that to another request.
+        send(answers, {**answer[0], "number": request["number"], "digest": given}, answer[1])
         n_answers += 1
         if n_answers % 100 == 0:
             gc.collect()

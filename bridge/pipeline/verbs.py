@@ -84,6 +84,11 @@ def segment(
     found = Segmenter(s.model, s.device).segment(
         plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
     )  # fmt: skip
+    if found.large:
+        _log.warning(
+            "%s: a cell covers more than 0.4 of the image (label %s): kept, where Cellpose itself drops it",
+            image, ", ".join(map(str, found.large)),
+        )  # fmt: skip
     path = new_file(Path(out) / f"{image.stem}_mask.tif")
     write_labels(path, found.labels, plane.calibration)
     return path

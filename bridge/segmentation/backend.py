@@ -120,6 +120,7 @@ def labels_of(
         cellprob_threshold=cellprob_threshold,
         flow_threshold=flow_threshold,
         min_size=-1,
+        max_size_fraction=1.0,  # Cellpose drops what is larger than 0.4 of the image, without a word
         device=device,
     )
     return labels

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.segmentation.recipe import Recipe
 
 _LEAST_OVERLAP_PX = 256
+_LARGE = 0.4  # of the image: Cellpose's max_size_fraction
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class Segmented:
         The diameter the network was given; None when it does not rescale.
     cut : tuple of int
         Labels that are cut at the edge of a tile because no tile held them whole.
+    large : tuple of int
+        Labels of more than 0.4 of the image, which Cellpose itself would drop.
     """
 
     labels: Labels
     diameter_px: float | None
     cut: tuple[int, ...] = ()
+    large: tuple[int, ...] = ()
 
 
 class Segmenter:
@@ -280,7 +284,8 @@ def _kept(
         gone |= touches_border(labels)
     new_ids = np.cumsum(~gone & (areas > 0)) * (~gone & (areas > 0))
     kept = tuple(int(new_ids[label]) for label in cut if new_ids[label])
-    return Segmented(as_labels(new_ids[labels], name), diameter_px, kept)
+    large = tuple(int(new_ids[label]) for label in np.flatnonzero(areas > _LARGE * labels.size) if new_ids[label])
+    return Segmented(as_labels(new_ids[labels], name), diameter_px, kept, large)
 
 
 def _without_small(labels: npt.NDArray[Any], min_size: int) -> npt.NDArray[Any]:

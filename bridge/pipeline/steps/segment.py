@@ -49,6 +49,11 @@ def _segmented(task: Task, role: str, plane: Plane, finish: Any) -> tuple[Labels
         warnings.append(
             f"{len(found.cut)} cells are cut where two tiles meet (labels {listed}); a larger --tile would hold them whole"
         )
+    if found.large:
+        listed = ", ".join(map(str, found.large))
+        warnings.append(
+            f"a cell covers more than 0.4 of the image (label {listed}): kept, where Cellpose itself drops it"
+        )
     info: dict[str, Any] = task.resources[f"{role}_network"].info
     return found.labels, {"diameter_px": found.diameter_px, "warnings": warnings, **info}
 
