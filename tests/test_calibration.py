@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from java import calibrations_in_imagej, save_with_imagej
 
-from bridge.calibration import Calibration
+from bridge.calibration import PIXELS, Calibration
 from bridge.images.label_images import write_labels
 from bridge.images.reader import inspect
 
@@ -43,3 +44,59 @@ def test_a_size_that_a_person_gives_is_written_as_near_as_a_file_can_hold_it(tmp
 def test_no_size_is_beyond_the_file(tmp_path: Path, size: float) -> None:
     write_labels(tmp_path / "f_mask.tif", np.ones((2, 3), np.uint16), Calibration(size, size, "micron"))
     assert inspect(tmp_path / "f_mask.tif").calibration.width > 0
+
+
+RESOLUTIONS = (
+    None, (1, 1), (4, 1), (72, 1), (300, 1), (20, 13), (20000, 1), (10000, 1), (100000, 1), (1538461, 50), (0, 1), (1, 0), (3076923, 1000000),
+)  # fmt: skip
+DESCRIPTIONS = (
+    None, "made by hand", "ImageJ", "ImageJ=1.54p\n", *(f"ImageJ=1.54p\nunit={unit}\n" for unit in ("um", "micron", "\\u00B5m", "nm", "mm", "cm", "inch", "pixel")),
+)  # fmt: skip
+
+
+def test_calibration_is_imagejs_bit_for_bit(tmp_path: Path) -> None:
+    """Every combination of resolution, unit of the resolution and description, with X and Y apart."""
+    files = []
+    for code in (None, 1, 2, 3):
+        for description in DESCRIPTIONS:
+            for k, x in enumerate(RESOLUTIONS):
+                for y in (x, RESOLUTIONS[(k + 3) % len(RESOLUTIONS)]):
+                    files.append(tmp_path / f"{len(files)}.tif")
+                    files[-1].write_bytes(_tiff(x, y, code, description))
+    different = []
+    for file, (width, height, unit) in zip(files, calibrations_in_imagej(files), strict=True):
+        ours = inspect(file).calibration
+        if unit in ("inch", "in"):  # the one difference: a printer's unit, so the image counts as not calibrated
+            assert ours == PIXELS, (file.read_bytes(), width, height, unit, ours)
+            continue
+        same_unit = (
+            ours.unit == unit or (ours.unit == "micron" and unit in ("\u00b5m", "micron", "um")) or ours == PIXELS
+        )
+        if (ours.width, ours.height) != (width, height) or not same_unit:
+            different.append((file.read_bytes()[8:], ours, (width, height, unit)))
+    assert different == []
+
+
+def _tiff(x: tuple[int, int] | None, y: tuple[int, int] | None, code: int | None, description: str | None) -> bytes:
+    """A TIFF of 3 x 2 px with just these tags."""
+    text = b"" if description is None else description.encode("latin-1") + b"\0"
+    entries: list[tuple[int, int, int, bytes]] = [
+        (256, 4, 1, struct.pack("<I", 3)), (257, 4, 1, struct.pack("<I", 2)), (258, 3, 1, struct.pack("<I", 16)),
+        (259, 3, 1, struct.pack("<I", 1)), (262, 3, 1, struct.pack("<I", 1)), (277, 3, 1, struct.pack("<I", 1)),
+        (278, 4, 1, struct.pack("<I", 2)), (279, 4, 1, struct.pack("<I", 12)), (273, 4, 1, b""),
+    ]  # fmt: skip
+    entries += [(270, 2, len(text), text)] if text else []
+    entries += [(tag, 5, 1, struct.pack("<II", *value)) for tag, value in ((282, x), (283, y)) if value is not None]
+    entries += [(296, 3, 1, struct.pack("<I", code))] if code is not None else []
+    entries.sort()
+    at = 8 + 2 + 12 * len(entries) + 4
+    directory, behind = b"", b""
+    for tag, kind, count, value in entries:
+        if tag == 273:
+            value = struct.pack("<I", at + sum(len(e[3]) + len(e[3]) % 2 for e in entries if len(e[3]) > 4))
+        if len(value) > 4:
+            offset = at + len(behind)
+            behind += value + b"\0" * (len(value) % 2)
+            value = struct.pack("<I", offset)
+        directory += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + b"\0\0\0\0" + behind + bytes(range(12))

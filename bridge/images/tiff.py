@@ -102,37 +102,47 @@ def _read_hyperstack(path: Path, metadata: dict[str, Any], count: int) -> tuple[
 
 
 def _tiff_calibration(page: Any, description: str, warnings: list[str]) -> Calibration:
-    """Pixel size as ImageJ 1.54p reads it (measured over every combination of unit, resolution unit and resolution)."""
+    """Pixel size as ImageJ 1.54p reads it, operation by operation (TiffDecoder, then FileOpener.setCalibration)."""
 
     def per_pixel(name: str) -> float:
         tag = page.tags.get(name)
-        return size_of(*tag.value) if tag is not None else 0.0
+        return size_of(*tag.value) or 1.0 if tag is not None else 1.0
 
-    width = per_pixel("XResolution")
-    height = per_pixel("YResolution") or width
-    if width <= 0:
-        return PIXELS
+    width, height = per_pixel("XResolution"), per_pixel("YResolution")
     tag = page.tags.get("ResolutionUnit")
-    code = int(tag.value) if tag is not None else 2  # 1 none, 2 inch, 3 cm
-    from_imagej = description.startswith("ImageJ=")
-    found = re.search(r"^unit=(.+)$", description, re.MULTILINE) if from_imagej else None
-    unit = found.group(1).strip() if found else ""
-    if code == 2 and width == 1 / 72:
+    unit = {1: " ", 2: "inch", 3: "cm"}.get(int(tag.value)) if tag is not None else None
+    if unit == "inch" and width == 1.0 / 72.0:
         width = height = 1.0
-        unit = unit or "pixel"
-    if unit in ("inch", "in") or (not unit and code == 2 and not from_imagej):
+        unit = None
+    from_imagej = description.startswith("ImageJ") and len(description) >= 7
+    if from_imagej:
+        said = imagej_properties(description).get("unit", "")
+        if unit == "cm" and said == "um":
+            width, height = width * 10000, height * 10000
+        unit = said
+    if unit is None:
+        return PIXELS
+    if unit == "cm" and width <= (0.0001 if from_imagej else 0.001):
+        width, height, unit = width * 10000.0, height * 10000.0, "um"
+    if unit in ("inch", "in"):
         if width != 1:
             warnings.append(f"its resolution is in inch, a printer's unit ({1 / width:g} dpi): taken as not calibrated")
         return PIXELS
-    if unit == "um" and code == 3:
-        width, height = width * 1e4, height * 1e4
-    if not unit:
-        unit = "cm" if code == 3 and not from_imagej else "pixel" if width == height == 1 else " "
-    if unit == "cm" and width < 0.001:
-        width, height, unit = width * 1e4, height * 1e4, "micron"
-    if unit in ("pixel", "pixels") and width == height == 1:
+    if width == height == 1 and unit.strip() in ("", "pixel", "pixels"):
         return PIXELS
-    return Calibration(width, height, "micron" if unit.lower() in MICROMETRE else unit)
+    return Calibration(width, height, "micron" if unit.lower() in MICROMETRE else unit or "pixel")
+
+
+def imagej_properties(description: str) -> dict[str, str]:
+    r"""Return the lines ``name=value`` of ImageJ's description of an image.
+
+    Examples
+    --------
+    >>> imagej_properties("ImageJ=1.54p\nunit=micron\n")
+    {'ImageJ': '1.54p', 'unit': 'micron'}
+    """
+    pairs = (line.partition("=") for line in description.splitlines())
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
 def decode_tiff(path: Path, page_index: int) -> npt.NDArray[Any]:
