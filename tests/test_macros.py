@@ -63,7 +63,9 @@ def conditions(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image = folder / "images" / condition / f"{name}_EdU.tif"
             image.parent.mkdir(parents=True, exist_ok=True)
             if k:
-                scale = {"resolution": (3.0769, 3.0769), "metadata": {"axes": "YX", "unit": "um"}}
+                # 0.325 µm/px as ImageJ saves it, and one that is another double when divided the other way round.
+                per_um = (3076923, 1000000) if name == "f1" else (20, 13)
+                scale = {"resolution": (per_um, per_um), "metadata": {"axes": "YX", "unit": "um"}}
                 tifffile.imwrite(image, field.edu, imagej=True, **scale)
             else:
                 tifffile.imwrite(image, field.edu, resolution=(300, 300), resolutionunit="INCH")
