@@ -212,10 +212,10 @@ wait_for(said.done, 'the macro ends')
 wait_for(lambda: not list(Path(out).glob('.lock*')), 'the run ends')
 done(said.result())
 """
-    before = set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*"))
+    before = set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*.t*"))
     said = in_the_window(drive, tmp_path, argument=argument, out=str(tmp_path / "results"))
     assert said == "Error: stopped; what is done is kept, and the same settings resume there"
-    assert set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*")) == before
+    assert set(Path(tempfile.gettempdir()).glob("cellpose-fiji-*.t*")) == before
 
 
 # ---------------------------------------------------------------- review and correction
