@@ -82,6 +82,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("demo", "doctor", "fiji_menu"):
+        return importlib.import_module(f"bridge.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'bridge' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

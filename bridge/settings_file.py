@@ -106,5 +106,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def _is_there(name: str, path: Path) -> bool:
+    if name == "fiji":
+        return path.name != "core" and path.is_dir()
     # A model is a file: a folder that happens to have a model's name is not meant.
-    return path.is_dir() if name == "fiji" and path.name != "core" else path.is_file()
+    return path.is_file()

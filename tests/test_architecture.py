@@ -156,5 +156,8 @@ def test_public_names_are_there() -> None:
 
     for name in bridge.__all__:
         assert getattr(bridge, name) is not None
+    assert bridge.demo.run_demo
+    assert bridge.doctor.checkup
+    assert bridge.fiji_menu.install
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         bridge.nothing  # noqa: B018

@@ -157,6 +157,16 @@ def test_several_fields_in_one_call(run) -> None:
     assert run((first, WHOLE, HELLO)).failures == []
 
 
+def test_several_at_once_are_refused_one_by_one(run) -> None:
+    def together(tasks: list[Task]) -> list[Outcome]:
+        return [half(task) for task in tasks]
+
+    many = Step("half", "field", half, lane=MAIN, recorded=False, together=together, at_once=3)
+    run((many, WHOLE, HELLO))
+    stale = run((many, WHOLE, HELLO), min_size=20).failures
+    assert [failure.error for failure in stale] == [StaleError.__name__] * 6
+
+
 def test_a_resource_is_made_once_and_closed(run) -> None:
     made, closed = [], []
     network = Resource("network", lambda context: made.append(1) or "net", close=closed.append)

@@ -97,3 +97,13 @@ def test_paths_in_a_settings_file_are_relative_to_it(tmp_path: Path) -> None:
         "images": str(tmp_path / "plate"),
         "samples": str(tmp_path / "plate.csv"),
     }
+
+
+def test_names_are_no_paths_whatever_lies_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "core").write_text("of a program that crashed")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "fine_tuned").write_text("")
+    (tmp_path / "s.toml").write_text('model = "demo"\ncount-model = "fine_tuned"\nfiji = "core"\n')
+    assert read_settings_file(tmp_path / "s.toml") == {
+        "model": "demo", "count_model": str(tmp_path / "fine_tuned"), "fiji": "core",
+    }  # fmt: skip

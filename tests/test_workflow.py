@@ -529,6 +529,21 @@ def test_a_second_run_on_the_same_folder_is_refused(experiment: Path, tmp_path: 
     assert not list(out.glob(".lock*"))
 
 
+def test_a_folder_of_another_version_is_refused(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(experiment, out, **given(experiment))
+    content = json.loads((out / "run.json").read_text())
+    del content["records"]  # as the version before wrote it
+    (out / "run.json").write_text(json.dumps(content))
+    with pytest.raises(OutputError) as refused:
+        run(experiment, out, **given(experiment))
+    assert str(refused.value) == (
+        f"{out}: was made by another version of this program, whose numbers must not be mixed with those of this one. "
+        "Give --update to make everything again, or name another folder with --out."
+    )
+    assert run(experiment, out, **given(experiment), update=True).exit_code == 0
+
+
 def test_results_folder_that_cannot_be_written(experiment: Path, tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.write_text("")

@@ -148,12 +148,12 @@ class Executor:
     def _together(self, events: list[tuple[_Job, int]]) -> dict[str, Outcome]:
         """Do the work of several fields in one call, where the step can; a failure is tried again one by one."""
         step = self.graph.of_fields()[events[0][1]]
-        jobs = [job for job, _ in events if step.together is not None and self._must_run(job, step)]
-        if step.together is None or len(jobs) < 2:
+        if step.together is None or len(events) < 2:
             return {}
         with contextlib.suppress(Exception):
-            outcomes = step.together([self._task(job, step) for job in jobs])
-            return dict(zip((job.name for job in jobs), outcomes, strict=True))
+            jobs = [job for job, _ in events if self._must_run(job, step)]
+            outcomes = step.together([self._task(job, step) for job in jobs]) if len(jobs) > 1 else []
+            return dict(zip((job.name for job in jobs), outcomes, strict=len(jobs) > 1))
         return {}
 
     def _keep(self, job: _Job) -> None:
@@ -184,11 +184,12 @@ class Executor:
 
     def _is_current(self, job: _Job, step: Step) -> bool:
         """Whether a step's outputs are there and made from the same things; its facts are then known."""
-        if step.name in job.facts:
-            return True
+        if step.name in job.facts or step.name in job.made_from:
+            return step.name in job.facts
         task = self._task(job, step)
-        job.made_from[step.name] = made_from = self.graph.made_from(step, task, self.records)
+        made_from = self.graph.made_from(step, task, self.records)
         facts = self.records.current(*record_of(step, job.name), made_from, step.outputs(task), step.derived)
+        job.made_from[step.name] = made_from  # not before: what is refused is refused however often it is asked
         if facts is None:
             return False
         job.facts[step.name] = facts

@@ -21,7 +21,7 @@ from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import Records, differences
 from bridge.pipeline.results_folder import ResultsFolder
-from bridge.pipeline.run_record import RunRecord, recorded_settings, write_plan
+from bridge.pipeline.run_record import RECORDS, RunRecord, recorded_settings, write_plan
 from bridge.pipeline.run_warnings import warnings_of
 from bridge.pipeline.status import interruptible
 from bridge.pipeline.step import Context
@@ -215,9 +215,9 @@ class _Run:
                 f"{self.out}: holds results of other settings ({changed}). "
                 "Give --update to run again what depends on them, or name another folder with --out."
             )
-        if content and "records" not in content and not self.update:
+        if content and content.get("records") != RECORDS and not self.update:
             raise OutputError(
-                f"{self.out}: was made by an earlier version of this program, whose numbers must not be mixed with those of this one. "
+                f"{self.out}: was made by another version of this program, whose numbers must not be mixed with those of this one. "
                 "Give --update to make everything again, or name another folder with --out."
             )
 

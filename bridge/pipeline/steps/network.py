@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
+from bridge.pipeline.steps.read import has_count
 from bridge.segmentation.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -50,10 +51,6 @@ def _without_mask(task: Task) -> bool:
     return task.item.mask is None
 
 
-def _has_count(task: Task) -> bool:
-    return task.item.count is not None
-
-
 CELLS = Resource("segment_network", _segment_network)
 NUCLEI = Resource("count_network", _count_network)
 CELL_NETWORK = Step(
@@ -62,5 +59,5 @@ CELL_NETWORK = Step(
 )  # fmt: skip
 NUCLEUS_NETWORK = Step(
     "nucleus_network", "field", _predict_nuclei, lane=MAIN, needs=("count_image",), resources=(NUCLEI,), recorded=False,
-    applies=_has_count, words="nuclei",
+    applies=has_count, words="nuclei",
 )  # fmt: skip

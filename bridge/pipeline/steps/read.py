@@ -38,9 +38,10 @@ def _read_count(task: Task) -> Outcome:
     return Outcome(read(task, task.item.count, measured=True))
 
 
-def _has_count(task: Task) -> bool:
+def has_count(task: Task) -> bool:
+    """Return whether a field has a channel in which nuclei are counted."""
     return task.item.count is not None
 
 
 SEGMENT_IMAGE = Step("segment_image", "field", _read_segment, lane="read", recorded=False)
-COUNT_IMAGE = Step("count_image", "field", _read_count, lane="read", recorded=False, applies=_has_count)
+COUNT_IMAGE = Step("count_image", "field", _read_count, lane="read", recorded=False, applies=has_count)

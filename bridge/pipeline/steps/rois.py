@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.errors import BridgeError
 from bridge.files import write_bytes
@@ -36,8 +36,4 @@ def _files(task: Task) -> list[Path]:
     return [task.folder.roiset(task.item)]
 
 
-def _made_from(_: Task) -> dict[str, Any]:
-    return {}
-
-
-ROIS = Step("rois", "field", _rois, lane="rois", needs=("segment",), outputs=_files, made_from=_made_from, load=_load)
+ROIS = Step("rois", "field", _rois, lane="rois", needs=("segment",), outputs=_files, load=_load)

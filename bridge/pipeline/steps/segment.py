@@ -12,7 +12,7 @@ from bridge.images.label_images import read_labels, write_labels
 from bridge.labels import label_ids
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.network import CELLS, NUCLEI
-from bridge.pipeline.steps.read import source
+from bridge.pipeline.steps.read import has_count, source
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -121,15 +121,11 @@ def _count_files(task: Task) -> list[Path]:
     return [task.folder.nuclei_mask(task.item)]
 
 
-def _has_count(task: Task) -> bool:
-    return task.item.count is not None
-
-
 SEGMENT = Step(
     "segment", "field", _segment, lane="masks", needs=("segment_image", "cell_network"), outputs=_segment_files,
     settings=_segment_settings, made_from=_segment_made_from, load=_load_labels, resources=(CELLS,),
 )  # fmt: skip
 COUNT = Step(
     "count", "field", _count, lane="masks", needs=("count_image", "nucleus_network"), outputs=_count_files,
-    settings=("count", "cellpose"), made_from=_count_made_from, applies=_has_count, resources=(NUCLEI,),
+    settings=("count", "cellpose"), made_from=_count_made_from, applies=has_count, resources=(NUCLEI,),
 )  # fmt: skip
