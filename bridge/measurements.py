@@ -102,15 +102,15 @@ MEASUREMENTS = (
             _C("YM", 9, "length", "center of mass, from the upper edge", "center_of_mass_y"),
         ),
     ),
-    Measurement("perimeter", 128, (_C("Perim.", 10, "length", "length of the outline"),)),
+    Measurement("perimeter", 128, (_C("Perim.", 10, "length", "length of the outline", "perimeter"),)),
     Measurement(
         "bounding",
         512,
         (
-            _C("BX", 11, "length", "left edge of the bounding rectangle"),
-            _C("BY", 12, "length", "upper edge of the bounding rectangle"),
-            _C("Width", 13, "length", "width of the bounding rectangle"),
-            _C("Height", 14, "length", "height of the bounding rectangle"),
+            _C("BX", 11, "length", "left edge of the bounding rectangle", "bounds_left"),
+            _C("BY", 12, "length", "upper edge of the bounding rectangle", "bounds_top"),
+            _C("Width", 13, "length", "width of the bounding rectangle", "bounds_width"),
+            _C("Height", 14, "length", "height of the bounding rectangle", "bounds_height"),
         ),
     ),
     Measurement(
@@ -136,11 +136,17 @@ MEASUREMENTS = (
         "feret's",
         16384,
         (
-            _C("Feret", 19, "length", "Feret's diameter: the longest distance of two points of the outline"),
-            _C("FeretX", 29, "px", "where Feret's diameter begins, from the left edge"),
-            _C("FeretY", 30, "px", "where Feret's diameter begins, from the upper edge"),
-            _C("FeretAngle", 31, "degrees", "angle of Feret's diameter"),
-            _C("MinFeret", 32, "length", "least caliper diameter"),
+            _C(
+                "Feret",
+                19,
+                "length",
+                "Feret's diameter: the longest distance of two points of the outline",
+                "feret_diameter",
+            ),
+            _C("FeretX", 29, "px", "where Feret's diameter begins, from the left edge", "feret_x"),
+            _C("FeretY", 30, "px", "where Feret's diameter begins, from the upper edge", "feret_y"),
+            _C("FeretAngle", 31, "degrees", "angle of Feret's diameter", "feret_angle"),
+            _C("MinFeret", 32, "length", "least caliper diameter", "feret_minimum"),
         ),
     ),
     Measurement(

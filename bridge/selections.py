@@ -9,6 +9,42 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+POLYGON, BOX, OVAL = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """The outlines of several ROIs, in px, as ImageJ holds them.
+
+    Attributes
+    ----------
+    x, y : ndarray of float64, shape (n_vertices,)
+        Relative to the ROI's box.
+    ring : ndarray of int64, shape (n_rings + 1,)
+        Ring i has the vertices ``ring[i]:ring[i + 1]``.
+    first : ndarray of int64, shape (n_rois + 1,)
+        ROI k has the rings ``first[k]:first[k + 1]``; a box or an oval has none.
+    box : ndarray of int64, shape (n_rois, 4)
+        Left, top, width, height.
+    kind : ndarray of uint8, shape (n_rois,)
+        `POLYGON`, `BOX` or `OVAL`.
+    whole : ndarray of bool, shape (n_rois,)
+        All vertices are pixel corners.
+    traced : ndarray of bool, shape (n_rois,)
+        ImageJ takes its perimeter as that of an outline along pixel edges.
+    rotated : ndarray of float64, shape (n_rois, 2)
+        Length and width of a rotated rectangle, which ImageJ measures unasked; NaN for all others.
+    """
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    ring: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    box: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.uint8]
+    whole: npt.NDArray[np.bool_]
+    traced: npt.NDArray[np.bool_]
+    rotated: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,6 +66,7 @@ class Selections:
         ROI k selects the runs ``first[k]:first[k + 1]``, by row and column.
     group : ndarray of uint8, shape (n_rois,)
         ImageJ's group of each ROI, 0 for none.
+    outlines : Outlines
     problem : str
         Why the pixels of a ROI are not known, e.g. a line; empty if they all are.
     """
@@ -43,6 +80,7 @@ class Selections:
     right: npt.NDArray[np.int32]
     first: Ints
     group: npt.NDArray[Any]
+    outlines: Outlines
     problem: str = ""
 
     @property

@@ -8,17 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from java import in_java
+from roifile import ImagejRoi
+from small import hand_drawn, zipped
 
 from bridge.calibration import PIXELS, Calibration
-from bridge.errors import InputError
+from bridge.errors import InputError, RoiError
 from bridge.imagej import computations
 from bridge.imagej.background import Background
 from bridge.imagej.both import DoubleEntry
 from bridge.imagej.fiji import FijiEngine
+from bridge.imagej.java_math import atan2
 from bridge.imagej.native import NativeEngine
 from bridge.imagej.results import results_csv
 from bridge.measurements import ALL_COLUMNS, DEFAULT_WORDS, IMAGEJ_ONLY, MEASUREMENTS, WORDS, bits_of
-from bridge.rois.roiset import selections_of
+from bridge.rois.roiset import decode_roiset, selections_of
+from bridge.selections import BOX
 from bridge.settings_file import settings_from
 from bridge.synthetic import synthetic_field
 
@@ -91,6 +95,69 @@ def test_both_engines_agree_in_every_bit(imagej: FijiEngine, dtype: str, calibra
                 continue
             measured = DoubleEntry(imagej).measure(pixels, cells, "a.tif", background, calibration, BOTH)
             assert list(measured.columns) == [c.heading for c in ALL_COLUMNS if c.native]
+
+
+@pytest.mark.parametrize("calibration", [PIXELS, Calibration(1 / (20 / 13), 1 / (20 / 7), "micron")])
+def test_outlines_that_people_draw(imagej: FijiEngine, calibration: Calibration) -> None:
+    """Bounding rectangles of every kind of ROI; caliper diameters and perimeters where the vertices are pixel corners."""
+    shape = (120, 140)
+    image = np.ones(shape, np.uint8)
+    for content in hand_drawn(seed=4, n=200, shape=shape):
+        found = decode_roiset(zipped(content), shape)
+        DoubleEntry(imagej).measure(image, found, "a.tif", None, calibration, ("bounding",))
+        for word, known in (
+            ("feret's", found.outlines.whole),
+            ("perimeter", found.outlines.traced | (found.outlines.whole & (found.outlines.kind == BOX))),
+        ):
+            some = {name: roi for (name, roi), one in zip(content.items(), known, strict=True) if one}
+            if some:
+                DoubleEntry(imagej).measure(
+                    image, decode_roiset(zipped(some), shape), "a.tif", None, calibration, (word,)
+                )
+            if not known.all():
+                with pytest.raises(RoiError) as refused:
+                    NativeEngine().measure(image, found, "a.tif", None, calibration, (word,))
+                what = "Feret's diameter" if word == "feret's" else word
+                assert str(refused.value) == (
+                    f"a.tif: {found.names[int(np.argmin(known))]}: {what} of an outline that was drawn by hand is measured by ImageJ only "
+                    f"(got {np.count_nonzero(~known)} such of {known.size} ROIs, expected outlines along pixel edges). Use --engine fiji, or leave the measurement out."
+                )
+
+
+def test_what_imagej_measures_unasked_stands_in_its_order(imagej: FijiEngine) -> None:
+    drawn = {kind: [ImagejRoi.frombytes(roi) for roi in content.values()] for kind, content in enumerate(hand_drawn(3, 2, (120, 140)))}  # fmt: skip
+    rotated, box = drawn[10], drawn[4]
+    for groups in ((0, 4, 0), (3, 0, 0), (0, 0, 7), (9, 9, 9), (0, 0, 0)):
+        for rois in ((box[0], rotated[0], rotated[1]), (rotated[0], box[0], box[1]), (box[0], box[1], rotated[1])):
+            content = {}
+            for i, (roi, group) in enumerate(zip(rois, groups, strict=True)):
+                roi.group, roi.name = group, f"{i}"
+                content[f"{i}.roi"] = roi.tobytes()
+            found = decode_roiset(zipped(content), (120, 140))
+            for calibration in (Calibration(0.65, 0.65, "micron"), Calibration(0.65, 0.6, "micron")):
+                measured = DoubleEntry(imagej).measure(np.ones((120, 140), np.uint8), found, "a.tif", None, calibration)
+                assert {"RRLength", "RRWidth"} <= set(measured.columns)
+
+
+def test_outlines_at_random(imagej: FijiEngine) -> None:
+    rng = np.random.default_rng(9)
+    for fill in (0.3, 0.6, 0.9):
+        labels = np.arange(1, 401, dtype=np.uint16).reshape(20, 20).repeat(9, axis=0).repeat(9, axis=1)
+        labels *= rng.random(labels.shape) < fill
+        cells = selections_of(labels)
+        for calibration in (PIXELS, Calibration(0.65, 0.65, "micron"), Calibration(0.11, 0.7, "micron")):
+            image = np.ones(labels.shape, np.uint8)
+            DoubleEntry(imagej).measure(image, cells, "a.tif", None, calibration, ("perimeter", "bounding", "feret's"))
+
+
+def test_java_s_arc_tangent() -> None:
+    rng = np.random.default_rng(3)
+    pairs = [(float(y), float(x)) for y, x in zip(rng.normal(size=4000), np.abs(rng.normal(size=4000)), strict=True)]
+    pairs += [(float(y), float(x)) for y in range(-20, 21) for x in range(21)]
+    pairs += [(y * 10.0**e, x) for e in range(-20, 22, 3) for y, x in pairs[:20]]
+    assert [float(atan2(y, x)) for y, x in pairs] == in_java(
+        "answer = [float(J('java.lang.Math').atan2(y, x)) for y, x in given]", pairs
+    )
 
 
 def test_zeros_of_both_signs(imagej: FijiEngine) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bridge.calibration import Calibration
 from bridge.imagej.distribution import Distribution, Moments, distribution, moments
+from bridge.imagej.outlines import Feret, bounds_within, feret, traced_perimeter
 from bridge.imagej.statistics import Doubles, Statistics, statistics
 from bridge.selections import Selections
 
@@ -26,10 +27,14 @@ class Measuring:
     pixels : ndarray of uint8, uint16 or float32, shape (Y, X)
     selections : Selections
     calibration : Calibration
+    title : str
+        Of the image; named in messages.
     """
 
-    def __init__(self, pixels: npt.NDArray[Any], selections: Selections, calibration: Calibration) -> None:
-        self.pixels, self.selections, self.calibration = pixels, selections, calibration
+    def __init__(
+        self, pixels: npt.NDArray[Any], selections: Selections, calibration: Calibration, title: str = "image"
+    ) -> None:
+        self.pixels, self.selections, self.calibration, self.title = pixels, selections, calibration, title
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -45,6 +50,16 @@ class Measuring:
     def moments(self) -> Moments:
         """Sums of powers."""
         return moments(self.pixels, self.selections)
+
+    @cached_property
+    def bounds_px(self) -> npt.NDArray[np.int64]:
+        """Left, top, width and height of the part of each ROI's box that lies within the image."""
+        return bounds_within(self.selections)
+
+    @cached_property
+    def feret(self) -> Feret:
+        """Caliper diameters."""
+        return feret(self.selections, self.calibration, self.title)
 
     @cached_property
     def variance(self) -> Doubles:
@@ -109,6 +124,60 @@ def center_of_mass_y(m: Measuring) -> Doubles:
     with np.errstate(divide="ignore", invalid="ignore"):
         found: Doubles = (m.moments.y / m.moments.first + 0.5) * m.calibration.height
         return found
+
+
+def perimeter(m: Measuring) -> Doubles:
+    """Length of the outline, corners cut as ImageJ cuts them."""
+    return traced_perimeter(m.selections, m.calibration, m.title)
+
+
+def bounds_left(m: Measuring) -> Doubles:
+    """Left edge of the bounding rectangle."""
+    found: Doubles = m.bounds_px[:, 0] * m.calibration.width
+    return found
+
+
+def bounds_top(m: Measuring) -> Doubles:
+    """Upper edge of the bounding rectangle."""
+    found: Doubles = m.bounds_px[:, 1] * m.calibration.height
+    return found
+
+
+def bounds_width(m: Measuring) -> Doubles:
+    """Width of the bounding rectangle."""
+    found: Doubles = m.bounds_px[:, 2] * m.calibration.width
+    return found
+
+
+def bounds_height(m: Measuring) -> Doubles:
+    """Height of the bounding rectangle."""
+    found: Doubles = m.bounds_px[:, 3] * m.calibration.height
+    return found
+
+
+def feret_diameter(m: Measuring) -> Doubles:
+    """Longest distance of two points of the outline."""
+    return m.feret.diameter
+
+
+def feret_x(m: Measuring) -> Doubles:
+    """Column where it begins, in px whatever the unit: so ImageJ has it."""
+    return m.feret.x_px
+
+
+def feret_y(m: Measuring) -> Doubles:
+    """Row where it begins, in px."""
+    return m.feret.y_px
+
+
+def feret_angle(m: Measuring) -> Doubles:
+    """Its angle."""
+    return m.feret.angle
+
+
+def feret_minimum(m: Measuring) -> Doubles:
+    """Least caliper diameter."""
+    return m.feret.minimum
 
 
 def integrated_density(m: Measuring) -> Doubles:

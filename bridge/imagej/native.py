@@ -7,13 +7,16 @@ from typing import Any
 import numba
 import numpy as np
 
+from bridge.calibration import Calibration
 from bridge.errors import InputError, RoiError
 from bridge.imagej import computations
 from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.maven import IMAGEJ_VERSION
 from bridge.imagej.results import results_csv
 from bridge.imagej.rolling_ball import subtract_background
+from bridge.imagej.statistics import Doubles
 from bridge.measurements import IMAGEJ_ONLY, columns_of
+from bridge.selections import Selections
 
 
 class NativeEngine(Engine):
@@ -53,13 +56,29 @@ class NativeEngine(Engine):
             )
         if task.background is not None:
             pixels = subtract_background(pixels, task.background, task.title)
-        measuring = computations.Measuring(pixels, cells, task.calibration)
+        measuring = computations.Measuring(pixels, cells, task.calibration, task.title)
         wanted = columns_of(task.measurements)
         columns = {column.heading: getattr(computations, column.native)(measuring) for column in wanted}
-        if cells.group.any():
-            columns["Group"] = cells.group.astype(np.float64)
+        columns |= _unasked(cells, task.calibration)
         content = results_csv(
             task.title, cells.names, columns, task.decimals, {c.heading for c in wanted if c.decimals_always}
         )
         # Without cells ImageJ has no table, so no columns.
         return Measured(content, columns if cells.names else {}, pixels if task.return_pixels else None)
+
+
+def _unasked(cells: Selections, calibration: Calibration) -> dict[str, Doubles]:
+    """Return the columns that ImageJ adds by itself, in its order: as the rows bring them, the rectangle's before the group."""
+    rotated = np.isfinite(cells.outlines.rotated[:, 0])
+    size = calibration.width if calibration.width == calibration.height else 1.0
+    length, width = np.where(rotated[:, None], cells.outlines.rotated * size, 0.0).T
+    first_rotated = int(np.argmax(rotated)) if rotated.any() else rotated.size
+    grouped = cells.group > 0
+    first_grouped = int(np.argmax(grouped)) if grouped.any() else grouped.size
+    columns = {}
+    if rotated.any():
+        columns = {"RRLength": length, "RRWidth": width}
+    if grouped.any():
+        group = {"Group": cells.group.astype(np.float64)}
+        columns = columns | group if first_rotated <= first_grouped else group | columns
+    return columns

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import RoiError
-from bridge.rois.fill import POLYGON, Outlines
-from bridge.rois.roi_types import outline
+from bridge.rois.roi_types import is_rotated, outline, rotated_sides
+from bridge.selections import BOX, POLYGON, Outlines
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -44,11 +44,12 @@ def decode_rois(
     """
     n = len(entries)
     content = np.frombuffer(encoded, np.uint8) if encoded else np.zeros(1, np.uint8)
-    simple = np.zeros(n, np.bool_)
+    simple, traced = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     counts = np.zeros((n + 1, 2), np.int64)
     box = np.zeros((n, 4), np.int64)
-    _survey(content, offset, simple, counts, box)
-    kind = np.full(n, POLYGON, np.uint8)
+    _survey(content, offset, simple, traced, counts, box)
+    kind, whole = np.full(n, POLYGON, np.uint8), simple.copy()
+    sides = np.full((n, 2), np.nan)
     group = np.zeros(n, np.uint8)
     names: list[str] = []
     drawn: dict[int, tuple[int, tuple[int, int, int, int], list[npt.NDArray[np.float64]]]] = {}
@@ -64,6 +65,9 @@ def decode_rois(
         try:
             drawn[k] = outline(roi, part)
             kind[k], box[k] = drawn[k][:2]
+            whole[k] = kind[k] == BOX and not roi.subpixelresolution
+            if is_rotated(roi):
+                sides[k] = rotated_sides(part)
             counts[k + 1] = sum(map(len, drawn[k][2])), len(drawn[k][2])
         except RoiError as error:
             problem = problem or f"{names[-1]}: {error}"
@@ -84,7 +88,7 @@ def decode_rois(
             at += len(corners)
             i += 1
             ring[i] = at
-    return tuple(names), group, Outlines(x, y, ring, counts[:, 1].copy(), box, kind), problem
+    return tuple(names), group, Outlines(x, y, ring, counts[:, 1].copy(), box, kind, whole, traced, sides), problem
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -111,8 +115,11 @@ def float_at(bits: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _survey(content: Any, offset: Any, simple: Any, counts: Any, box: Any) -> None:
-    """Find the ROIs whose outline runs through whole numbers, and how many vertices and rings they have."""
+def _survey(content: Any, offset: Any, simple: Any, traced: Any, counts: Any, box: Any) -> None:
+    """Find the ROIs whose outline runs through whole numbers, and how many vertices and rings they have.
+
+    Source of what ImageJ measures as traced: ij.gui.PolygonRoi.isTraced and ij.gui.ShapeRoi.guessType.
+    """
     for k in range(simple.size):
         at, end = offset[k], offset[k + 1]
         if end - at < 128 or big(content, at, 4) != 0x496F7574:
@@ -133,8 +140,12 @@ def _survey(content: Any, offset: Any, simple: Any, counts: Any, box: Any) -> No
                 continue
             right, bottom = 0, 0
             first_x, first_y = 1 << 16, 1 << 16
+            last_x, last_y = big(content, at + 62 + 2 * n, 2), big(content, at + 62 + 4 * n, 2)
+            along_edges = True
             for i in range(n):
                 px, py = big(content, at + 64 + 2 * i, 2), big(content, at + 64 + 2 * (n + i), 2)
+                along_edges &= px == last_x or py == last_y
+                last_x, last_y = px, py
                 first_x, first_y = min(first_x, px), min(first_y, py)
                 right, bottom = max(right, px), max(bottom, py)
             left, top = big(content, at + 10, 2), big(content, at + 8, 2)
@@ -144,25 +155,32 @@ def _survey(content: Any, offset: Any, simple: Any, counts: Any, box: Any) -> No
             counts[k + 1] = (n, 1)
             box[k] = (left, top, right, bottom)
             simple[k] = True
+            traced[k] = kind == 8 or (kind == 0 and along_edges)
         elif kind == 1 and at + 64 + 4 * n_path <= second:
             i, n, n_rings = 0, 0, 0
             left, top, right, bottom = 1 << 30, 1 << 30, 0, 0
-            good = True
+            good, along_edges = True, True
             open_ring = False
+            begin_x, begin_y, last_x, last_y, vertices = 0.0, 0.0, 0.0, 0.0, 0
             while i < n_path and good:
                 segment = float_at(big(content, at + 64 + 4 * i, 4))
                 if segment == 4.0 and open_ring:
                     open_ring = False
+                    along_edges &= vertices >= 4 and (last_x == begin_x or last_y == begin_y)
                     i += 1
                     continue
                 # A ring begins with a move and ends with a close; between them lines.
                 if i + 3 > n_path or segment != (1.0 if open_ring else 0.0):
                     good = False
                     break
+                px, py = float_at(big(content, at + 68 + 4 * i, 4)), float_at(big(content, at + 72 + 4 * i, 4))
                 if not open_ring:
                     n_rings += 1
                     open_ring = True
-                px, py = float_at(big(content, at + 68 + 4 * i, 4)), float_at(big(content, at + 72 + 4 * i, 4))
+                    begin_x, begin_y, last_x, last_y, vertices = px, py, px, py, 0
+                along_edges &= px == last_x or py == last_y
+                last_x, last_y = px, py
+                vertices += 1
                 good = px >= 0 and py >= 0 and px <= 60_000 and py <= 60_000
                 left, right = min(left, int(px)), max(right, int(px))
                 top, bottom = min(top, int(py)), max(bottom, int(py))
@@ -173,6 +191,7 @@ def _survey(content: Any, offset: Any, simple: Any, counts: Any, box: Any) -> No
             counts[k + 1] = (n, n_rings)
             box[k] = (left, top, right - left, bottom - top)
             simple[k] = True
+            traced[k] = along_edges
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-POLYGON, BOX, OVAL = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Outlines:
-    """The outlines of several ROIs, in px, as ImageJ holds them.
-
-    Attributes
-    ----------
-    x, y : ndarray of float64, shape (n_vertices,)
-        Relative to the ROI's box.
-    ring : ndarray of int64, shape (n_rings + 1,)
-        Ring i has the vertices ``ring[i]:ring[i + 1]``.
-    first : ndarray of int64, shape (n_rois + 1,)
-        ROI k has the rings ``first[k]:first[k + 1]``; a box or an oval has none.
-    box : ndarray of int64, shape (n_rois, 4)
-        Left, top, width, height.
-    kind : ndarray of uint8, shape (n_rois,)
-        `POLYGON`, `BOX` or `OVAL`.
-    """
-
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.float64]
-    ring: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
-    box: npt.NDArray[np.int64]
-    kind: npt.NDArray[np.uint8]
+from bridge.selections import BOX, OVAL, Outlines
 
 
 def fill(outlines: Outlines, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], ...]:

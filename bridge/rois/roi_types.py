@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import RoiError
-from bridge.rois.fill import BOX, OVAL, POLYGON
+from bridge.selections import BOX, OVAL, POLYGON
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -49,7 +49,7 @@ def outline(roi: ImagejRoi, part: bytes) -> tuple[int, tuple[int, int, int, int]
         raise RoiError("a fitted spline (expected a polygon; in Fiji: Edit > Selection > Interpolate)")
     if roi.subtype == ROI_SUBTYPE.ELLIPSE:
         return to_box(ellipse(part))
-    if roi.subtype == ROI_SUBTYPE.ROTATED_RECT:
+    if is_rotated(roi):
         return to_box(rotated(part))
     n = roi.n_coordinates or 0
     if roi.integer_coordinates is None or n < 3:
@@ -108,6 +108,23 @@ def rotated(part: bytes) -> npt.NDArray[np.float32]:
     length = math.sqrt((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1))
     a, b = 0.5 * width * (y2 - y1) / length, -0.5 * width * (x2 - x1) / length
     return np.array([(x1 + a, y1 + b), (x2 + a, y2 + b), (x2 - a, y2 - b), (x1 - a, y1 - b)], np.float32)
+
+
+def is_rotated(roi: ImagejRoi) -> bool:
+    """Whether it is a rotated rectangle."""
+    from roifile import ROI_SUBTYPE
+
+    return roi.multi_coordinates is None and bool(roi.subtype == ROI_SUBTYPE.ROTATED_RECT)
+
+
+def rotated_sides(part: bytes) -> tuple[float, float]:
+    """Length and width of a rotated rectangle, with ij.gui.RotatedRectRoi.getParams's own rounding."""
+    corners = rotated(part)
+    first = np.floor(corners.min(axis=0)).astype(np.float32)
+    inside = corners - first
+    middle = inside + (np.roll(inside, -1, axis=0) - inside) / np.float32(2) + first
+    dx, dy = (middle[1].astype(np.float64) - middle[3].astype(np.float64)).tolist()
+    return math.sqrt(dx * dx + dy * dy), float(struct.unpack_from(">f", part, 52)[0])
 
 
 def rounded(box: tuple[int, int, int, int], corner: int) -> tuple[int, tuple[int, int, int, int], list[Any]]:

@@ -102,7 +102,7 @@ def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set",
     entries, encoded, offset = unzip_rois(content, name)
     names, group, outlines, problem = decode_rois(entries, encoded, offset, name)
     row, left, right, first = fill(outlines, shape)
-    found = Selections(names, encoded, offset, shape, row, left, right, first, group, problem)
+    found = Selections(names, encoded, offset, shape, row, left, right, first, group, outlines, problem)
     if not problem and not outside:
         _refuse_empty(found, name)
     return found
