@@ -60,7 +60,7 @@ said = exec(command, "correct", results, "--list", "--status", status);
 problem = answer("its fields could not be listed");
 if (problem != "") return "" + stop(problem);
 names = split(fact(status, "fields"), "\n");
-left = split(fact(status, "left"), "\n");
+remaining = split(fact(status, "remaining"), "\n");
 if (names.length == 0) return "" + stop(results + ": has no finished fields. Look at failures.csv.");
 if (args == "" && !hide) {
 	Dialog.create("Correct cells");
@@ -69,8 +69,8 @@ if (args == "" && !hide) {
 	field = Dialog.getChoice();
 	call("ij.Prefs.set", "cellposefiji.field", field);
 } else if (args == "") {
-	if (left.length == 0) return "" + stop("every field was opened for correction already. Untick 'Hide the condition' to go on with one of them.");
-	field = left[floor(random * left.length)];
+	if (remaining.length == 0) return "" + stop("every field was opened for correction already. Untick 'Hide the condition' to continue one of them.");
+	field = remaining[floor(random * remaining.length)];
 } else field = option("field", "");
 
 if (hide) said = exec(command, "correct", results, "--field", field, "--hide-condition", "--status", status);
@@ -103,7 +103,7 @@ if (!File.exists(zip)) return "" + stop(zip + ": could not be written; the corre
 said = exec(command, "correct", results, "--collect", "--status", status);
 problem = answer("it was saved, but could not be used");
 if (problem != "") return "" + stop(problem);
-said = fact(status, "said");
+said = fact(status, "changes");
 ok = File.delete(status);
 if (args == "") showMessage("Correct cells", said);
 if (returns) return "OK: " + said;

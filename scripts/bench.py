@@ -422,7 +422,7 @@ PEAK = """
 import sys, numpy as np
 from bridge.imagej.fiji import FijiEngine
 from bridge.imagej.native import NativeEngine
-from bridge.rois import decode_roiset, encode_roiset, verify_roiset
+from bridge.rois.roiset import decode_roiset, encode_roiset, verify_roiset
 import time
 labels, image = np.load(sys.argv[1], mmap_mode=None), np.load(sys.argv[2])
 engine = FijiEngine(memory="5g") if sys.argv[3] == "imagej" else NativeEngine()
@@ -450,7 +450,7 @@ def kernel(a):
 kernel(np.zeros(1))
 itself = time.perf_counter() - begin
 from bridge.imagej.native import NativeEngine
-from bridge.rois import decode_roiset, encode_roiset, verify_roiset
+from bridge.rois.roiset import decode_roiset, encode_roiset, verify_roiset
 labels = np.zeros((300, 300), np.uint16); labels[20:60, 20:60] = 1; labels[30:40, 30:40] = 0
 begin = time.perf_counter()
 found = decode_roiset(encode_roiset(labels), labels.shape)

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from hypothesis import settings as hypothesis_settings
-from small import make_experiment
+from small import CELL_COLUMNS, make_experiment
 
 from bridge.imagej.fiji import FijiEngine
 from bridge.segmentation.segmenter import Segmenter
+from bridge.tables import COUNTS
 
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 hypothesis_settings.load_profile("ci")
@@ -93,3 +95,39 @@ def image_file(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
     return make_experiment(tmp_path / "images")
+
+
+@pytest.fixture
+def cells() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = []
+    for condition, mean in (("DMSO", 300.0), ("=Drug & <b>", 100.0)):
+        for replicate in ("1", "2", "3"):
+            for label in range(1, 31):
+                rows.append(
+                    (
+                        f"{condition[:1]}{replicate}",
+                        condition,
+                        replicate,
+                        "",
+                        label,
+                        500 + label,
+                        np.nan,
+                        1.5,
+                        2.5,
+                        False,
+                        rng.gamma(4, mean / 4),
+                        400.0,
+                        0.0,
+                    )
+                )
+    return pd.DataFrame(rows, columns=[c.name for c in CELL_COLUMNS]).astype({c.name: c.dtype for c in CELL_COLUMNS})
+
+
+@pytest.fixture
+def counts(cells: pd.DataFrame) -> pd.DataFrame:
+    table = (
+        cells.groupby(["field_id", "condition", "replicate", "sample"], sort=False).size().reset_index(name="n_cells")
+    )
+    table["n_nuclei"] = table["n_cells"] + 2
+    return table.astype({c.name: c.dtype for c in COUNTS})

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 
 from bridge.images.label_images import write_labels
 from bridge.synthetic import synthetic_field
+from bridge.tables import cell_columns
 
 
 def make_experiment(folder: Path) -> Path:
@@ -29,6 +31,11 @@ def make_experiment(folder: Path) -> Path:
                     path, pixels, imagej=True, resolution=(2.0, 2.0), metadata={"axes": "YX", "unit": "um"}
                 )
     return folder
+
+
+def given(experiment: Path) -> dict[str, object]:
+    """Settings that take the true label images instead of running Cellpose."""
+    return {"masks": experiment.parent / "masks", "count": "none"}
 
 
 DEMO = {"model": "demo", "diameter": 37.0, "count_model": "demo", "count_diameter": 24.0, "device": "cpu"}
@@ -138,3 +145,21 @@ def zipped(rois: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
         for name, roi in rois.items():
             archive.writestr(name, roi)
     return content.getvalue()
+
+
+def make_pairs(folder: Path, n: int, size_px: int = 160, n_cells: int = 7, seed: int = 800) -> Path:
+    folder.mkdir(parents=True)
+    for k in range(n):
+        field = synthetic_field(seed=seed + k, size_px=size_px, n_cells=n_cells)
+        tifffile.imwrite(folder / f"f{k}.tif", field.phase)
+        write_labels(folder / f"f{k}_mask.tif", field.cells)
+    return folder
+
+
+def width(path: Path) -> int:
+    with Image.open(path) as picture:
+        return picture.width
+
+
+CELL_COLUMNS = cell_columns(["EdU"], ["area", "mean"])
+CONDITIONS = ("DMSO", "=Drug & <b>", "none")

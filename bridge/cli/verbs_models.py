@@ -198,8 +198,8 @@ def _show_before_after(found: Trained) -> None:
         scores = (both(row[f"{key}_base"], row[f"{key}_tuned"], ".3f") for key in ("ap_50", "ap_75", "ap_90", "f1"))
         table.add_row(f"{row['n_images']} {row['set']}", rois, *scores)
     (OUT if OUT.is_terminal else Console(width=120, **AS_IT_IS)).print(table)
-    for note in found.notes:
-        say(f"Warning: {note}")
+    for warning in found.warnings:
+        say(f"Warning: {warning}")
     OUT.print(found.advice)
     OUT.print(f"Trained model: {found.model} (for --model of run)")
     OUT.print(f"Look at {found.model.parent / 'pictures'} and {found.model.parent / 'model_card.md'}")

@@ -142,10 +142,10 @@ def correct(
 
     say_if_compiling()
     if fields:
-        finished, left = bridge.pipeline.corrections.fields_of(results)
-        note(fields="\n".join(finished), left="\n".join(left))
+        finished, remaining = bridge.pipeline.corrections.fields_of(results)
+        note(fields="\n".join(finished), remaining="\n".join(remaining))
         for name in finished:
-            OUT.print(f"{name}{'' if name in left else ' (begun)'}")
+            OUT.print(f"{name}{'' if name in remaining else ' (begun)'}")
         return 0
     if not collect:
         for path in bridge.pipeline.corrections.correct(results, field or (), hide_condition, tool):
@@ -158,8 +158,8 @@ def correct(
     for path in found.masks.values():
         OUT.print(str(path))
     counts = found.changes["change"].value_counts()
-    said = ", ".join(f"{n} {change}" for change, n in counts.items()) or "nothing changed"
-    said = f"{number(len(found.masks), 'field')} corrected: {said}. See {results / 'corrections.csv'}"
-    note(said=said)
-    OUT.print(said)
+    changes_text = ", ".join(f"{n} {change}" for change, n in counts.items()) or "nothing changed"
+    changes_text = f"{number(len(found.masks), 'field')} corrected: {changes_text}. See {results / 'corrections.csv'}"
+    note(changes=changes_text)
+    OUT.print(changes_text)
     return int(bool(found.failures))

@@ -127,7 +127,7 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             raise ValueError("an id twice")
         if len({safe_name(name).casefold() for name in categories.values()}) < len(categories):
             raise ValueError("two categories of one name")
-        own: dict[Any, dict[Any, list[tuple[Any, Any]]]] = {c: {i: [] for i in images} for c in categories}
+        annotations_of: dict[Any, dict[Any, list[tuple[Any, Any]]]] = {c: {i: [] for i in images} for c in categories}
         crowds = 0
         for a in content["annotations"]:
             image, cat = _id(a["image_id"]), _id(a["category_id"])
@@ -136,21 +136,21 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             if a.get("iscrowd") and "label" not in a:
                 crowds += 1  # COCO's mark of many cells that nobody outlined one by one
             else:
-                own[cat][image].append((a["segmentation"], a.get("label")))
+                annotations_of[cat][image].append((a["segmentation"], a.get("label")))
     except OSError as error:
         raise InputError(f"{coco}: cannot be read ({error.strerror}). Check the path.") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        what = str(error)[:200]
+        problem = str(error)[:200]
         if isinstance(error, KeyError):
-            what = f"got none of {what} where it should be"
+            problem = f"got none of {problem} where it should be"
         elif isinstance(error, TypeError | AttributeError):
-            what = "got something else where a list or an object should be"
-        raise InputError(f"{coco}: not a COCO json ({what}; expected images, annotations and categories). Export it again.") from error  # fmt: skip
+            problem = "got something else where a list or an object should be"
+        raise InputError(f"{coco}: not a COCO json ({problem}; expected images, annotations and categories). Export it again.") from error  # fmt: skip
     if crowds:
         _log.warning("%s: %d annotations of crowds left out: they are no single cells", coco, crowds)
     if category is not None and category not in categories.values():
         raise InputError(f"{coco}: no such category (got {category}, expected one of {', '.join(categories.values())}). Correct --category.")  # fmt: skip
-    used = [c for c in categories if any(own[c].values())] or list(categories)[:1]
+    used = [c for c in categories if any(annotations_of[c].values())] or list(categories)[:1]
     chosen = {c: name for c, name in categories.items() if (name == category if category is not None else c in used)}
     work: dict[Path, tuple[list[tuple[int, Sequence[int]]], tuple[int, int]]] = {}
     taken: set[str] = set()
@@ -164,13 +164,16 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             new_file(path)
             if not (height > 0 and width > 0 and height * width <= _MOST_PX):
                 raise InputError(f"{coco}: {name} has no size an image can have (got {height} x {width} px, expected at most {_MOST_PX} px). Export it again.")  # fmt: skip
-            labels = [label for _, label in own[cat][image]]
+            labels = [label for _, label in annotations_of[cat][image]]
             numbered = all(isinstance(n, int) and 0 < n <= MAX_LABEL for n in labels) and len(set(labels)) == len(labels)  # fmt: skip
             ids = labels if numbered else range(1, len(labels) + 1)
             if not numbered and any(label is not None for label in labels):
                 _log.warning("%s: %s has annotations without a `label` of their own (a whole number from 1 to %d): its cells are numbered anew", coco, name, MAX_LABEL)  # fmt: skip
             try:
-                runs = [(int(k), counts_of(s, height, width)) for k, (s, _) in zip(ids, own[cat][image], strict=True)]
+                runs = [
+                    (int(k), counts_of(s, height, width))
+                    for k, (s, _) in zip(ids, annotations_of[cat][image], strict=True)
+                ]
                 for _, counts in runs:
                     if any(count < 0 for count in counts):
                         raise ValueError(f"a run of {min(counts)} px")
@@ -222,8 +225,8 @@ def _image_of(mask: Path, file: str, images: Sequence[Path], folder: Path) -> st
     same = [path for path in fits if path.parent == Path(file).parent]
     fits = same or fits
     if len(fits) != 1:
-        what = "has no image" if not fits else f"has several images (got {fits[0]} and {fits[1]})"
-        raise InputError(f"{mask}: {what} (expected {name}.tif or .png in {folder}). Add it, or leave out --images.")
+        problem = "has no image" if not fits else f"has several images (got {fits[0]} and {fits[1]})"
+        raise InputError(f"{mask}: {problem} (expected {name}.tif or .png in {folder}). Add it, or leave out --images.")
     return fits[0].as_posix()
 
 

@@ -107,7 +107,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     matched: list[pd.DataFrame] = []
     failures: list[tuple[str, str]] = []
-    found: dict[str, list[tuple[Scores, Counts]]] = {title: [] for title in titles}
+    scored: dict[str, list[tuple[Scores, Counts]]] = {title: [] for title in titles}
     for title, path in zip(titles, paths, strict=True):
         guesses = _label_files(path)
         if truth.is_file() and path.is_file():
@@ -131,22 +131,22 @@ def evaluate(
             pairs = overlaps(true, guess)
             scores = score_pairs(pairs)
             by_rule = score_neurips(true, guess) if rule == "neurips" else scores.by_iou[0.5]
-            found[title].append((scores, by_rule))
+            scored[title].append((scores, by_rule))
             outlined = float("nan") if boundary is None else boundary_f1(true, guess, boundary)
-            more = {"aggregated_jaccard": aggregated_jaccard(pairs), "boundary_f1": outlined}
-            rows.append({"prediction": title, "image": name, "rule": rule, **_row(scores, by_rule), **more})
+            only_of_cells = {"aggregated_jaccard": aggregated_jaccard(pairs), "boundary_f1": outlined}
+            rows.append({"prediction": title, "image": name, "rule": rule, **_row(scores, by_rule), **only_of_cells})
             matched.append(_matches(title, name, pairs))
     if not rows:
         raise InputError(f"{truth}: not one image could be compared. {failures[0][1]}")
     images = typed_table(
         sorted(rows, key=lambda row: (titles.index(row["prediction"]), row["ap_50"])), EVALUATED_IMAGES
     )
-    sets = typed_table([_pooled(title, found[title], images) for title in titles if found[title]], EVALUATED_SETS)
+    sets = typed_table([_pooled(title, scored[title], images) for title in titles if scored[title]], EVALUATED_SETS)
     matches = pd.concat(matched, ignore_index=True)
     curves = {
-        title: [float(np.mean([s.by_iou[t].average_precision for s, _ in found[title]])) for t in IOU_THRESHOLDS]
+        title: [float(np.mean([s.by_iou[t].average_precision for s, _ in scored[title]])) for t in IOU_THRESHOLDS]
         for title in titles
-        if found[title]
+        if scored[title]
     }
     with all_or_none(files):
         write_table(files[0], images, EVALUATED_IMAGES)
@@ -160,10 +160,10 @@ def _label_files(path: Path) -> dict[str, Path]:
     """Return the label images below a folder by the names they go by; of a file, itself."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder (expected label images). Check the path.")
-    found = by_name(path, marked_first([path] if path.is_file() else label_files(path, objects=True)))
-    if not found:
+    scored = by_name(path, marked_first([path] if path.is_file() else label_files(path, objects=True)))
+    if not scored:
         raise InputError(f"{path}: no label images in it (expected .tif, .png or {SEG_SUFFIX}). Check the path.")
-    return found
+    return scored
 
 
 def _names(path: Path) -> list[str]:
@@ -249,11 +249,11 @@ def _pooled(title: str, found: list[tuple[Scores, Counts]], images: pd.DataFrame
 def _matches(title: str, name: str, pairs: Overlaps) -> pd.DataFrame:
     fate = fates(pairs)
     kept = partners(pairs, 0.5)
-    found = pd.DataFrame(
+    scored = pd.DataFrame(
         {"true_label": pairs.true[kept], "predicted_label": pairs.predicted[kept], "iou": pairs.iou[kept]}
     )
     lonely = [(int(label), 0, 0.0) for label in fate.missed] + [(0, int(label), 0.0) for label in fate.false]
-    table = pd.concat([found, pd.DataFrame(lonely, columns=found.columns)], ignore_index=True)
+    table = pd.concat([scored, pd.DataFrame(lonely, columns=scored.columns)], ignore_index=True)
     table.insert(0, "prediction", title)
     table.insert(1, "image", name)
     return table.astype({c.name: c.dtype for c in MATCHES})

@@ -51,14 +51,14 @@ class Found:
     ----------
     pairs : tuple of Pair
         By name.
-    notes : tuple of str
+    warnings : tuple of str
         What a person should know.
     corrected_model : str
         SHA-256 of the model whose cells a person corrected to make the truth; empty where that is not known.
     """
 
     pairs: tuple[Pair, ...]
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     corrected_model: str = ""
 
 
@@ -96,8 +96,8 @@ def find_pairs(
     if labels is not None and labels.resolve() == folder.resolve():
         labels = None
     truths = by_name(labels or folder, _label_files(labels or folder, labels is not None))
-    own = {path.resolve() for path in truths.values()}
-    images = by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in own))  # fmt: skip
+    truth_files = {path.resolve() for path in truths.values()}
+    images = by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in truth_files))  # fmt: skip
     if not truths:
         raise InputError(
             f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
@@ -108,8 +108,8 @@ def find_pairs(
             f"{truths[alone[0]]}: has no image (expected {alone[0]}.tif or .png in {folder}). Add it, or remove the label image."
         )
     bare = [name for name in images if name not in truths]
-    notes = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
-    return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour) for n in truths), notes)
+    warnings = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
+    return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour) for n in truths), warnings)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -144,8 +144,8 @@ def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour:
             continue
         image = run.plan.images / str(rows.loc[name, "segment_path"])
         several = len(inspect(image).channels) > 1
-        own = channel or (run.plan.segment_channel if several else None)
-        pairs.append(Pair(name, image, path, own, rgb_channel or run.settings.rgb_channel, colour))
+        truth_files = channel or (run.plan.segment_channel if several else None)
+        pairs.append(Pair(name, image, path, truth_files, rgb_channel or run.settings.rgb_channel, colour))
     if not pairs:
         raise InputError(
             f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
@@ -160,7 +160,7 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
     -------
     image : ndarray, shape (Y, X) or (2, Y, X)
     labels : ndarray of uint16 or uint32, shape (Y, X)
-    notes : list of str
+    warnings : list of str
 
     Raises
     ------
@@ -169,20 +169,20 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
     """
     image = read_plane(pair.image, pair.channel, pair.rgb_channel, measured=False, colour=pair.colour).seen
     height, width = image.shape[-2:]
-    notes = []
+    warnings = []
     if pair.labels.suffix.lower() == ".zip":
         from bridge.rois.roiset import read_roiset, selections_to_labels
 
         labels, overlap = selections_to_labels(read_roiset(pair.labels, (height, width)), str(pair.labels))
         if overlap.any():
-            notes.append(f"{pair.labels}: {np.count_nonzero(overlap)} ROIs overlap earlier ones ({overlap.sum()} px); these pixels stay with the earlier ROI")  # fmt: skip
+            warnings.append(f"{pair.labels}: {np.count_nonzero(overlap)} ROIs overlap earlier ones ({overlap.sum()} px); these pixels stay with the earlier ROI")  # fmt: skip
     else:
         labels = read_labels(pair.labels, foreign=True)
     if labels.shape != (height, width):
         raise LabelError(
             f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of {pair.image.name}."
         )
-    return image, labels, notes
+    return image, labels, warnings
 
 
 def image_hash(path: Path) -> str:

@@ -27,8 +27,8 @@ class NamedFile:
 def image_files(images: Path) -> list[Path]:
     """Return the images below a folder, in natural order, without the results of runs."""
     if not images.is_dir():
-        what = "is a file" if images.is_file() else "no such folder"
-        raise InputError(f"{images}: {what} (expected a folder with images). Check the path.")
+        problem = "is a file" if images.is_file() else "no such folder"
+        raise InputError(f"{images}: {problem} (expected a folder with images). Check the path.")
     # Results of a run may lie among the images.
     results = {
         file.parent

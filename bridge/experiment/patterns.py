@@ -19,7 +19,7 @@ def by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[lis
     """Return the images whose names fit the pattern, and what is ignored."""
     pattern = settings.pattern or ""
     regex, greedy = _pattern_regex(pattern, settings), _pattern_regex(pattern, settings, greedy=True)
-    found: list[NamedFile] = []
+    matches: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
     for path in files:
         text = one_spelling(path.relative_to(images).as_posix())
@@ -51,13 +51,13 @@ def by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[lis
         if extra:
             # A placeholder of the user's own is one more factor of the treatment.
             groups["condition"] = " ".join([*extra, *([groups["condition"]] if groups.get("condition") else [])])
-        found.append(NamedFile(path, key, {k: v for k, v in groups.items() if v}, channel))
-    if not found:
+        matches.append(NamedFile(path, key, {k: v for k, v in groups.items() if v}, channel))
+    if not matches:
         first = files[0].relative_to(images).as_posix()
         raise InputError(
             f"{images}: the pattern matches nothing (got {pattern}, expected it to fit names such as {first}). Correct --pattern."
         )
-    return found, ignored
+    return matches, ignored
 
 
 def _pattern_regex(pattern: str, settings: Settings, greedy: bool = False) -> re.Pattern[str]:

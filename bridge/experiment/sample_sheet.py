@@ -80,18 +80,18 @@ def by_sheet(
     images: Path, files: list[Path], settings: Settings, sheet: Sheet, unfitted: list[str]
 ) -> tuple[list[NamedFile], list[tuple[Path, str]]]:
     """Return the images of a tree as the sheet names them, and what is ignored."""
-    found: list[NamedFile] = []
+    named: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
     for path in files:
         item = found_by_name(images, path, settings)
         if item.channel == "":
             ignored.append((path, "no channel word in its name"))
         else:
-            found.append(item)
-    if not found:
+            named.append(item)
+    if not named:
         raise no_channel(images, files, sheet=True)
-    found, more = join_sheet(images, found, sheet, unfitted)
-    return found, ignored + more
+    named, unmatched = join_sheet(images, named, sheet, unfitted)
+    return named, ignored + unmatched
 
 
 def join_sheet(
@@ -101,7 +101,7 @@ def join_sheet(
     fields: dict[str, list[NamedFile]] = defaultdict(list)
     for item in found:
         fields[item.key].append(item)
-    kept: list[NamedFile] = []
+    wanted: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
     fitted: dict[str, str] = {}
     for key, items in fields.items():
@@ -124,16 +124,16 @@ def join_sheet(
             item.factors = {**item.factors, **{k: row[k] for k in ("condition", "replicate", "sample") if row.get(k)}}
             if sheet.key == "well":
                 item.factors.setdefault("sample", row["well"])
-        kept += items
+        wanted += items
     for row in sheet.rows:
-        if kept and row[sheet.key] not in fitted:
+        if wanted and row[sheet.key] not in fitted:
             unfitted.append(f"{sheet.path.name}: no image fits {sheet.key} {row[sheet.key]} ({row['condition']})")
-    if not kept:
+    if not wanted:
         raise InputError(
             f"{sheet.path}: no image fits any line (got {sheet.key} {sheet.rows[0][sheet.key]}, expected names such as "
             f"{found[0].path.relative_to(images).as_posix()}). Correct the sheet."
         )
-    return kept, ignored
+    return wanted, ignored
 
 
 def _row_fits(images: Path, value: str, kind: str, key: str, items: Sequence[NamedFile]) -> bool:

@@ -98,18 +98,18 @@ def compare(imagej: Measured, native: Measured, selections: Selections) -> tuple
             (k, f"{selections.names[k]}, {heading}: ImageJ {a[k]!r}, native {b[k]!r}".replace("np.float64", ""))
             for k in np.flatnonzero(~same).tolist()
         ]
-    found = [text for _, text in sorted(differences, key=lambda difference: difference[0])]
+    texts = [text for _, text in sorted(differences, key=lambda difference: difference[0])]
     if imagej.pixels is not None and native.pixels is not None:
         compared += imagej.pixels.size
         kind = np.int32 if imagej.pixels.dtype == np.float32 else imagej.pixels.dtype
         at = np.argwhere(imagej.pixels.view(kind) != native.pixels.view(kind))
-        found += [
+        texts += [
             f"background-subtracted pixel x={x} y={y}: ImageJ {imagej.pixels[y, x]!s}, native {native.pixels[y, x]!s}"
             for y, x in at[:_MOST_LISTED].tolist()
         ]
-        found += ["another pixel"] * (len(at) - _MOST_LISTED)
-    if not found and imagej.results_csv != native.results_csv:
+        texts += ["another pixel"] * (len(at) - _MOST_LISTED)
+    if not texts and imagej.results_csv != native.results_csv:
         pairs = zip(imagej.results_csv.splitlines(), native.results_csv.splitlines(), strict=False)
         a_line, b_line = next(((a, b) for a, b in pairs if a != b), (b"its end", b"its end"))
-        found.append(f"Results file: ImageJ {a_line.decode()}, native {b_line.decode()}")
-    return compared, found
+        texts.append(f"Results file: ImageJ {a_line.decode()}, native {b_line.decode()}")
+    return compared, texts

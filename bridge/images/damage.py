@@ -19,17 +19,17 @@ def tifffile_on_record(path: Path) -> Iterator[list[str]]:
     """Tifffile logs damage and goes on with zeros; here what it logs is an error."""
     import tifffile
 
-    said: list[str] = []
+    problems: list[str] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
+            problems.append(record.getMessage())
 
     listener = Listener(logging.WARNING)
     logger = logging.getLogger("tifffile")
     logger.addHandler(listener)
     try:
-        yield said
+        yield problems
     except InputError:
         raise
     except MemoryError:
@@ -41,8 +41,8 @@ def tifffile_on_record(path: Path) -> Iterator[list[str]]:
         raise damaged(path, f"{type(error).__name__}: {error}") from error
     finally:
         logger.removeHandler(listener)
-    if said:
-        raise damaged(path, said[0])
+    if problems:
+        raise damaged(path, problems[0])
 
 
 def damaged(path: Path, why: str) -> InputError:

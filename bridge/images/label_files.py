@@ -56,15 +56,15 @@ def by_name(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
     InputError
         Two of one name.
     """
-    found: dict[str, Path] = {}
+    matches: dict[str, Path] = {}
     for path in paths:
         name = labelled_name(path)
-        if name in found:
+        if name in matches:
             raise InputError(
-                f"{folder}: two files of one name (got {found[name]} and {path}, expected one for {name}). Rename one."
+                f"{folder}: two files of one name (got {matches[name]} and {path}, expected one for {name}). Rename one."
             )
-        found[name] = path
-    return dict(sorted(found.items()))
+        matches[name] = path
+    return dict(sorted(matches.items()))
 
 
 def marked_first(files: Iterable[Path]) -> list[Path]:
@@ -95,11 +95,11 @@ def find_mask(folder: Path, names: list[str]) -> Path | None:
         for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
             known.setdefault(name, []).append(path)
     for name in names:
-        found = [path for suffix in MASK_SUFFIXES for path in known.get(f"{name}{suffix}".lower(), [])]
-        if len(found) > 1:
+        matches = [path for suffix in MASK_SUFFIXES for path in known.get(f"{name}{suffix}".lower(), [])]
+        if len(matches) > 1:
             raise LabelError(
-                f"{name}: several label images fit (got {found[0]} and {found[1]}, expected one). Remove one."
+                f"{name}: several label images fit (got {matches[0]} and {matches[1]}, expected one). Remove one."
             )
-        if found:
-            return found[0]
+        if matches:
+            return matches[0]
     return None

@@ -206,9 +206,9 @@ def _row(field_id: str, c: Change) -> dict[str, Any]:
 def _image_columns(run: FinishedRun) -> list[tuple[str, str]]:
     """Channels and the columns of fields.csv with their files, the one in which the cells were found first."""
     plan = run.plan
-    found = [(plan.segment_channel, "segment_path")] if plan.segment_channel else []
-    found += [(c, f"measure_path_{c}") for c in plan.measure_channels if c != plan.segment_channel]
-    return [*found, *([(plan.count_channel, "count_path")] if plan.count_channel else [])]
+    channels = [(plan.segment_channel, "segment_path")] if plan.segment_channel else []
+    channels += [(c, f"measure_path_{c}") for c in plan.measure_channels if c != plan.segment_channel]
+    return [*channels, *([(plan.count_channel, "count_path")] if plan.count_channel else [])]
 
 
 def _plane(path: Path, channel: str, rgb_channel: str | None) -> Plane:

@@ -37,11 +37,11 @@ class Graph:
 
     def consumers(self, step: Step) -> list[Step]:
         """Return the recorded steps for which an unrecorded one works, directly or through others."""
-        found: list[Step] = []
+        needed: list[Step] = []
         for other in self.steps:
             if step.name in other.needs:
-                found += [other] if other.recorded else self.consumers(other)
-        return list(dict.fromkeys(found))
+                needed += [other] if other.recorded else self.consumers(other)
+        return list(dict.fromkeys(needed))
 
     def reported_as(self, step: Step) -> str:
         """Return the name under which a failure of a step is listed."""

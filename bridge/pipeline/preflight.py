@@ -65,16 +65,16 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     sheet = read_sheet(settings.samples) if settings.samples else None
     unfitted: list[str] = []
     if settings.pattern:
-        found, ignored = by_pattern(images, files, settings)
+        files_named, ignored = by_pattern(images, files, settings)
     elif sheet:
-        found, ignored = by_sheet(images, files, settings, sheet, unfitted)
+        files_named, ignored = by_sheet(images, files, settings, sheet, unfitted)
     else:
-        found, ignored = by_folder(images, files, settings)
+        files_named, ignored = by_folder(images, files, settings)
     if settings.pattern and sheet:
-        found, more = join_sheet(images, found, sheet, unfitted)
-        ignored += more
+        files_named, unmatched = join_sheet(images, files_named, sheet, unfitted)
+        ignored += unmatched
     ignored += [(path, "a label image") for path in beside]
-    plan = assign_channels(images, found, ignored, settings)
+    plan = assign_channels(images, files_named, ignored, settings)
     plan = _order_conditions(plan, sheet)
     plan = replace(plan, warnings=(*plan.warnings, *unfitted))
     return _check(plan, settings)

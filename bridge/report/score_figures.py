@@ -42,8 +42,12 @@ def precision_figure(
 
     worst = images.groupby("image")["ap_50"].mean().sort_values().index[:_MOST_IMAGES]
     n = images["image"].nunique()
-    how = "" if len(curves) == 1 else ", by the mean of the predictions"
-    which = f"the worst images first{how}" if n <= _MOST_IMAGES else f"the worst {_MOST_IMAGES} of {n} images{how}"
+    averaged = "" if len(curves) == 1 else ", by the mean of the predictions"
+    which = (
+        f"the worst images first{averaged}"
+        if n <= _MOST_IMAGES
+        else f"the worst {_MOST_IMAGES} of {n} images{averaged}"
+    )
     figure = Figure(figsize=(11, max(4.5, 1.6 + 0.22 * len(worst))), layout="constrained")
     left, right = figure.subplots(1, 2)
     for k, (title, values) in enumerate(curves.items()):

@@ -70,9 +70,9 @@ def compare(before: Selections, after: Selections) -> list[Difference]:
     >>> [(d.before, d.after, d.different_px) for d in compare(one, other)]
     [('00001', '00001', 1), ('00002', '', 2)]
     """
-    for found in (before, after):
-        if found.problem:
-            raise RoiError(f"ROI set: {found.problem}. Remove it from the set.")
+    for selections in (before, after):
+        if selections.problem:
+            raise RoiError(f"ROI set: {selections.problem}. Remove it from the set.")
     b, a, both = shared_pixels(before, after)
     b_px, a_px = before.area_px, after.area_px
     iou = both / (b_px[b] + a_px[a] - both)
@@ -97,12 +97,12 @@ def compare(before: Selections, after: Selections) -> list[Difference]:
 def shared_pixels(one: Selections, other: Selections) -> tuple[Ints, Ints, Ints]:
     """Return the pairs of ROIs that share pixels: index in the one set, in the other, number of pixels."""
     runs = []
-    for found in (one, other):
-        roi = np.repeat(np.arange(len(found.names)), np.diff(found.first))
-        order = np.lexsort((found.left, found.row))
-        row = found.row[order]
-        rows = np.searchsorted(row, np.arange(found.shape[0] + 1))
-        runs.append((rows, found.left[order], found.right[order], roi[order]))
+    for selections in (one, other):
+        roi = np.repeat(np.arange(len(selections.names)), np.diff(selections.first))
+        order = np.lexsort((selections.left, selections.row))
+        row = selections.row[order]
+        rows = np.searchsorted(row, np.arange(selections.shape[0] + 1))
+        runs.append((rows, selections.left[order], selections.right[order], roi[order]))
     n_other = max(1, len(other.names))
     n = pairs_of_cells(*runs[0], *runs[1], n_other, np.zeros((0, 2), np.int64))
     pairs = np.empty((n, 2), np.int64)

@@ -226,7 +226,7 @@ def _off_chord(a: Point, b: Point, p: Point) -> float:
 
 def extremes(curve: list[Point]) -> list[Point]:
     """Points of a Bezier curve between which its bounds lie, its end the last of them."""
-    found = []
+    points_between = []
     for axis in (0, 1):
         c = [p[axis] for p in curve]
         if len(c) == 3:
@@ -238,8 +238,8 @@ def extremes(curve: list[Point]) -> list[Point]:
                 points = np.array(curve)
                 while len(points) > 1:
                     points = points[:-1] * (1 - t.real) + points[1:] * t.real
-                found.append((float(points[0, 0]), float(points[0, 1])))
-    return [*found, curve[-1]]
+                points_between.append((float(points[0, 0]), float(points[0, 1])))
+    return [*points_between, curve[-1]]
 
 
 def _require_size(corners: npt.NDArray[Any]) -> None:

@@ -63,6 +63,6 @@ def match_labels(true: Labels, predicted: Labels, min_area_px: int = 0) -> Match
     """
     pairs = overlaps(true, predicted)
     wanted = pairs.true_px >= max(1, min_area_px)
-    kept = (pairs.iou > 0.5) & wanted[pairs.true]
+    matched = (pairs.iou > 0.5) & wanted[pairs.true]
     n_true = int(np.count_nonzero(wanted))
-    return Matching(pairs.true[kept], pairs.predicted[kept], pairs.iou[kept], n_true, pairs.n_predicted)
+    return Matching(pairs.true[matched], pairs.predicted[matched], pairs.iou[matched], n_true, pairs.n_predicted)

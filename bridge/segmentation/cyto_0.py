@@ -67,9 +67,9 @@ def fetch_wheel(folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
         raise MissingDependencyError(
-            f"cyto_0: its weights could not be downloaded from the Python package index ({said[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model."
+            f"cyto_0: its weights could not be downloaded from the Python package index ({errors[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model."
         )
     return wheels[0]
 

@@ -24,7 +24,9 @@ def median_diameter(labels: Labels) -> float | None:
 
 def median_diameters(labels: Sequence[Labels]) -> list[float]:
     """Return the median diameter of the cells of each label image; of one without cells, the mean of the others."""
-    found = [median_diameter(image) for image in labels]
-    known = [max(5.0, value) for value in found if value is not None]  # below 5 px Cellpose's own training stops, too
+    diameters = [median_diameter(image) for image in labels]
+    known = [
+        max(5.0, value) for value in diameters if value is not None
+    ]  # below 5 px Cellpose's own training stops, too
     mean = float(np.mean(known)) if known else 30.0
-    return [mean if value is None else max(5.0, value) for value in found]
+    return [mean if value is None else max(5.0, value) for value in diameters]

@@ -157,17 +157,17 @@ class Segmenter:
                 f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
             )
         shape = image.shape[-2:]
-        rest = (batch_size, tile, flow_threshold, cellprob_threshold)
+        thresholds = (batch_size, tile, flow_threshold, cellprob_threshold)
         with _named(name, shape):
             chosen = float(diameter) if isinstance(diameter, int | float) else self._backend.diameter_px
             if diameter == "style":
                 chosen = self.style_diameter_px(image)
-            masks = self._predict(image, chosen, *rest)
+            masks = self._predict(image, chosen, *thresholds)
             if diameter in ("auto", "style"):
                 found = median_diameter(_without_small(masks(None, None)[0], min_size))
                 if found is not None:
                     chosen = found
-                    masks = self._predict(image, chosen, *rest)
+                    masks = self._predict(image, chosen, *thresholds)
 
         def finish(flow_threshold: float | None = None, cellprob_threshold: float | None = None) -> Segmented:
             with _named(name, shape):

@@ -46,7 +46,7 @@ def card(record: Mapping[str, Any], sets: pd.DataFrame, images: pd.DataFrame) ->
         "",
         f"**{record['advice']}**",
         "",
-        *(f"- Note: {note}." for note in record["notes"]),
+        *(f"- Warning: {warning}." for warning in record["warnings"]),
         "",
         "## Made from",
         "",

@@ -64,7 +64,7 @@ class Trained:
         `bridge.training.tables.BEFORE_AFTER` and `BEFORE_AFTER_SETS`.
     advice : str
         Whether the model is better than its base, as far as the held-out images tell.
-    notes : tuple of str
+    warnings : tuple of str
     """
 
     model: Path
@@ -73,7 +73,7 @@ class Trained:
     images: pd.DataFrame
     sets: pd.DataFrame
     advice: str
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class Cycle(Preparation):
@@ -121,14 +121,14 @@ class Cycle(Preparation):
         if size is not None:
             write_size_model(self.model.with_name(f"{self.model.name}_size.npy"), size)
         left_out = self._leave_one_out() if self.s.leave_one_out else {}
-        found = [("held-out", name, *self._both(name)) for name in self.split.held_out]
-        found += [("leave-one-out", name, *both) for name, both in left_out.items()]
-        found += [("training", name, *self._both(name)) for name in self.learnt_from]
-        images, sets = before_after(self.data, found)
+        results = [("held-out", name, *self._both(name)) for name in self.split.held_out]
+        results += [("leave-one-out", name, *both) for name, both in left_out.items()]
+        results += [("training", name, *self._both(name)) for name in self.learnt_from]
+        images, sets = before_after(self.data, results)
         write_table(self.folder / "curve.csv", curve, TRAINING_CURVE)
         training_figure(self.folder / "curve.png", curve, best)
         seen = images[images["set"] != "leave-one-out"]
-        draw_pictures(self.folder, self.data, seen, found, self.base.name)
+        draw_pictures(self.folder, self.data, seen, results, self.base.name)
         record = self._finish(images, sets, best, time.time() - self.begun)
         return self._report(record)
 
@@ -180,8 +180,8 @@ class Cycle(Preparation):
             epoch, accuracy = training.epoch, float("nan")
             look = epoch % self.s.check_every == 0 or epoch == n
             if look and validation:
-                accuracy, found = self._accuracy(segmenter, validation, self._diameter(training))
-                empty = 0 if found else empty + (empty > 0 or self._finds(validation))
+                accuracy, results = self._accuracy(segmenter, validation, self._diameter(training))
+                empty = 0 if results else empty + (empty > 0 or self._finds(validation))
                 if accuracy > best_score:
                     best, best_score = epoch, accuracy
                     training.keep()
@@ -212,9 +212,9 @@ class Cycle(Preparation):
         return self.base.name != "none" and any(self._found("base", name).any() for name in names)
 
     def _accuracy(self, segmenter: Segmenter, names: Sequence[str], diameter: float | None) -> tuple[float, bool]:
-        found = [self._segment(segmenter, name, diameter) for name in names]
-        scores = [self._score(name, labels)["ap_50"] for name, labels in zip(names, found, strict=True)]
-        return float(np.mean(scores)), any(labels.any() for labels in found)
+        results = [self._segment(segmenter, name, diameter) for name in names]
+        scores = [self._score(name, labels)["ap_50"] for name, labels in zip(names, results, strict=True)]
+        return float(np.mean(scores)), any(labels.any() for labels in results)
 
     def _segment(self, segmenter: Segmenter, name: str, diameter: float | None) -> Labels:
         s = self.s
@@ -248,7 +248,7 @@ class Cycle(Preparation):
 
     def _leave_one_out(self) -> dict[str, tuple[Labels | None, Labels]]:
         """Train without each image in turn; find its cells with base and that model."""
-        found: dict[str, tuple[Labels | None, Labels]] = {}
+        results: dict[str, tuple[Labels | None, Labels]] = {}
         folder = self.folder / "leave_one_out"
         for k, name in enumerate(self.learnt_from, 1):
             path, path_base = (folder / f"{safe_name(name)}{mark}_mask.tif" for mark in ("", "_base"))
@@ -263,8 +263,8 @@ class Cycle(Preparation):
                 self._fit(training, segmenter, (), state, f"without {name} ({k} of {len(self.learnt_from)}): ")
                 write_labels(path, self._segment(segmenter, name, self._diameter(training)))
                 state.unlink(missing_ok=True)
-            found[name] = (read_labels(path_base) if self.base.name != "none" else None, read_labels(path))
-        return found
+            results[name] = (read_labels(path_base) if self.base.name != "none" else None, read_labels(path))
+        return results
 
     # ------------------------------------------------------------ what is told
 
@@ -281,22 +281,22 @@ class Cycle(Preparation):
     def _finish(self, images: pd.DataFrame, sets: pd.DataFrame, best: int | None, took_s: float) -> dict[str, Any]:
         write_table(self.folder / "before_after.csv", images, BEFORE_AFTER)
         write_table(self.folder / "before_after_sets.csv", sets, BEFORE_AFTER_SETS)
-        notes = list(self.data.notes)
+        warnings = list(self.data.warnings)
         if self.base.name != "none" and self.data.corrected_model == self.base.sha256:
-            notes.append(
+            warnings.append(
                 "the ground truth was made by correcting the base model's own cells: this favours the base model"
             )
         if not self.split.held_out and not self.s.leave_one_out:
-            notes.append("no image was held out: these scores say nothing about other images (--held-out, or --leave-one-out)")  # fmt: skip
+            warnings.append("no image was held out: these scores say nothing about other images (--held-out, or --leave-one-out)")  # fmt: skip
         if self.recipe.epochs < WARM_UP:
-            notes.append(f"the learning rate rises over {WARM_UP} epochs: in {self.recipe.epochs} it came to {max(self.recipe.learning_rates):g} only")  # fmt: skip
+            warnings.append(f"the learning rate rises over {WARM_UP} epochs: in {self.recipe.epochs} it came to {max(self.recipe.learning_rates):g} only")  # fmt: skip
         facts = {
             "model": self.model.name,
             "model_sha256": sha256(self.model),
             "diameter_px": self.diameter,
             "epoch_kept": best or self.recipe.epochs,
             "advice": advice_on(sets),
-            "notes": notes,
+            "warnings": warnings,
             "took_s": round(took_s, 1),
             "versions": {name: version(name) for name in ("cellpose-fiji-bridge", "cellpose", "torch", "numpy")},
             "python": platform.python_version(),
@@ -332,4 +332,4 @@ class Cycle(Preparation):
     def _report(self, record: Mapping[str, Any]) -> Trained:
         images = read_table(self.folder / "before_after.csv", BEFORE_AFTER)
         sets = read_table(self.folder / "before_after_sets.csv", BEFORE_AFTER_SETS)
-        return Trained(self.model, self.cycle, self.split, images, sets, record["advice"], tuple(record["notes"]))
+        return Trained(self.model, self.cycle, self.split, images, sets, record["advice"], tuple(record["warnings"]))

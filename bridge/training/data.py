@@ -26,19 +26,19 @@ class Data:
     labels: dict[str, Labels]
     pixels: dict[str, str]
     truths: dict[str, str]
-    notes: list[str]
+    warnings: list[str]
     corrected_model: str
 
 
 def read_data(folder: Path, s: TrainSettings) -> Data:
     """Read all images and their ground truth; refuse what nothing can be learnt from."""
     found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, s.colour)
-    data = Data((), {}, {}, {}, {}, list(found.notes), found.corrected_model)
+    data = Data((), {}, {}, {}, {}, list(found.warnings), found.corrected_model)
     for pair in found.pairs:
-        image, labels, notes = read_pair(pair)
+        image, labels, warnings = read_pair(pair)
         data.images[pair.name], data.labels[pair.name] = image, labels
         data.pixels[pair.name], data.truths[pair.name] = image_hash(pair.image), pixel_hash(labels)
-        data.notes += notes
+        data.warnings += warnings
     data.names = tuple(data.images)
     files: dict[str, str] = {}
     for name in data.names:

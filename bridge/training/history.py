@@ -29,15 +29,16 @@ def earlier_cycles(out: Path) -> list[dict[str, Any]]:
     OutputError
         One cannot be read.
     """
-    found: list[dict[str, Any]] = []
-    while (path := out / cycle_folder(len(found) + 1) / RECORD).is_file():
+    cycles: list[dict[str, Any]] = []
+    while (path := out / cycle_folder(len(cycles) + 1) / RECORD).is_file():
         try:
             record = json.loads(path.read_text("utf-8"))
+            record.setdefault("warnings", record.get("notes", []))  # their name before 0.1.0
             _ = record["state"], record["made_from"], record["held_out_pixels"], record["base"]
-            found.append(record)
+            cycles.append(record)
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{path}: not the record of a training ({type(error).__name__}: {error}). Delete the folder {path.parent}.") from error  # fmt: skip
-    return found
+    return cycles
 
 
 def write_cycles(

@@ -36,7 +36,7 @@ class Preparation:
         held_out_before = {pixels for r in before if r["state"] != "failed" for pixels in r["held_out_pixels"]}
         kept_out = [name for name in data.names if data.pixels[name] in held_out_before and name not in s.held_out]
         if kept_out and s.held_out:
-            data.notes.append(f"held out in an earlier cycle, so still: {', '.join(kept_out)}")
+            data.warnings.append(f"held out in an earlier cycle, so still: {', '.join(kept_out)}")
         # Where each image is to judge a training without it, none may choose the epoch.
         self.split = split(data.pixels, s.held_out, 0 if s.leave_one_out else s.validation, held_out_before)
         self.learnt_from = (*self.split.train, *self.split.validation)

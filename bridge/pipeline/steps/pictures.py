@@ -27,8 +27,8 @@ def _ranges(task: Task) -> dict[str, tuple[float, float]]:
     for field_id, facts in task.known["segment"].items():
         if facts.get("shown"):
             shown.setdefault(field_id, {})[_SEGMENT] = facts["shown"]
-    channels = dict.fromkeys(channel for found in shown.values() for channel in found)
-    return {c: common_range([found[c] for found in shown.values() if c in found]) for c in channels}
+    channels = dict.fromkeys(channel for ranges in shown.values() for channel in ranges)
+    return {c: common_range([ranges[c] for ranges in shown.values() if c in ranges]) for c in channels}
 
 
 def _sources(context: Context, item: Field) -> dict[str, tuple[ChannelFile, str]]:

@@ -44,7 +44,7 @@ def test_its_macros_run_headless(fiji_folder: Path, tmp_path: Path) -> None:
     )
     with FijiEngine(str(fiji_folder)) as engine:
         argument = f"images=[{tmp_path}/ours/overlay/f1_EdU.tif] out=[{tmp_path}/theirs]"
-        macro = Path(__file__).parents[1] / "fiji_macros" / "Measure_with_RoiSets.ijm"
+        macro = Path(__file__).parents[2] / "fiji_macros" / "Measure_with_RoiSets.ijm"
         said = engine.run_macro(macro, argument) or ""
     assert said.startswith("OK: 1 images"), said
     assert (tmp_path / "theirs" / "f1_EdU_Results.csv").read_bytes() == ours.read_bytes()

@@ -1,6 +1,6 @@
 """The adapter for Cellpose 4, in an environment of its own:
 
-    uv run --with 'cellpose>=4.2.1,<4.3' python -m pytest tests/test_cellpose4.py
+    uv run --with 'cellpose>=4.2.1,<4.3' python -m pytest tests/segmentation/test_cellpose4.py
 
 The weights of CP-SAM cannot be had in tests, so the network here is a one-block encoder with random weights: what is
 tested is our side of every call, and Cellpose 4's own mask making on true flows.

@@ -26,7 +26,7 @@ from bridge.selections import BOX
 from bridge.settings_file import settings_from
 from bridge.synthetic import synthetic_field
 
-MACROS = Path(__file__).parents[1] / "fiji_macros"
+MACROS = Path(__file__).parents[2] / "fiji_macros"
 BOTH = tuple(word for word in WORDS if word not in IMAGEJ_ONLY)
 
 

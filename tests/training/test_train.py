@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from small import make_experiment, tree, zipped
+from small import make_experiment, make_pairs, tree, zipped
 
 import bridge
 from bridge.errors import InputError, LabelError, MissingDependencyError, ModelError, OutputError, SegmentationError
@@ -29,15 +29,6 @@ from bridge.training_settings import TrainSettings
 QUICK = {"base": "demo", "epochs": 3, "crops": 2, "crop": 96, "batch_size": 2, "check_every": 1, "device": "cpu"}
 SHORT = "the learning rate rises over 10 epochs: in 1 it came to 0 only"
 GENTLE = {**QUICK, "learning_rate": 0.001}
-
-
-def make_pairs(folder: Path, n: int, size_px: int = 160, n_cells: int = 7, seed: int = 800) -> Path:
-    folder.mkdir(parents=True)
-    for k in range(n):
-        field = synthetic_field(seed=seed + k, size_px=size_px, n_cells=n_cells)
-        tifffile.imwrite(folder / f"f{k}.tif", field.phase)
-        write_labels(folder / f"f{k}_mask.tif", field.cells)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +171,7 @@ def test_nothing_held_out_is_said(pairs: Path, tmp_path: Path) -> None:
     trained = bridge.train(pairs, tmp_path / "m", **{**GENTLE, "epochs": 1})
     assert trained.split.held_out == ()
     assert trained.advice == "Whether the trained model is better on other images is not known: none was held out."
-    assert trained.notes == (
+    assert trained.warnings == (
         "no image was held out: these scores say nothing about other images (--held-out, or --leave-one-out)",
         SHORT,
     )
@@ -201,7 +192,7 @@ def test_corrections_of_a_run_are_pairs_and_favour_their_model(tmp_path: Path) -
     collect(results)
     trained = bridge.train(results, tmp_path / "m", held_out=["Drug_day1_f1"], **{**GENTLE, "epochs": 1})
     assert trained.split.train == ("DMSO_day1_f1",)
-    assert trained.notes == (
+    assert trained.warnings == (
         "the ground truth was made by correcting the base model's own cells: this favours the base model",
         SHORT,
     )
@@ -456,7 +447,7 @@ def test_what_was_held_out_stays_so_whatever_the_network_sees(pairs: Path, tmp_p
         pairs, tmp_path / "m", held_out="none", colour="merged", cellprob_threshold=-99, flow_threshold=0, **quick
     )
     assert other.split.held_out == ("f2",)
-    assert other.notes == ("held out in an earlier cycle, so still: f2", SHORT)
+    assert other.warnings == ("held out in an earlier cycle, so still: f2", SHORT)
     assert other.cycle == 2
     other.model.write_bytes(b"other")
     with pytest.raises(OutputError) as found:

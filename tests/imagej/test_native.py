@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small import zipped
 
 from bridge.calibration import PIXELS, Calibration
 from bridge.errors import ImageJError, InputError, RoiError
@@ -163,7 +164,6 @@ def test_when_a_column_has_decimals(imagej: FijiEngine, column: list[float], dec
 )
 def test_names_and_titles_in_the_label_column(imagej: FijiEngine, name: str) -> None:
     from roifile import ROI_TYPE, ImagejRoi
-    from test_rois import zipped
 
     from bridge.rois.roiset import decode_roiset
 
@@ -180,7 +180,6 @@ def test_names_and_titles_in_the_label_column(imagej: FijiEngine, name: str) -> 
 
 def test_groups_make_a_column(imagej: FijiEngine) -> None:
     from roifile import ROI_TYPE, ImagejRoi
-    from test_rois import zipped
 
     from bridge.rois.roiset import decode_roiset
 
