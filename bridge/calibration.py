@@ -16,8 +16,36 @@ OME_UNIT_IN_UM = {**dict.fromkeys(MICROMETRE, 1.0), "nm": 1e-3, "mm": 1e3, "cm":
 
 
 @dataclass(frozen=True)
+class ValueCalibration:
+    """What ImageJ makes of grey levels: Analyze > Calibrate, or the signed numbers of a 16-bit image.
+
+    Attributes
+    ----------
+    function : int
+        ImageJ's number of the function (``ij.measure.Calibration``): 0 a straight line, 21 uncalibrated OD, 20 none.
+    coefficients : tuple of float
+    unit : str
+        Of the calibrated values.
+    zero_clip : bool
+        Negative values become 0.
+    """
+
+    function: int = 20
+    coefficients: tuple[float, ...] = ()
+    unit: str = "Gray Value"
+    zero_clip: bool = False
+
+    def __bool__(self) -> bool:
+        return self.function != NOT_CALIBRATED
+
+
+NOT_CALIBRATED = 20  # ij.measure.Calibration.NONE
+GREY_LEVELS = ValueCalibration()
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Size of a pixel in the unit that ImageJ uses for the file.
+    """Everything beside the pixels that makes ImageJ's numbers of an image.
 
     Attributes
     ----------
@@ -25,11 +53,23 @@ class Calibration:
         Pixel width and height, in `unit`.
     unit : str
         ImageJ's unit (``"pixel"`` when the image is not calibrated).
+    x_origin, y_origin : float
+        Where ImageJ's coordinates begin, in px.
+    invert_y : bool
+        They run upwards.
+    values : ValueCalibration
+    inverted_lut : bool
+        The image is shown with an inverted look-up table: Subtract Background then takes bright for background.
     """
 
     width: float = 1.0
     height: float = 1.0
     unit: str = "pixel"
+    x_origin: float = 0.0
+    y_origin: float = 0.0
+    invert_y: bool = False
+    values: ValueCalibration = GREY_LEVELS
+    inverted_lut: bool = False
 
     @property
     def pixel_size_um(self) -> float | None:
@@ -52,6 +92,24 @@ def imagej_scale(calibration: Calibration) -> tuple[dict[str, Any], dict[str, An
     if calibration.unit == "pixel":
         return {}, {}
     return {"unit": calibration.unit}, {"resolution": (_per_pixel(calibration.width), _per_pixel(calibration.height))}
+
+
+def imagej_calibration(calibration: Calibration) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what tells ImageJ everything of a calibration: as `imagej_scale`."""
+    entries, options = imagej_scale(calibration)
+    origin = {"xorigin": calibration.x_origin, "yorigin": calibration.y_origin}
+    entries |= {name: repr(value) for name, value in origin.items() if value}
+    if calibration.invert_y:
+        entries["inverty"] = "true"
+    if values := calibration.values:
+        entries["cf"] = values.function
+        entries |= {f"c{i}": repr(c) for i, c in enumerate(values.coefficients)}
+        entries["vunit"] = values.unit
+        if values.zero_clip:
+            entries["zeroclip"] = "true"
+    if calibration.inverted_lut:
+        options["photometric"] = "miniswhite"
+    return entries, options
 
 
 def _per_pixel(size: float) -> tuple[int, int]:

@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LIMIT_S = 120
-HAS_DISPLAY = shutil.which("xvfb-run") is not None
+needs_window = pytest.mark.skipif(
+    shutil.which("xvfb-run") is None, reason="no virtual display here (Debian's package xvfb)"
+)
 MACROS = Path(__file__).parents[1] / "fiji_macros"
 
 # What a drive (the code of one test, run in a process of its own) finds; it ends with `done(text)`.

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from bridge.calibration import Calibration
 from bridge.imagej.distribution import Distribution, Moments, distribution, moments
 from bridge.imagej.outlines import Feret, bounds_within, feret, traced_perimeter
-from bridge.imagej.statistics import Doubles, Statistics, statistics
+from bridge.imagej.statistics import Doubles, Statistics
+from bridge.imagej.values import Values, calibrated_statistics
 from bridge.selections import Selections
 
 
@@ -37,9 +38,23 @@ class Measuring:
         self.pixels, self.selections, self.calibration, self.title = pixels, selections, calibration, title
 
     @cached_property
+    def values(self) -> Values:
+        """What the grey levels stand for."""
+        return Values(self.calibration, self.pixels.dtype, self.title)
+
+    @cached_property
+    def _calibrated(self) -> tuple[Statistics, Doubles]:
+        return calibrated_statistics(self.pixels, self.selections, self.values)
+
+    @property
     def statistics(self) -> Statistics:
         """Sums, and what follows from them."""
-        return statistics(self.pixels, self.selections)
+        return self._calibrated[0]
+
+    @property
+    def raw_mean(self) -> Doubles:
+        """Mean from which ImageJ computes the raw integrated density."""
+        return self._calibrated[1]
 
     @cached_property
     def distribution(self) -> Distribution:
@@ -49,7 +64,7 @@ class Measuring:
     @cached_property
     def moments(self) -> Moments:
         """Sums of powers."""
-        return moments(self.pixels, self.selections)
+        return moments(self.pixels, self.selections, self.values.table)
 
     @cached_property
     def bounds_px(self) -> npt.NDArray[np.int64]:
@@ -66,6 +81,20 @@ class Measuring:
         """ImageJ's variance of skewness and kurtosis (not that of the standard deviation)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             found: Doubles = self.moments.second / self.statistics.n - self.statistics.mean * self.statistics.mean
+        return found
+
+    def x_of(self, x_px: npt.NDArray[Any]) -> Doubles:
+        """Return columns as ImageJ's coordinates (ij.measure.Calibration.getX)."""
+        found: Doubles = (x_px - self.calibration.x_origin) * self.calibration.width
+        return found
+
+    def y_of(self, y_px: npt.NDArray[Any]) -> Doubles:
+        """Return rows as ImageJ's coordinates (ij.measure.Calibration.getY)."""
+        c = self.calibration
+        along: Any = y_px - c.y_origin
+        if c.invert_y:
+            along = c.y_origin - y_px if c.y_origin else self.pixels.shape[0] - y_px - 1
+        found: Doubles = along * c.height
         return found
 
 
@@ -87,7 +116,7 @@ def standard_deviation(m: Measuring) -> Doubles:
 
 def mode(m: Measuring) -> Doubles:
     """Most frequent grey level."""
-    return m.distribution.mode
+    return m.values.of_table(m.distribution.mode)
 
 
 def minimum(m: Measuring) -> Doubles:
@@ -102,27 +131,27 @@ def maximum(m: Measuring) -> Doubles:
 
 def centroid_x(m: Measuring) -> Doubles:
     """Mean column, in the image's unit of length."""
-    found: Doubles = m.statistics.x_px * m.calibration.width
+    found: Doubles = m.x_of(m.statistics.x_px)
     return found
 
 
 def centroid_y(m: Measuring) -> Doubles:
     """Mean row, in the image's unit of length."""
-    found: Doubles = m.statistics.y_px * m.calibration.height
+    found: Doubles = m.y_of(m.statistics.y_px)
     return found
 
 
 def center_of_mass_x(m: Measuring) -> Doubles:
     """Mean column, weighted by the grey levels."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Doubles = (m.moments.x / m.moments.first + 0.5) * m.calibration.width
+        found: Doubles = m.x_of(m.moments.x / m.moments.first + 0.5)
         return found
 
 
 def center_of_mass_y(m: Measuring) -> Doubles:
     """Mean row, weighted by the grey levels."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Doubles = (m.moments.y / m.moments.first + 0.5) * m.calibration.height
+        found: Doubles = m.y_of(m.moments.y / m.moments.first + 0.5)
         return found
 
 
@@ -133,13 +162,13 @@ def perimeter(m: Measuring) -> Doubles:
 
 def bounds_left(m: Measuring) -> Doubles:
     """Left edge of the bounding rectangle."""
-    found: Doubles = m.bounds_px[:, 0] * m.calibration.width
+    found: Doubles = m.x_of(m.bounds_px[:, 0])
     return found
 
 
 def bounds_top(m: Measuring) -> Doubles:
     """Upper edge of the bounding rectangle."""
-    found: Doubles = m.bounds_px[:, 1] * m.calibration.height
+    found: Doubles = m.y_of(m.bounds_px[:, 1])
     return found
 
 
@@ -188,13 +217,13 @@ def integrated_density(m: Measuring) -> Doubles:
 
 def raw_integrated_density(m: Measuring) -> Doubles:
     """Pixels times mean: ImageJ's own product, not the sum."""
-    found: Doubles = m.statistics.n * m.statistics.mean
+    found: Doubles = m.statistics.n * m.raw_mean
     return found
 
 
 def median(m: Measuring) -> Doubles:
     """Median grey level."""
-    return m.distribution.median
+    return m.values.of_levels(m.distribution.median)
 
 
 def skewness(m: Measuring) -> Doubles:

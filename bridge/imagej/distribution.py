@@ -69,13 +69,15 @@ def distribution(pixels: npt.NDArray[Any], selections: Selections) -> Distributi
     return Distribution(found[0], found[1], found[2])
 
 
-def moments(pixels: npt.NDArray[Any], selections: Selections) -> Moments:
+def moments(pixels: npt.NDArray[Any], selections: Selections, table: npt.NDArray[np.float32] | None = None) -> Moments:
     """Return the sums from which skewness, kurtosis and center of mass follow.
 
     Parameters
     ----------
     pixels : ndarray of uint8, uint16 or float32, shape (Y, X)
     selections : Selections
+    table : ndarray of float32, shape (n_levels,), or None
+        What each grey level stands for.
 
     Returns
     -------
@@ -83,7 +85,12 @@ def moments(pixels: npt.NDArray[Any], selections: Selections) -> Moments:
     """
     found = np.zeros((6, len(selections.names)))
     runs = selections.row, selections.left, selections.right, selections.first
-    _sum_moments(np.ascontiguousarray(pixels), *runs, 0.0 if pixels.dtype == np.uint16 else _TINY, found)
+    tiny = 0.0 if pixels.dtype == np.uint16 else _TINY
+    pixels = np.ascontiguousarray(pixels)
+    if table is None:
+        _sum_moments(pixels, *runs, tiny, found)
+    else:
+        _sum_moments(table[pixels], *runs, tiny, found)
     return Moments(*found)
 
 

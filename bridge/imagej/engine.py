@@ -15,6 +15,7 @@ from bridge.errors import InputError, RoiError
 from bridge.imagej.background import FIFTY_PX, Background, require_rollable
 from bridge.measurements import DEFAULT_WORDS
 from bridge.selections import Selections
+from bridge.source import Source
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Measured:
         Numbers and pixels that both engines computed and that were compared, bit by bit; 0 for one engine alone.
     differences : tuple of str
         Where they differed.
+    unwitnessed : str
+        Why ImageJ could not open the image's file itself, to confirm what was decoded here; empty where it did.
     """
 
     results_csv: bytes
@@ -40,6 +43,7 @@ class Measured:
     pixels: npt.NDArray[Any] | None = None
     compared: int = 0
     differences: tuple[str, ...] = ()
+    unwitnessed: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Task:
     measurements: tuple[str, ...]
     decimals: int
     return_pixels: bool
+    source: Source | None = None
 
 
 class Engine(ABC):
@@ -91,6 +96,7 @@ class Engine(ABC):
         measurements: tuple[str, ...] = DEFAULT_WORDS,
         decimals: int = 3,
         return_pixels: bool = False,
+        source: Source | None = None,
     ) -> Measured:
         """Subtract the background and measure every ROI, as ImageJ's menu commands do.
 
@@ -110,6 +116,9 @@ class Engine(ABC):
             Decimal places in `results_csv`.
         return_pixels : bool
             Also return the background-subtracted image.
+        source : Source, optional
+            The file the pixels are from. ImageJ, where it takes part, opens it as well, and must find the same pixels and
+            the same calibration; the label of a slice of a stack stands in the Label column.
 
         Returns
         -------
@@ -119,13 +128,13 @@ class Engine(ABC):
         ------
         InputError
             An image that is not measured: its type, its size, or a side not larger than the ball's shrink factor,
-            where ImageJ has no defined answer.
+            where ImageJ has no defined answer; or ImageJ opens its file otherwise.
         RoiError
             A ROI the engine cannot measure.
         ImageJError
             ImageJ failed, or died, hung or ran out of memory twice; or the two engines differ.
         """
-        task = Task(pixels, selections, title, background, calibration, measurements, decimals, return_pixels)
+        task = Task(pixels, selections, title, background, calibration, measurements, decimals, return_pixels, source)
         _require_measurable(task)
         return self._measure(task)
 

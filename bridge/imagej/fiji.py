@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from bridge.errors import ImageJError, MissingDependencyError
+from bridge.errors import ImageJError, InputError, MissingDependencyError
 from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.pipe import digest, receive, send
 from bridge.measurements import bits_of
@@ -169,7 +169,10 @@ class FijiEngine(Engine):
             "dtype": str(task.pixels.dtype),
             "height": task.pixels.shape[0],
             "width": task.pixels.shape[1],
-            "calibration": [task.calibration.width, task.calibration.height, task.calibration.unit],
+            "calibration": asdict(task.calibration),
+            "source": None
+            if task.source is None
+            else {**asdict(task.source), "path": str(task.source.path.absolute())},
             "background": asdict(task.background) if task.background else None,
             "measurements": bits_of(task.measurements),
             "decimals": task.decimals,
@@ -179,6 +182,7 @@ class FijiEngine(Engine):
         }
         blobs = [np.ascontiguousarray(task.pixels).data, task.selections.encoded]
         answer, found = self._ask_twice(request, blobs, task.title)
+        _require_same_image(answer["witness"], task)
         headings = answer["headings"]
         n = answer["rows"] if headings else 0
         columns = np.frombuffer(found[1], np.float64).reshape(len(headings), n)
@@ -188,6 +192,7 @@ class FijiEngine(Engine):
             pixels=np.frombuffer(found[2], task.pixels.dtype).reshape(task.pixels.shape)
             if task.return_pixels
             else None,
+            unwitnessed=(answer["witness"] or {}).get("cannot", ""),
         )
         _require_same_rois(measured, answer, task)
         return measured
@@ -302,6 +307,17 @@ def _advice(problem: str) -> str:
     if "answer" in problem:
         return "Give it longer with --timeout, or check the image."
     return "Run `cellpose-fiji doctor`."
+
+
+def _require_same_image(witness: dict[str, Any] | None, task: Task) -> None:
+    """What ImageJ finds in the file itself must be what it was handed."""
+    differs = (witness or {}).get("differs")
+    if differs:
+        more = f", and {len(differs) - 1} more" if len(differs) > 1 else ""
+        raise InputError(
+            f"{task.title}: ImageJ opens this file otherwise: {differs[0]}{more}. Nothing was measured, since a macro that opens it "
+            "would get other numbers: open it in Fiji, save it as TIFF, and use that."
+        )
 
 
 def _require_same_rois(measured: Measured, answer: dict[str, Any], task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numba
@@ -12,7 +13,7 @@ from bridge.errors import InputError, RoiError
 from bridge.imagej import computations
 from bridge.imagej.engine import Engine, Measured, Task
 from bridge.imagej.maven import IMAGEJ_VERSION
-from bridge.imagej.results import results_csv
+from bridge.imagej.results import results_csv, slice_label
 from bridge.imagej.rolling_ball import subtract_background
 from bridge.imagej.statistics import Doubles
 from bridge.measurements import IMAGEJ_ONLY, columns_of
@@ -55,14 +56,17 @@ class NativeEngine(Engine):
                 f"{task.title}: {alone[0]} is measured by ImageJ only (got engine native or both, expected fiji). Use --engine fiji, or leave it out."
             )
         if task.background is not None:
-            pixels = subtract_background(pixels, task.background, task.title)
+            background = task.background
+            if task.calibration.inverted_lut:
+                # ij.plugin.filter.BackgroundSubtracter turns it round for an inverted look-up table.
+                background = dataclasses.replace(background, light_background=not background.light_background)
+            pixels = subtract_background(pixels, background, task.title)
         measuring = computations.Measuring(pixels, cells, task.calibration, task.title)
         wanted = columns_of(task.measurements)
         columns = {column.heading: getattr(computations, column.native)(measuring) for column in wanted}
         columns |= _unasked(cells, task.calibration)
-        content = results_csv(
-            task.title, cells.names, columns, task.decimals, {c.heading for c in wanted if c.decimals_always}
-        )
+        always = {c.heading for c in wanted if c.decimals_always}
+        content = results_csv(task.title, cells.names, columns, task.decimals, always, slice_label(task.source))
         # Without cells ImageJ has no table, so no columns.
         return Measured(content, columns if cells.names else {}, pixels if task.return_pixels else None)
 

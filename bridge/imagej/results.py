@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridge.source import Source
+
 _EXACT_DIGITS = 15  # so many significant digits are the same however a double is printed
 _FIRST_ROWS = 24  # which decide whether a column has decimals in all its rows
 
@@ -20,6 +22,7 @@ def results_csv(
     columns: Mapping[str, npt.NDArray[np.float64]],
     decimals: int,
     decimals_always: Collection[str] = (),
+    slice_label: str = "",
 ) -> bytes:
     """Write a Results table as ImageJ's Results window saves it.
 
@@ -35,6 +38,8 @@ def results_csv(
         ImageJ's setting "Decimal places", 0 to 9.
     decimals_always : collection of str
         Headings of columns that are printed with decimals even where all numbers are whole.
+    slice_label : str
+        Of the slice, where the image is one of a stack: see `slice_label`.
 
     Returns
     -------
@@ -47,7 +52,7 @@ def results_csv(
     [b' ,Label,Area,Mean', b'1,a.tif:00001,9,0.333']
     """
     lines = [",".join((" ", "Label", *columns))]
-    labels = [_label(title, name) for name in names]
+    labels = [_label(title, name, slice_label) for name in names]
     printed = [_column(values, decimals, heading in decimals_always) for heading, values in columns.items()]
     row = ",".join(("%d", "%s", *(how for how, _ in printed)))
     rows = zip(range(1, len(labels) + 1), labels, *(values for _, values in printed), strict=True)
@@ -56,14 +61,34 @@ def results_csv(
     return (os.linesep.join(lines) + os.linesep).encode(errors="replace")
 
 
-def _label(title: str, name: str) -> str:
+def slice_label(source: Source | None) -> str:
+    """Return what ImageJ appends for a slice of a stack: its label, shortened, else its number; empty for a single image.
+
+    Source: ij.ImageStack.getShortSliceLabel, ij.plugin.filter.Analyzer.getFileName.
+    """
+    if source is None or source.n_planes < 2:
+        return ""
+    units = _utf16(source.label.partition("\n")[0])
+    if len(units) > 2 * 4 and units[-8:-6] == _utf16(".") and not _text(units[-2:]).isdigit():
+        units = units[:-8]
+    return _text(units[: 2 * 60]) or str(source.plane + 1)
+
+
+def _label(title: str, name: str, of_slice: str) -> str:
     # ij.plugin.filter.Analyzer.getFileName; Java counts UTF-16 units, not characters.
-    if "." in name:
-        return title.replace(",", ";")
-    units = name.encode("utf-16-be", "surrogatepass")
+    units = _utf16(name)
     if len(units) > 2 * 30:
-        name = units[: 2 * 27].decode("utf-16-be", "surrogatepass") + "..."
-    return f"{title}:{name}".replace(",", ";")
+        units = units[: 2 * 27] + _utf16("...")
+    parts = [title, *([] if "." in name else [_text(units)]), *([of_slice] if of_slice else [])]
+    return ":".join(parts).replace(",", ";")
+
+
+def _utf16(text: str) -> bytes:
+    return text.encode("utf-16-be", "surrogatepass")
+
+
+def _text(units: bytes) -> str:
+    return units.decode("utf-16-be", "surrogatepass")
 
 
 def _column(values: npt.NDArray[np.float64], decimals: int, always: bool) -> tuple[str, list[Any]]:

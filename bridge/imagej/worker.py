@@ -20,6 +20,7 @@ from bridge.imagej.fiji_folder import fiji_root, update_sites
 from bridge.imagej.java import java_home
 from bridge.imagej.maven import core_jars
 from bridge.imagej.pipe import digest, receive, send
+from bridge.imagej.witness import testimony
 
 _LABELS = 1024  # ij.measure.Measurements.LABELS
 
@@ -206,8 +207,10 @@ class _ImageJ:
         import numpy as np
 
         overlay = self._overlay(request["names"], encoded, request["offset"])
-        processor = self._processor(request["dtype"], request["width"], request["height"], pixels)
-        image = self.j("ij.ImagePlus")(request["title"], processor)
+        image = self._image(request, pixels)
+        processor = image.getProcessor()
+        source = request["source"]
+        witness = None if source is None else testimony(self.j, source, image)
         background = request["background"]
         if background is not None:
             self.j("ij.plugin.filter.BackgroundSubtracter")().rollingBallBackground(
@@ -219,10 +222,8 @@ class _ImageJ:
                 not background["disable_smoothing"],
                 True,  # correctCorners: of effect for the paraboloid only
             )
-        calibration = self.j("ij.measure.Calibration")(image)
-        calibration.pixelWidth, calibration.pixelHeight, unit = request["calibration"]
-        calibration.setUnit(unit)
-        image.setCalibration(calibration)
+        if source is not None and source["n_planes"] > 1:
+            self._into_stack(image, processor, source["plane"], source["label"])
         bits = request["measurements"] | _LABELS
         table = self._results(image, overlay, bits, request["decimals"])
         n = overlay.size()
@@ -238,12 +239,41 @@ class _ImageJ:
             "rows": int(table.size()),
             "headings": headings,
             "names": [str(overlay.get(i).getName()) for i in range(n)],
+            "witness": witness,
         }
         blobs: list[Any] = [saved, np.array(columns, np.float64).tobytes()]
         if request["return_pixels"]:
             blobs.append(self._pixels(processor, request["dtype"], request["width"] * request["height"]))
         image.close()
         return header, blobs
+
+    def _image(self, request: dict[str, Any], pixels: bytearray) -> Any:
+        """Return the image as ImageJ has it after it opened the file."""
+        processor = self._processor(request["dtype"], request["width"], request["height"], pixels)
+        given = request["calibration"]
+        if given["inverted_lut"]:
+            processor.invertLut()
+        image = self.j("ij.ImagePlus")(request["title"], processor)
+        calibration = self.j("ij.measure.Calibration")(image)
+        calibration.pixelWidth, calibration.pixelHeight = given["width"], given["height"]
+        calibration.setUnit(given["unit"])
+        calibration.xOrigin, calibration.yOrigin = given["x_origin"], given["y_origin"]
+        calibration.setInvertY(given["invert_y"])
+        values = given["values"]
+        coefficients = values["coefficients"] or None
+        calibration.setFunction(values["function"], coefficients, values["unit"], values["zero_clip"])
+        image.setCalibration(calibration)
+        return image
+
+    def _into_stack(self, image: Any, processor: Any, plane: int, label: str) -> None:
+        """Make the image a slice of a stack, all of whose slices are itself, so that ImageJ labels it as one."""
+        stack = self.j("ij.ImageStack")(processor.getWidth(), processor.getHeight())
+        for k in range(max(2, plane + 1)):
+            stack.addSlice(label if k == plane and label else None, processor.getPixels())
+        calibration = image.getCalibration()
+        image.setStack(stack)
+        image.setSlice(plane + 1)
+        image.setCalibration(calibration)
 
     def _overlay(self, names: list[str], encoded: bytearray, offset: list[int]) -> Any:
         decoder = self.j("ij.io.RoiDecoder")

@@ -44,16 +44,15 @@ def two_planes(pixels: npt.NDArray[Any], how: str) -> npt.NDArray[np.float32]:
     return np.stack([green, blue])
 
 
-def one_of_rgb(path: Path, pixels: npt.NDArray[Any], wanted: str | None) -> tuple[npt.NDArray[Any], str]:
-    """ImageJ measures a colour image as (R+G+B)/3: a third of a green signal. So one channel is taken, and said."""
-    pixels = pixels[..., :3]
+def one_of_rgb(path: Path, pixels: npt.NDArray[Any], wanted: str | None) -> tuple[int, str]:
+    """ImageJ measures a colour image as (R+G+B)/3: a third of a green signal. So one sample is taken, and said."""
     if wanted is not None:
-        return pixels[..., COLOURS.index(wanted)], f"colour image: its {wanted} channel is used"
+        return COLOURS.index(wanted), f"colour image: its {wanted} channel is used"
     if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]):
-        return pixels[..., 0], "colour image with three equal channels: read as grey"
+        return 0, "colour image with three equal channels: read as grey"
     lit = [i for i in range(3) if pixels[..., i].any()]
     if len(lit) == 1:
-        return pixels[..., lit[0]], f"colour image with signal in {COLOURS[lit[0]]} only: that channel is used"
+        return lit[0], f"colour image with signal in {COLOURS[lit[0]]} only: that channel is used"
     raise InputError(
         f"{path}: a colour image with signal in {' and '.join(COLOURS[i] for i in lit)} (expected one channel; "
         "ImageJ would measure the average of the three). Split the channels, or name one with --rgb-channel."

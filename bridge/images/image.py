@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bridge.calibration import PIXELS, Calibration
 from bridge.errors import InputError
+from bridge.source import Source
 
 MAX_PIXELS = 2**30
 
@@ -35,6 +36,18 @@ class ImageInfo:
         What the user should be told about the file.
     lossy : str
         The compression, where it changes grey values; else empty.
+    page_of_channel : tuple of int
+        The page of each channel in the file.
+    n_planes : int
+        Slices of the stack that ImageJ opens.
+    slice_labels : tuple of str
+        ImageJ's labels of them, as far as there are any.
+    inverted : tuple of bool
+        Whether ImageJ shows a channel with an inverted look-up table.
+    own_scale : bool
+        The calibration is, by intention, not the one that ImageJ reads.
+    grey_alpha : bool
+        Grey with an alpha channel, which Java opens with other grey values.
     """
 
     path: Path
@@ -47,6 +60,21 @@ class ImageInfo:
     warnings: tuple[str, ...] = ()
     lossy: str = ""
     page_of_channel: tuple[int, ...] = field(default=(0,), repr=False)
+    n_planes: int = 1
+    slice_labels: tuple[str, ...] = ()
+    inverted: tuple[bool, ...] = (False,)
+    own_scale: bool = False
+    grey_alpha: bool = False
+
+    def plane_source(self, index: int, rgb_sample: int | None) -> Source:
+        """Say where ImageJ finds a channel, or a sample of a colour image."""
+        if self.colour and self.dtype == "uint16":
+            # ImageJ opens it as a stack of three (FileOpener, RGB48).
+            names = ("Red", "Green", "Blue")
+            return Source(self.path, rgb_sample or 0, len(names), names[rgb_sample or 0], None, self.own_scale)
+        plane = self.page_of_channel[index]
+        label = self.slice_labels[plane] if plane < len(self.slice_labels) else ""
+        return Source(self.path, plane, self.n_planes, label, rgb_sample if self.colour else None, self.own_scale)
 
 
 @dataclass(frozen=True)
@@ -62,6 +90,8 @@ class Plane:
     warnings : tuple of str
     two_planes : ndarray of float32, shape (2, Y, X), or None
         What a network of two channels sees, where that was asked for.
+    source : Source or None
+        Where ImageJ finds the same pixels.
     """
 
     pixels: npt.NDArray[Any]
@@ -69,6 +99,7 @@ class Plane:
     title: str
     warnings: tuple[str, ...] = ()
     two_planes: npt.NDArray[np.float32] | None = None
+    source: Source | None = None
 
     @property
     def seen(self) -> npt.NDArray[Any]:

@@ -50,6 +50,7 @@ def inspect_with_pillow(path: Path) -> ImageInfo:
         dtypes[mode],
         colour=mode in ("RGB", "RGBA"),
         lossy=path.suffix if path.suffix.lower() in (".jpg", ".jpeg") else "",
+        grey_alpha=mode == "LA",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -95,26 +96,35 @@ def read_plane(
     info = inspect(path)
     if measured:
         require_lossless(info)
-    pixels = decode(info, channel_index(info, channel))
+    index = channel_index(info, channel)
+    pixels = decode(info, index)
     warnings = list(info.warnings)
     seen = two_planes(pixels, colour) if colour is not None else None
+    sample: int | None = None
     if pixels.ndim == 3 and seen is not None:
-        pixels = pixels[..., 1]
+        sample, pixels = 1, pixels[..., 1]
         warnings.append(f"colour image: the network sees its channels as {colour}")
     elif pixels.ndim == 3:
-        pixels, warning = one_of_rgb(path, pixels, rgb_channel)
+        sample, warning = one_of_rgb(path, pixels, rgb_channel)
+        pixels = pixels[..., sample]
         warnings.append(warning)
-    return Plane(measurable(path, pixels), info.calibration, path.name, tuple(warnings), seen)
+    calibration = dataclasses.replace(info.calibration, inverted_lut=info.inverted[index])
+    source = info.plane_source(index, sample)
+    return Plane(measurable(path, pixels), calibration, path.name, tuple(warnings), seen, source)
 
 
 def require_lossless(info: ImageInfo) -> None:
-    """Refuse an image whose compression changes grey values.
+    """Refuse an image whose grey values are not those that were saved, or not those that ImageJ would have.
 
     Raises
     ------
     InputError
-        JPEG or the like.
+        JPEG or the like; a grey PNG with an alpha channel.
     """
+    if info.grey_alpha:
+        raise InputError(
+            f"{info.path}: a grey PNG with an alpha channel (expected grey alone). ImageJ opens it with other, brighter grey values; save it as TIFF."
+        )
     if info.lossy:
         raise InputError(
             f"{info.path}: JPEG changes grey values (got {info.lossy}, expected TIFF or PNG). Export the original as TIFF."

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.calibration import MICROMETRE, PIXELS, Calibration, size_of
 from bridge.errors import InputError
 from bridge.images.damage import damaged, require_depth, require_whole, stack_refused, tifffile_on_record
 from bridge.images.image import ImageInfo, require_size
+from bridge.images.imagej_tags import inverted_luts, read_calibration, slice_labels
 from bridge.images.ome import read_ome
 
 _LOSSY_COMPRESSIONS = {
@@ -67,11 +67,14 @@ def inspect_tiff(path: Path) -> ImageInfo:
             else ""
         )
         warnings: list[str] = []
+        imagej = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+        own_scale = False
         if description.lstrip().startswith("<?xml") or "<OME" in description[:2000]:
             channels, pages, calibration = read_ome(path, description, count)
+            own_scale = True
         elif tif.is_imagej:
-            channels, pages = _read_hyperstack(path, tif.imagej_metadata or {}, count)
-            calibration = _tiff_calibration(page, description, warnings)
+            channels, pages = _read_hyperstack(path, imagej, count)
+            calibration = read_calibration(path, page, description, "rgb" if colour else dtype, warnings)
         else:
             if count > 1:
                 raise InputError(
@@ -85,8 +88,14 @@ def inspect_tiff(path: Path) -> ImageInfo:
             if tif.is_stk or page.imagedepth > 1 or said_planes > 1:
                 raise stack_refused(path, max(said_planes, page.imagedepth, 2), 1)
             channels, pages = ("1",), (0,)
-            calibration = _tiff_calibration(page, description, warnings)
-    return ImageInfo(path, height, width, dtype, channels, colour, calibration, tuple(warnings), lossy, pages)
+            calibration = read_calibration(path, page, description, "rgb" if colour else dtype, warnings)
+        inverted = inverted_luts(page, imagej, len(channels))
+        n_planes = count if own_scale else len(channels)
+        own_scale |= bool(warnings)
+    return ImageInfo(
+        path, height, width, dtype, channels, colour, calibration, tuple(warnings), lossy, pages,
+        n_planes, slice_labels(imagej), inverted, own_scale,
+    )  # fmt: skip
 
 
 def _read_hyperstack(path: Path, metadata: dict[str, Any], count: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -96,53 +105,9 @@ def _read_hyperstack(path: Path, metadata: dict[str, Any], count: int) -> tuple[
         raise stack_refused(
             path, slices if slices > 1 else int(metadata.get("images", count)) // max(frames, 1), frames
         )
-    labels = metadata.get("Labels") or []
-    names = tuple(str(label) for label in labels) if len(labels) == n and len(set(labels)) == n and all(labels) else ()
+    labels = slice_labels(metadata)
+    names = labels if len(labels) == n and len(set(labels)) == n and all(labels) else ()
     return names or tuple(str(i + 1) for i in range(n)), tuple(range(n))
-
-
-def _tiff_calibration(page: Any, description: str, warnings: list[str]) -> Calibration:
-    """Pixel size as ImageJ 1.54p reads it, operation by operation (TiffDecoder, then FileOpener.setCalibration)."""
-
-    def per_pixel(name: str) -> float:
-        tag = page.tags.get(name)
-        return size_of(*tag.value) or 1.0 if tag is not None else 1.0
-
-    width, height = per_pixel("XResolution"), per_pixel("YResolution")
-    tag = page.tags.get("ResolutionUnit")
-    unit = {1: " ", 2: "inch", 3: "cm"}.get(int(tag.value)) if tag is not None else None
-    if unit == "inch" and width == 1.0 / 72.0:
-        width = height = 1.0
-        unit = None
-    from_imagej = description.startswith("ImageJ") and len(description) >= 7
-    if from_imagej:
-        said = imagej_properties(description).get("unit", "")
-        if unit == "cm" and said == "um":
-            width, height = width * 10000, height * 10000
-        unit = said
-    if unit is None:
-        return PIXELS
-    if unit == "cm" and width <= (0.0001 if from_imagej else 0.001):
-        width, height, unit = width * 10000.0, height * 10000.0, "um"
-    if unit in ("inch", "in"):
-        if width != 1:
-            warnings.append(f"its resolution is in inch, a printer's unit ({1 / width:g} dpi): taken as not calibrated")
-        return PIXELS
-    if width == height == 1 and unit.strip() in ("", "pixel", "pixels"):
-        return PIXELS
-    return Calibration(width, height, "micron" if unit.lower() in MICROMETRE else unit or "pixel")
-
-
-def imagej_properties(description: str) -> dict[str, str]:
-    r"""Return the lines ``name=value`` of ImageJ's description of an image.
-
-    Examples
-    --------
-    >>> imagej_properties("ImageJ=1.54p\nunit=micron\n")
-    {'ImageJ': '1.54p', 'unit': 'micron'}
-    """
-    pairs = (line.partition("=") for line in description.splitlines())
-    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
 def decode_tiff(path: Path, page_index: int) -> npt.NDArray[Any]:

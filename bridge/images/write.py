@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.calibration import PIXELS, Calibration, imagej_scale
+from bridge.calibration import PIXELS, Calibration, imagej_calibration
 from bridge.files import whole_file
 
 
@@ -48,7 +48,7 @@ def write_image(
     """
     import tifffile
 
-    scale, how = imagej_scale(calibration)
+    scale, how = imagej_calibration(calibration)
     metadata: dict[str, Any] = {"axes": "YX"}
     if channels:
         shown = [level for image in pixels for level in np.percentile(image, (0.1, 99.9)).tolist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from bridge.imagej.native import NativeEngine
 
 if TYPE_CHECKING:
     from bridge.imagej.engine import Engine
+    from bridge.images.image import Plane
     from bridge.settings import Settings
+    from bridge.source import Source
 
 
 def background_of(settings: Settings) -> Background | None:
@@ -50,5 +53,14 @@ def engine_identity(settings: Settings) -> str:
 
 
 def calibration_of(settings: Settings, found: Calibration) -> Calibration:
-    """Return a file's calibration, or the one the settings put in its place."""
-    return found if settings.pixel_size is None else Calibration(settings.pixel_size, settings.pixel_size, "micron")
+    """Return a file's calibration, with the scale that the settings put in its place."""
+    if settings.pixel_size is None:
+        return found
+    return dataclasses.replace(found, width=settings.pixel_size, height=settings.pixel_size, unit="micron")
+
+
+def source_of(settings: Settings, plane: Plane) -> Source | None:
+    """Return the file a plane is from, for ImageJ to open itself."""
+    if plane.source is None or settings.pixel_size is None:
+        return plane.source
+    return dataclasses.replace(plane.source, own_scale=True)

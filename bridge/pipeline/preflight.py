@@ -9,6 +9,7 @@ from pathlib import Path
 
 from natsort import natsorted, ns
 
+from bridge.calibration import ValueCalibration
 from bridge.errors import InputError, LabelError
 from bridge.experiment.channels import assign_channels
 from bridge.experiment.discover import by_folder, image_files
@@ -219,21 +220,31 @@ def _unlike_sizes(field_id: str, infos: dict[str, ImageInfo]) -> list[str]:
     return problems
 
 
+def _named(values: ValueCalibration) -> str:
+    if not values:
+        return "none"
+    return f"{values.unit} ({', '.join([f'function {values.function}', *(f'{c:g}' for c in values.coefficients)])})"
+
+
 def _mixtures(fields: Sequence[Field], plan: Plan) -> list[str]:
     warnings = []
     for channel in plan.measure_channels:
-        depths: dict[str, list[str]] = defaultdict(list)
+        kinds: dict[str, dict[str, list[str]]] = {
+            "bit depth": defaultdict(list),
+            "value calibration": defaultdict(list),
+        }
         for f in fields:
             if channel in f.measure:
                 try:
-                    depths[inspect(f.measure[channel].path).dtype].append(f.field_id)
+                    info = inspect(f.measure[channel].path)
                 except InputError:
                     continue
-        if len(depths) > 1:
-            listed = ", ".join(f"{name} in {len(ids)} (e.g. {ids[0]})" for name, ids in depths.items())
-            warnings.append(
-                f"mixed bit depth in {channel}: {listed}; grey levels of different depths cannot be compared"
-            )
+                kinds["bit depth"][info.dtype].append(f.field_id)
+                kinds["value calibration"][_named(info.calibration.values)].append(f.field_id)
+        for what, ids_of in kinds.items():
+            if len(ids_of) > 1:
+                listed = ", ".join(f"{name} in {len(ids)} (e.g. {ids[0]})" for name, ids in ids_of.items())
+                warnings.append(f"mixed {what} in {channel}: {listed}; their grey levels cannot be compared")
     sizes = Counter(None if f.pixel_size_um is None else round(f.pixel_size_um, 6) for f in fields if not f.problems)
     if len(sizes) > 1:
         listed = ", ".join(f"{'none' if size is None else f'{size:g} um'} in {n} fields" for size, n in sizes.items())

@@ -23,6 +23,8 @@ def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -
     return [
         *_small_ball(context, facts),
         *_saturated(context, facts),
+        *_calibrated(context, facts),
+        *_unwitnessed(context, facts),
         *_differences(facts),
         *_noted(records, finished),
         *_left_behind(context),
@@ -56,6 +58,30 @@ def _saturated(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
             warnings.append(
                 f"{len(full)} of {len(facts)} fields: {channel} is saturated in the cells ({full[name][1]:.1%} of their pixels at grey level "
                 f"{full[name][0]:g} in {name}); their means are too low"
+            )
+    return warnings
+
+
+def _calibrated(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
+    warnings = []
+    for channel in context.plan.measure_channels:
+        units = {name: f["value_unit"][channel] for name, f in facts.items() if channel in f.get("value_unit", {})}
+        if units:
+            warnings.append(
+                f"{len(units)} of {len(facts)} fields: the grey levels of {channel} are calibrated (Analyze > Calibrate); its numbers are "
+                f"in {' and '.join(dict.fromkeys(units.values()))}, as ImageJ's"
+            )
+    return warnings
+
+
+def _unwitnessed(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
+    warnings = []
+    for channel in context.plan.measure_channels:
+        names = [name for name, f in facts.items() if channel in f.get("unwitnessed", {})]
+        if names:
+            why = facts[names[0]]["unwitnessed"][channel]
+            warnings.append(
+                f"{len(names)} of {len(facts)} fields: {channel} was read by this program alone (e.g. {names[0]}): {why}"
             )
     return warnings
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.calibration import Calibration, imagej_scale, size_of
+from bridge.calibration import Calibration, imagej_calibration, size_of
 from bridge.errors import InputError
 from bridge.experiment.fields import Plan
 from bridge.files import new_file, write_bytes
@@ -218,7 +218,7 @@ def measure(
     ------
     InputError, OutputError, RoiError, ImageJError, MissingDependencyError
     """
-    from bridge.pipeline.engines import background_of, calibration_of, engine_of
+    from bridge.pipeline.engines import background_of, calibration_of, engine_of, source_of
     from bridge.rois.roiset import read_roiset, selections_of
 
     s = settings or settings_from(options, "measure")
@@ -243,7 +243,10 @@ def measure(
             calibration_of(s, plane.calibration),
             s.measurements,
             s.decimals,
+            source=source_of(s, plane),
         )
+    if measured.unwitnessed:
+        _log.warning("%s: was read by this program alone: %s", image, measured.unwitnessed)
     for difference in measured.differences:
         _log.warning("%s: this Fiji and the native engine differ: %s", image, difference)
     path = new_file(Path(out) / f"{image.stem}_Results.csv")
@@ -259,7 +262,7 @@ def measure(
 def _write_overlay(path: Path, plane: Plane, calibration: Calibration, selections: Selections) -> None:
     offset = selections.offset.tolist()
     rois = [selections.encoded[a:b] for a, b in itertools.pairwise(offset)]
-    _, how = imagej_scale(calibration)
+    _, how = imagej_calibration(calibration)
     for (pixels, units), size in zip(how.get("resolution", ()), (calibration.width, calibration.height), strict=False):
         if (held := size_of(pixels, units)) != size:
             _log.warning(

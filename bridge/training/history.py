@@ -33,8 +33,8 @@ def earlier_cycles(out: Path) -> list[dict[str, Any]]:
     while (path := out / cycle_folder(len(cycles) + 1) / RECORD).is_file():
         try:
             record = json.loads(path.read_text("utf-8"))
-            record.setdefault("warnings", record.get("notes", []))  # their name before 0.1.0
             _ = record["state"], record["made_from"], record["held_out_pixels"], record["base"]
+            record.setdefault("warnings", record.get("notes", []))  # their name before 0.1.0
             cycles.append(record)
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{path}: not the record of a training ({type(error).__name__}: {error}). Delete the folder {path.parent}.") from error  # fmt: skip

@@ -220,7 +220,7 @@ def test_mixed_bit_depth_and_pixel_size_are_said(lay: Callable[..., Path]) -> No
         metadata={"unit": "um"},
     )
     assert make_plan(images).warnings == (
-        "mixed bit depth in EdU: uint16 in 1 (e.g. A_f1), uint8 in 1 (e.g. A_f2); grey levels of different depths cannot be compared",
+        "mixed bit depth in EdU: uint16 in 1 (e.g. A_f1), uint8 in 1 (e.g. A_f2); their grey levels cannot be compared",
         "mixed pixel size: none in 1 fields, 0.5 um in 1 fields; areas in px cannot be compared",
     )
 

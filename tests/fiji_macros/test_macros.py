@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import tifffile
 from small import make_experiment
-from window import HAS_DISPLAY, MACROS, in_the_window
+from window import MACROS, in_the_window, needs_window
 
 import bridge
 import bridge.fiji_menu
@@ -27,7 +27,6 @@ from bridge.pipeline.verbs import measure
 from bridge.rois.roiset import decode_roiset, encode_roiset, read_roiset, verify_roiset
 from bridge.synthetic import synthetic_field
 
-needs_window = pytest.mark.skipif(not HAS_DISPLAY, reason="no virtual display here (Debian's package xvfb)")
 PROGRAM = str(Path(sys.executable).with_name("cellpose-fiji"))
 
 

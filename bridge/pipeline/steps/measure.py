@@ -12,12 +12,13 @@ import pandas as pd
 from bridge.calibration import PIXELS
 from bridge.files import write_bytes
 from bridge.grey_scale import display_range
-from bridge.imagej.statistics import statistics
+from bridge.imagej.computations import Measuring
+from bridge.imagej.values import native_computes
 from bridge.images.pixels import saturation_level
 from bridge.images.reader import inspect
 from bridge.images.write import write_image
 from bridge.labels import touches_border
-from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of
+from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of, source_of
 from bridge.pipeline.step import Context, Outcome, Resource, Step, Task
 from bridge.pipeline.steps.read import read, source
 from bridge.pipeline.steps.segment import require_shape
@@ -70,20 +71,25 @@ def _close(engine: Engine) -> None:
 def _compute(task: Task) -> Outcome:
     """The one step in which the engines work."""
     s, engine = task.settings, task.resources["engine"]
-    measured = {}
+    measured, raw_mean = {}, {}
     for channel, plane in task.given["measured_images"].items():
+        calibration = calibration_of(s, plane.calibration)
+        of = plane.pixels, task.given["rois"], plane.title
         measured[channel] = engine.measure(
-            plane.pixels, task.given["rois"], plane.title, background_of(s), calibration_of(s, plane.calibration),
-            s.measurements, s.decimals, s.save_subtracted,
-        )  # fmt: skip
-    return Outcome((measured, engine.info))
+            *of, background_of(s), calibration, s.measurements, s.decimals, s.save_subtracted, source_of(s, plane)
+        )
+        if native_computes(calibration.values):
+            raw_mean[channel] = Measuring(*of[:2], calibration, plane.title).statistics.mean
+        else:
+            raw_mean[channel] = engine.measure(*of, None, calibration, ("mean",)).columns.get("Mean")
+    return Outcome((measured, raw_mean, engine.info))
 
 
 def _measure(task: Task) -> Outcome:
     planes: dict[str, Plane] = task.given["measured_images"] or {}
-    nothing: tuple[dict[str, Measured], dict[str, Any]] = ({}, {})
-    measured, info = task.given["engine"] or nothing
-    cells = _cell_table(task, measured, planes)
+    nothing: tuple[dict[str, Measured], dict[str, Any], dict[str, Any]] = ({}, {}, {})
+    measured, raw_mean, info = task.given["engine"] or nothing
+    cells = _cell_table(task, measured, raw_mean, planes)
     subtracted = task.folder.subtracted(task.item)
     for channel, path in task.folder.results(task.item).items():
         found = measured[channel]
@@ -103,12 +109,16 @@ def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], 
         "extent_95_px": float(np.percentile(extent, 95)) if extent.size else 0.0,
         "shown": {},
         "saturated": {},
+        "value_unit": {},
         "warnings": [],
+        "unwitnessed": {c: found.unwitnessed for c, found in measured.items() if found.unwitnessed},
         "compared": sum(found.compared for found in measured.values()),
         "differences": {c: list(found.differences) for c, found in measured.items() if found.differences},
         "imagej": info,
     }
     for channel, plane in planes.items():
+        if plane.calibration.values:
+            facts["value_unit"][channel] = plane.calibration.values.unit
         facts["shown"][channel] = list(display_range([plane.pixels]))
         facts["warnings"] += [f"{channel}: {warning}" for warning in plane.warnings]
         level = saturation_level(plane.pixels)
@@ -118,7 +128,9 @@ def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], 
     return facts
 
 
-def _cell_table(task: Task, measured: dict[str, Measured], planes: dict[str, Plane]) -> pd.DataFrame:
+def _cell_table(
+    task: Task, measured: dict[str, Measured], raw_mean: dict[str, Any], planes: dict[str, Plane]
+) -> pd.DataFrame:
     selections, labels, columns = task.given["rois"], task.given["segment"], columns_of(task.context)
     ids = np.array([int(name) for name in selections.names], np.int64)
     if not ids.size:
@@ -142,7 +154,7 @@ def _cell_table(task: Task, measured: dict[str, Measured], planes: dict[str, Pla
         pixels = planes[channel].pixels
         for heading, values in found.columns.items():
             table[measure_column(channel, heading)] = values
-        table[measure_column(channel, "raw_Mean")] = statistics(pixels, selections).mean
+        table[measure_column(channel, "raw_Mean")] = raw_mean[channel]
         level = saturation_level(pixels)
         full = np.zeros(1, np.int64) if level is None else np.bincount(labels[pixels == level])
         table[measure_column(channel, "saturated_px")] = np.pad(full, (0, max(0, int(ids[-1]) + 1 - full.size)))[ids]
