@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from bridge.evaluation.sweep import compare_diameters, sweep
     from bridge.experiment.fields import Plan
     from bridge.pipeline.corrections import collect, correct
+    from bridge.pipeline.roiset_verbs import compare, rasterize, trace
     from bridge.pipeline.run import Report, run
-    from bridge.pipeline.verbs import compare, measure, plan, plot, rasterize, segment, summarize, trace
+    from bridge.pipeline.verbs import measure, plan, plot, segment, summarize
     from bridge.settings import Settings
     from bridge.training.ablation import ablate
     from bridge.training.train import train
@@ -38,7 +39,7 @@ _HOMES = {
     "Settings": "bridge.settings",
     "ablate": "bridge.training.ablation",
     "collect": "bridge.pipeline.corrections",
-    "compare": "bridge.pipeline.verbs",
+    "compare": "bridge.pipeline.roiset_verbs",
     "compare_diameters": "bridge.evaluation.sweep",
     "correct": "bridge.pipeline.corrections",
     "evaluate": "bridge.evaluation.evaluate",
@@ -47,12 +48,12 @@ _HOMES = {
     "measure": "bridge.pipeline.verbs",
     "plan": "bridge.pipeline.verbs",
     "plot": "bridge.pipeline.verbs",
-    "rasterize": "bridge.pipeline.verbs",
+    "rasterize": "bridge.pipeline.roiset_verbs",
     "run": "bridge.pipeline.run",
     "segment": "bridge.pipeline.verbs",
     "summarize": "bridge.pipeline.verbs",
     "sweep": "bridge.evaluation.sweep",
-    "trace": "bridge.pipeline.verbs",
+    "trace": "bridge.pipeline.roiset_verbs",
     "train": "bridge.training.train",
 }
 __all__ = [

@@ -23,6 +23,10 @@ class RoiError(BridgeError):
     """A ROI set that cannot be read, or that does not equal its label image."""
 
 
+class NoAreaError(RoiError):
+    """A ROI of a kind that encloses no pixels: a line, a point, a text."""
+
+
 class SegmentationError(BridgeError):
     """Cellpose could not segment an image."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))}
@@ -51,6 +52,17 @@ def is_marked(path: Path) -> bool:
     return path.name.endswith(SEG_SUFFIX) or path.stem.lower().endswith(MASK_SUFFIXES)
 
 
+def is_roiset(path: Path) -> bool:
+    """Return whether a file's name is that of a ROI set, or of a single ROI.
+
+    Examples
+    --------
+    >>> is_roiset(Path("f1_RoiSet.zip")), is_roiset(Path("0001-0123.roi")), is_roiset(Path("f1_mask.tif"))
+    (True, True, False)
+    """
+    return path.suffix.lower() in (".zip", ".roi")
+
+
 def image_name(path: Path) -> str:
     """Return the name of the image a label file belongs to: its own (in NFC), without what marks it as one.
 
@@ -62,11 +74,22 @@ def image_name(path: Path) -> str:
     name, stem = (unicodedata.normalize("NFC", text) for text in (path.name, path.stem))
     if name.endswith(SEG_SUFFIX):
         return name.removesuffix(SEG_SUFFIX)
-    marks = (ROISET_MARK,) if path.suffix.lower() == ".zip" else MASK_SUFFIXES
+    marks = (ROISET_MARK,) if is_roiset(path) else MASK_SUFFIXES
     for mark in sorted(marks, key=len, reverse=True):
         if stem.lower().endswith(mark.lower()):
             return stem[: -len(mark)]
     return stem
+
+
+def rois_that(do: str, names: Sequence[str]) -> str:
+    """Return a text about several ROIs that names them.
+
+    Examples
+    --------
+    >>> rois_that("overlap", ["a", "b"])
+    '2 ROIs overlap: a, b'
+    """
+    return f"{len(names)} ROIs {do}: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}"
 
 
 def roi_name(label: int) -> str:

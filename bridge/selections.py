@@ -48,6 +48,25 @@ class Outlines:
 
 
 @dataclass(frozen=True)
+class RoiProblem:
+    """Why the pixels of a ROI are not known.
+
+    Attributes
+    ----------
+    roi : int
+        Its place in the set.
+    text : str
+        Its name and what is wrong.
+    has_area : bool
+        It selects pixels all the same; a line or a point has none.
+    """
+
+    roi: int
+    text: str
+    has_area: bool
+
+
+@dataclass(frozen=True)
 class Selections:
     """The ROIs of one image, in the order of their ROI set.
 
@@ -67,8 +86,12 @@ class Selections:
     group : ndarray of uint8, shape (n_rois,)
         ImageJ's group of each ROI, 0 for none.
     outlines : Outlines
-    problem : str
-        Why the pixels of a ROI are not known, e.g. a line; empty if they all are.
+    points : ndarray of int64, shape (n_rois,)
+        Number of points of a point ROI, each of which ImageJ measures in a row of its own; 0 for all others.
+    slice_of : ndarray of int64, shape (n_rois, 2)
+        Slice and frame of a stack that a ROI belongs to; 0 for none.
+    problems : tuple of RoiProblem
+        ROIs whose pixels are not known.
     """
 
     names: tuple[str, ...]
@@ -81,7 +104,19 @@ class Selections:
     first: Ints
     group: npt.NDArray[Any]
     outlines: Outlines
-    problem: str = ""
+    points: Ints
+    slice_of: Ints
+    problems: tuple[RoiProblem, ...] = ()
+
+    @property
+    def problem(self) -> str:
+        """Why the pixels of a ROI are not known, the first of them; empty if they all are."""
+        return self.problems[0].text if self.problems else ""
+
+    @property
+    def without_pixels(self) -> tuple[str, ...]:
+        """Names of the ROIs that select no pixel of the image: outside of it, too thin, or none of the kind."""
+        return tuple(self.names[k] for k in np.flatnonzero(np.diff(self.first) == 0))
 
     @property
     def area_px(self) -> Ints:
@@ -102,10 +137,27 @@ class Selections:
         if not self.names:
             return np.zeros(0, np.int64)
         begin, end = self.first[:-1], self.first[1:]
+        if (begin == end).any():
+            raise ValueError("a ROI without pixels has no extent")
         height = self.row[end - 1] - self.row[begin] + 1
         width = np.maximum.reduceat(self.right, begin) - np.minimum.reduceat(self.left, begin)
         longer: Ints = np.maximum(height, width).astype(np.int64)
         return longer
+
+    @property
+    def bounds_px(self) -> Ints:
+        """Part of each ROI's box within the image: left, top, width, height, zeros outside; shape (n_rois, 4).
+
+        Source: ij.process.ImageProcessor.setRoi.
+        """
+        left, top, width, height = self.outlines.box.T
+        rows, columns = self.shape
+        first_x, first_y = np.maximum(left, 0), np.maximum(top, 0)
+        last_x, last_y = np.minimum(left + width, columns), np.minimum(top + height, rows)
+        found: Ints = np.stack([first_x, first_y, last_x - first_x, last_y - first_y], axis=1)
+        beyond = (left < 0) | (top < 0) | (left + width > columns) | (top + height > rows)
+        found[beyond & ((found[:, 2] <= 0) | (found[:, 3] <= 0))] = 0
+        return found
 
     @property
     def by_place(self) -> Ints:

@@ -135,8 +135,18 @@ class Settings:
     )
     masks: Annotated[
         Path | None,
-        Option(SEGMENT, "Folder of label images (_mask, _masks, _cp_masks) to use instead of running Cellpose."),
+        Option(
+            SEGMENT, "Folder of label images (_mask, _masks, _cp_masks, _seg.npy) to use instead of running Cellpose."
+        ),
     ] = None
+    accept_labels: Annotated[
+        bool,
+        Option(
+            SEGMENT,
+            "Take label images that do not look like any: one id in several places, ids in many places, a numbered background.",
+            switch=True,
+        ),
+    ] = False
 
     count_model: Annotated[
         str | None, Option(COUNT, "Cellpose model for the count channel. Default: nuclei (Cellpose 4: as --model).")

@@ -59,6 +59,12 @@ FAILURES = (
     Column("error", "str", "", "kind of error"),
     Column("message", "str", "", "what is wrong and what to do"),
 )
+OVERLAPS = (
+    Column("roi", "str", "", "ROI that loses pixels to an earlier one of its set"),
+    Column("to", "str", "", "the ROI that has them"),
+    Column("area_px", "int64", "px", "pixels of the ROI"),
+    Column("lost_px", "int64", "px", "how many of them it loses to the other"),
+)
 CORRECTIONS = (
     Column("field_id", "str", "", "corrected field"),
     Column("change", "str", "", "edited, added, deleted, merged, split, redrawn, covered or outside"),

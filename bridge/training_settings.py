@@ -42,6 +42,9 @@ class TrainSettings:
     colour: Annotated[
         Literal["adaptive", "merged"] | None, Option(PAIRS, "What the network sees of colour images: as in run.")
     ] = None
+    accept_labels: Annotated[
+        bool, Option(PAIRS, "Take label images that do not look like any: as in run.", switch=True)
+    ] = False
     held_out: Annotated[
         tuple[str, ...],
         Option(

@@ -404,7 +404,7 @@ def _exact(roiset: Path, labels: Labels) -> int:
     from bridge.rois.unzip import unzip_rois
 
     entries = unzip_rois(roiset.read_bytes(), roiset.name)
-    outlines = decode_rois(*entries, roiset.name)[2]
+    outlines = decode_rois(*entries, roiset.name).outlines
     row, left, right, first = fill(outlines, (labels.shape[0], labels.shape[1]))
     areas = np.bincount(labels.ravel())
     exact = 0

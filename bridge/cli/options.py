@@ -23,6 +23,9 @@ SettingsFile = Annotated[
         help="Settings file (TOML), or the run.json of an earlier run; flags go before it.",
     ),
 ]
+AcceptLabels = Annotated[
+    bool, Parameter(group=GENERAL, negative=(), help="Take label images that do not look like any: as in run.")
+]
 OutFolder = Annotated[Path, Parameter(group=GENERAL, help="Results folder.")]
 
 

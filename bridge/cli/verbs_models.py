@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bridge.cli.console import AS_IT_IS, OUT, complain, print_table, progress_bar, say
 from bridge.cli.main import app
-from bridge.cli.options import GENERAL, AllTrainSettings, OutFolder
+from bridge.cli.options import GENERAL, AcceptLabels, AllTrainSettings, OutFolder
 from bridge.errors import InputError
 from bridge.training_settings import TrainSettings
 
@@ -62,6 +62,7 @@ def evaluate(
     colour: Annotated[Literal["adaptive", "merged"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
     channel: Annotated[str | None, Parameter(group=_TRIED, help="Channel of images with several.")] = None,
     rgb_channel: Annotated[Literal["red", "green", "blue"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
+    accept_labels: AcceptLabels = False,
 ) -> int:
     """Score predicted label images against ground truth, by cells and by pixels."""
     if sweep or diameters:
@@ -72,7 +73,13 @@ def evaluate(
         _refuse("--sweep" if sweep else "--diameters", only=only, rule=rule != "all", boundary=boundary)
         if diameters:
             _refuse("--diameters", diameter=diameter, held_out=held_out)
-        seen = {"device": device, "colour": colour, "channel": channel, "rgb_channel": rgb_channel}
+        seen = {
+            "device": device,
+            "colour": colour,
+            "channel": channel,
+            "rgb_channel": rgb_channel,
+            "accept_labels": accept_labels,
+        }
         return _try_settings(truth, predicted[0], out, sweep, model, diameter, held_out, seen)
     _refuse(
         "label images", model=model, diameter=diameter, held_out=held_out, device=device != "auto", colour=colour,
@@ -81,7 +88,7 @@ def evaluate(
 
     from bridge.evaluation.evaluate import evaluate as work
 
-    found = work(truth, predicted, out, only, rule, boundary)
+    found = work(truth, predicted, out, only, rule, boundary, accept_labels)
     for _, problem in found.failures:
         complain(problem)
     columns = ("prediction", "n_images", "n_true", "n_predicted", "merged", "split", "ap_50_mean", "ap_75_mean", "ap_90_mean", "f1_pooled", "pixel_dice_mean")  # fmt: skip
@@ -116,11 +123,12 @@ def export_coco(
     images: Annotated[
         Path | None, Parameter(group=GENERAL, help="Folder of the images: their names are written.")
     ] = None,
+    accept_labels: AcceptLabels = False,
 ) -> int:
     """Write label images as a COCO json, pixel for pixel."""
     from bridge.evaluation.coco_folders import export_coco as work
 
-    OUT.print(str(work(labels, out, category, images)))
+    OUT.print(str(work(labels, out, category, images, accept_labels)))
     return 0
 
 

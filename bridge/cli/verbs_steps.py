@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, number, say_if_compiling
 from bridge.cli.main import app
-from bridge.cli.options import GENERAL, AllSettings, OutFolder
+from bridge.cli.options import GENERAL, AcceptLabels, AllSettings, OutFolder
 from bridge.settings import Settings
 
 
@@ -28,12 +28,12 @@ def segment(
 
 
 @app.command(sort_key=5)
-def rois(*masks: Path, out: OutFolder) -> int:
+def rois(*masks: Path, out: OutFolder, accept_labels: AcceptLabels = False) -> int:
     """Make the ROI sets of label images: NAME_mask.tif -> NAME_RoiSet.zip."""
-    from bridge.pipeline.verbs import trace
+    from bridge.pipeline.roiset_verbs import trace
 
     say_if_compiling()
-    return each(masks, lambda path: trace(path, out))
+    return each(masks, lambda path: trace(path, out, accept_labels))
 
 
 @app.command(sort_key=6)
@@ -43,7 +43,7 @@ def labels(
     out: OutFolder,
 ) -> int:
     """Make the label images of ROI sets, also of those drawn in Fiji: NAME_RoiSet.zip -> NAME_mask.tif."""
-    from bridge.pipeline.verbs import rasterize
+    from bridge.pipeline.roiset_verbs import rasterize
 
     say_if_compiling()
     return each(roisets, lambda path: rasterize(path, like, out))
@@ -52,7 +52,7 @@ def labels(
 @app.command(sort_key=7)
 def compare(before: Path, after: Path, /) -> int:
     """Which cells of two ROI sets differ, and by how many pixels."""
-    from bridge.pipeline.verbs import compare as work
+    from bridge.pipeline.roiset_verbs import compare as work
 
     say_if_compiling()
     rows = work(before, after)

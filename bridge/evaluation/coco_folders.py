@@ -25,7 +25,13 @@ _NUCLEI = "_nuclei"
 _MOST_PX = 400_000_000  # of an image that a json file claims: 20,000 x 20,000
 
 
-def export_coco(labels: Path | str, out: Path | str, category: str = "cell", images: Path | str | None = None) -> Path:
+def export_coco(
+    labels: Path | str,
+    out: Path | str,
+    category: str = "cell",
+    images: Path | str | None = None,
+    accept_labels: bool = False,
+) -> Path:
     """Write label images as a COCO json: one annotation for each cell, its mask as run lengths.
 
     The runs are decoded again and compared with the label images before the file is written.
@@ -40,6 +46,8 @@ def export_coco(labels: Path | str, out: Path | str, category: str = "cell", ima
         What the cells are called.
     images : Path or str, optional
         Folder of the images the label images belong to: their names are written instead of the label images'.
+    accept_labels : bool
+        Take label images that do not look like any.
 
     Returns
     -------
@@ -75,7 +83,7 @@ def export_coco(labels: Path | str, out: Path | str, category: str = "cell", ima
     }
     root = labels.parent if labels.is_file() else labels
     for k, path in enumerate(files, 1):
-        ids = read_labels(path)
+        ids = read_labels(path, foreign=not accept_labels)
         height, width = ids.shape
         file = path.relative_to(root).as_posix()
         if images is not None:

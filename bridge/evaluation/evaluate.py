@@ -57,6 +57,7 @@ def evaluate(
     only: Path | str | None = None,
     rule: Literal["all", "neurips"] = "all",
     boundary: float | None = None,
+    accept_labels: bool = False,
 ) -> Evaluation:
     """Score predicted label images against ground truth.
 
@@ -75,6 +76,8 @@ def evaluate(
         "neurips" counts as the NeurIPS 2022 challenge does: see `bridge.scores.neurips.score_neurips`.
     boundary : float, optional
         Also score the outlines, within so many px: see `bridge.scores.boundary.boundary_f1`.
+    accept_labels : bool
+        Take label images that do not look like any.
 
     Returns
     -------
@@ -120,7 +123,8 @@ def evaluate(
             try:
                 if name not in guesses:
                     raise InputError(f"{path}: no prediction for {name} (expected {name}{MASK_SUFFIXES[0]}.tif). Add it, or leave {name} out with --only.")  # fmt: skip
-                true, guess = read_objects(file, foreign=True), read_objects(guesses[name])
+                foreign = not accept_labels
+                true, guess = read_objects(file, foreign), read_objects(guesses[name], foreign, binary=True)
                 if true.shape != guess.shape:
                     raise LabelError(
                         f"{guesses[name]}: not the size of its ground truth (got {guess.shape[0]} x {guess.shape[1]}, expected {true.shape[0]} x {true.shape[1]} px). Compare images of one field."
@@ -160,10 +164,10 @@ def _label_files(path: Path) -> dict[str, Path]:
     """Return the label images below a folder by the names they go by; of a file, itself."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder (expected label images). Check the path.")
-    scored = by_name(path, marked_first([path] if path.is_file() else label_files(path, objects=True)))
-    if not scored:
+    files = by_name(path, marked_first([path] if path.is_file() else label_files(path, objects=True)))
+    if not files:
         raise InputError(f"{path}: no label images in it (expected .tif, .png or {SEG_SUFFIX}). Check the path.")
-    return scored
+    return files
 
 
 def _names(path: Path) -> list[str]:
@@ -249,11 +253,11 @@ def _pooled(title: str, found: list[tuple[Scores, Counts]], images: pd.DataFrame
 def _matches(title: str, name: str, pairs: Overlaps) -> pd.DataFrame:
     fate = fates(pairs)
     kept = partners(pairs, 0.5)
-    scored = pd.DataFrame(
+    matches = pd.DataFrame(
         {"true_label": pairs.true[kept], "predicted_label": pairs.predicted[kept], "iou": pairs.iou[kept]}
     )
     lonely = [(int(label), 0, 0.0) for label in fate.missed] + [(0, int(label), 0.0) for label in fate.false]
-    table = pd.concat([scored, pd.DataFrame(lonely, columns=scored.columns)], ignore_index=True)
+    table = pd.concat([matches, pd.DataFrame(lonely, columns=matches.columns)], ignore_index=True)
     table.insert(0, "prediction", title)
     table.insert(1, "image", name)
     return table.astype({c.name: c.dtype for c in MATCHES})

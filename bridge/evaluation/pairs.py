@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import InputError, LabelError
+from bridge.errors import InputError, LabelError, RoiError
 from bridge.images.label_files import by_name, label_files
 from bridge.images.label_images import read_labels
 from bridge.images.reader import SUFFIXES, decode, inspect, read_plane
 from bridge.labels import Labels
-from bridge.names import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, image_name, is_marked
+from bridge.names import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, image_name, is_marked, is_roiset, rois_that
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Pair:
         Channel of a colour image.
     colour : str or None
         What the network sees of a colour image: see `bridge.images.colour.two_planes`.
+    accept_labels : bool
+        Take labels that do not look like any.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Pair:
     channel: str | None = None
     rgb_channel: str | None = None
     colour: str | None = None
+    accept_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def find_pairs(
     channel: str | None = None,
     rgb_channel: str | None = None,
     colour: str | None = None,
+    accept_labels: bool = False,
 ) -> Found:
     """Find images and their ground truth.
 
@@ -81,6 +85,8 @@ def find_pairs(
         Folder of the label images, named as the images, with or without ``_mask``.
     channel, rgb_channel, colour : str, optional
         Which channel shows the cells, or what the network sees of a colour image.
+    accept_labels : bool
+        Take labels that do not look like any: see `bridge.images.label_check`.
 
     Raises
     ------
@@ -92,7 +98,7 @@ def find_pairs(
     if (folder / "run.json").is_file():
         if labels is not None:
             raise InputError(f"--labels {labels}: not with the results of a run, whose corrections are taken (got {folder}). Leave it out.")  # fmt: skip
-        return _of_run(folder, channel, rgb_channel, colour)
+        return _of_run(folder, channel, rgb_channel, colour)  # corrections are our own
     if labels is not None and labels.resolve() == folder.resolve():
         labels = None
     truths = by_name(labels or folder, _label_files(labels or folder, labels is not None))
@@ -109,7 +115,9 @@ def find_pairs(
         )
     bare = [name for name in images if name not in truths]
     warnings = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
-    return Found(tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour) for n in truths), warnings)
+    return Found(
+        tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour, accept_labels) for n in truths), warnings
+    )
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -144,8 +152,8 @@ def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour:
             continue
         image = run.plan.images / str(rows.loc[name, "segment_path"])
         several = len(inspect(image).channels) > 1
-        truth_files = channel or (run.plan.segment_channel if several else None)
-        pairs.append(Pair(name, image, path, truth_files, rgb_channel or run.settings.rgb_channel, colour))
+        shown = channel or (run.plan.segment_channel if several else None)
+        pairs.append(Pair(name, image, path, shown, rgb_channel or run.settings.rgb_channel, colour))
     if not pairs:
         raise InputError(
             f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
@@ -170,14 +178,24 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
     image = read_plane(pair.image, pair.channel, pair.rgb_channel, measured=False, colour=pair.colour).seen
     height, width = image.shape[-2:]
     warnings = []
-    if pair.labels.suffix.lower() == ".zip":
-        from bridge.rois.roiset import read_roiset, selections_to_labels
+    if is_roiset(pair.labels):
+        from bridge.rois.draw import selections_to_labels
+        from bridge.rois.roiset import read_roiset
 
-        labels, overlap = selections_to_labels(read_roiset(pair.labels, (height, width)), str(pair.labels))
-        if overlap.any():
-            warnings.append(f"{pair.labels}: {np.count_nonzero(overlap)} ROIs overlap earlier ones ({overlap.sum()} px); these pixels stay with the earlier ROI")  # fmt: skip
+        drawn = selections_to_labels(read_roiset(pair.labels, (height, width)), str(pair.labels))
+        labels = drawn.labels
+        if drawn.covered:
+            raise RoiError(
+                f"{pair.labels}: {rois_that('are covered whole by earlier ones', drawn.covered)} (expected pixels of their own). "
+                "Put the smaller ROIs first, or draw them apart."
+            )
+        if drawn.empty:
+            warnings.append(f"{pair.labels}: {rois_that('select no pixel of the image', drawn.empty)}")
+        if drawn.losses:
+            listed = ", ".join(f"{loss.roi} {loss.lost_px} px to {loss.to}" for loss in drawn.losses[:10])
+            warnings.append(f"{pair.labels}: {len({loss.roi for loss in drawn.losses})} ROIs overlap earlier ones, which keep the pixels ({listed})")  # fmt: skip
     else:
-        labels = read_labels(pair.labels, foreign=True)
+        labels = read_labels(pair.labels, foreign=not pair.accept_labels)
     if labels.shape != (height, width):
         raise LabelError(
             f"{pair.labels}: not the size of its image (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of {pair.image.name}."

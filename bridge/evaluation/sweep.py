@@ -63,6 +63,7 @@ def sweep(
     colour: str | None = None,
     channel: str | None = None,
     rgb_channel: str | None = None,
+    accept_labels: bool = False,
     say: Say | None = None,
 ) -> Swept:
     """Try flow and cell probability thresholds, with one pass of the network for each image.
@@ -79,6 +80,8 @@ def sweep(
         As in `bridge.run`.
     channel : str, optional
         Channel of images with several.
+    accept_labels : bool
+        Take labels that do not look like any.
     held_out : sequence of str
         Images that choose nothing: their names, a share, or "none". They show what the choice is worth elsewhere. Those
         that were held out when the model was trained are always among them.
@@ -92,7 +95,7 @@ def sweep(
     ------
     InputError, LabelError, ModelError, SegmentationError, OutputError
     """
-    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour)
+    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour, accept_labels)
     diameter = settings_from({"diameter": diameter}, "sweep").diameter
     require_writable(Path(out))
     path, picture = new_file(Path(out) / "sweep.csv"), new_file(Path(out) / "sweep.png")
@@ -139,6 +142,7 @@ def compare_diameters(
     colour: str | None = None,
     channel: str | None = None,
     rgb_channel: str | None = None,
+    accept_labels: bool = False,
     say: Say | None = None,
 ) -> pd.DataFrame:
     """Compare the ways to find the diameter of cells on images with ground truth.
@@ -158,7 +162,7 @@ def compare_diameters(
     DataFrame
         `bridge.evaluation.tables.DIAMETERS`: one row for each image and way.
     """
-    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour)
+    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour, accept_labels)
     require_writable(Path(out))
     path = new_file(Path(out) / "diameters.csv")
     segmenter = Segmenter(model, device)

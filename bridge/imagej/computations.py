@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bridge.calibration import Calibration
 from bridge.imagej.distribution import Distribution, Moments, distribution, moments
-from bridge.imagej.outlines import Feret, bounds_within, feret, traced_perimeter
+from bridge.imagej.outlines import Feret, feret, traced_perimeter
 from bridge.imagej.statistics import Doubles, Statistics
 from bridge.imagej.values import Values, calibrated_statistics
 from bridge.selections import Selections
@@ -65,11 +65,6 @@ class Measuring:
     def moments(self) -> Moments:
         """Sums of powers."""
         return moments(self.pixels, self.selections, self.values.table)
-
-    @cached_property
-    def bounds_px(self) -> npt.NDArray[np.int64]:
-        """Left, top, width and height of the part of each ROI's box that lies within the image."""
-        return bounds_within(self.selections)
 
     @cached_property
     def feret(self) -> Feret:
@@ -162,25 +157,25 @@ def perimeter(m: Measuring) -> Doubles:
 
 def bounds_left(m: Measuring) -> Doubles:
     """Left edge of the bounding rectangle."""
-    found: Doubles = m.x_of(m.bounds_px[:, 0])
+    found: Doubles = m.x_of(m.selections.bounds_px[:, 0])
     return found
 
 
 def bounds_top(m: Measuring) -> Doubles:
     """Upper edge of the bounding rectangle."""
-    found: Doubles = m.y_of(m.bounds_px[:, 1])
+    found: Doubles = m.y_of(m.selections.bounds_px[:, 1])
     return found
 
 
 def bounds_width(m: Measuring) -> Doubles:
     """Width of the bounding rectangle."""
-    found: Doubles = m.bounds_px[:, 2] * m.calibration.width
+    found: Doubles = m.selections.bounds_px[:, 2] * m.calibration.width
     return found
 
 
 def bounds_height(m: Measuring) -> Doubles:
     """Height of the bounding rectangle."""
-    found: Doubles = m.bounds_px[:, 3] * m.calibration.height
+    found: Doubles = m.selections.bounds_px[:, 3] * m.calibration.height
     return found
 
 

@@ -323,9 +323,10 @@ def _require_same_image(witness: dict[str, Any] | None, task: Task) -> None:
 def _require_same_rois(measured: Measured, answer: dict[str, Any], task: Task) -> None:
     """ImageJ's own decoder must give the ROIs their names and exactly the pixels we know them to have."""
     cells = task.selections
-    if answer["rows"] != len(cells.names) or tuple(answer["names"]) != cells.names:
+    rows = int(np.maximum(cells.points, 1).sum())
+    if answer["rows"] != rows or tuple(answer["names"]) != cells.names:
         raise ImageJError(
-            f"{task.title}: ImageJ measured {answer['rows']} rows (expected {len(cells.names)}, one for each ROI, in order). Please report this with the ROI set."
+            f"{task.title}: ImageJ measured {answer['rows']} rows (expected {rows}, one for each ROI or point, in order). Please report this with the ROI set."
         )
     if "Area" not in measured.columns or cells.problem or not np.isfinite(task.pixels).all():
         return

@@ -37,22 +37,6 @@ class Feret:
     y_px: Doubles
 
 
-def bounds_within(selections: Selections) -> npt.NDArray[np.int64]:
-    """Return the part of each ROI's box that lies within the image (ij.process.ImageProcessor.setRoi).
-
-    Returns
-    -------
-    ndarray of int64, shape (n_rois, 4)
-        Left, top, width, height.
-    """
-    left, top, width, height = selections.outlines.box.T
-    rows, columns = selections.shape
-    first_x, first_y = np.maximum(left, 0), np.maximum(top, 0)
-    last_x, last_y = np.minimum(left + width, columns), np.minimum(top + height, rows)
-    found: npt.NDArray[np.int64] = np.stack([first_x, first_y, last_x - first_x, last_y - first_y], axis=1)
-    return found
-
-
 def traced_perimeter(selections: Selections, calibration: Calibration, title: str = "image") -> Doubles:
     """Return the length of each outline along pixel edges, corners cut (ij.gui.PolygonRoi.getTracedPerimeter).
 

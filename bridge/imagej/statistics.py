@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bridge.selections import Selections
 
 Doubles = npt.NDArray[np.float64]
+_SMALL_BOX = 250_000  # px, above which ImageJ takes the whole histogram
 EXACT = 2.0**53  # whole numbers up to here are doubles
 
 
@@ -67,7 +68,23 @@ def statistics(pixels: npt.NDArray[Any], selections: Selections) -> Statistics:
         mean = total / n
         variance = (n * squares - total * total) / n
         standard = np.where(variance > 0, np.sqrt(np.maximum(variance, 0) / (n - 1.0)), 0.0)
+        empty = np.flatnonzero(n == 0)
+        if pixels.dtype != np.float32 and empty.size:
+            low[empty], high[empty] = _of_nothing(pixels, selections, empty)
         return Statistics(n, mean, standard, low, high, x / n + 0.5, y / n + 0.5)
+
+
+def _of_nothing(pixels: npt.NDArray[Any], selections: Selections, empty: npt.NDArray[Any]) -> tuple[Doubles, float]:
+    """Return ImageJ's minimum and maximum of ROIs without pixels."""
+    if pixels.dtype == np.uint8:
+        return np.full(empty.size, np.nan), np.nan
+    # ij.process.ShortStatistics: the end of the histogram, which is as long as the brightest pixel of the box needs.
+    low = np.full(empty.size, 255.0)
+    for i, (left, top, width, height) in enumerate(selections.bounds_px[empty].tolist()):
+        if width > 0 and height > 0:
+            box = pixels[top : top + height, left : left + width]
+            low[i] = max(255, int(box.max())) if width * height < _SMALL_BOX else 65535
+    return low, 0.0
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -80,6 +97,8 @@ def _sum_integers(
     for k in order:
         added, of_squares = np.uint64(0), np.uint64(0)
         count, x_sum, y_sum = np.int64(0), np.int64(0), np.int64(0)
+        if first[k] == first[k + 1]:
+            continue
         least = most = pixels[row[first[k]], left[first[k]]]
         for i in range(first[k], first[k + 1]):
             # Unsigned indices: numba need not ask whether they are negative, and LLVM makes vector instructions.

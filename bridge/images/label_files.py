@@ -90,12 +90,15 @@ def find_mask(folder: Path, names: list[str]) -> Path | None:
         More than one file fits.
     """
     known: dict[str, list[Path]] = {}
-    for path in label_files(folder, seg=False):
+    for path in label_files(folder):
         # By its path in a folder built like the images', and by its name alone.
         for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
             known.setdefault(name, []).append(path)
+    seg = SEG_SUFFIX.removesuffix(".npy")
     for name in names:
         matches = [path for suffix in MASK_SUFFIXES for path in known.get(f"{name}{suffix}".lower(), [])]
+        # The Cellpose GUI saves both: its label image is the newer where it was saved last, and what people look at.
+        matches = matches or known.get(f"{name}{seg}".lower(), [])
         if len(matches) > 1:
             raise LabelError(
                 f"{name}: several label images fit (got {matches[0]} and {matches[1]}, expected one). Remove one."

@@ -10,12 +10,11 @@ import numpy as np
 from bridge.calibration import PIXELS, Calibration, imagej_scale
 from bridge.errors import LabelError
 from bridge.files import whole_file
-from bridge.images.reader import decode, inspect
-from bridge.labels import Labels, as_labels, separate_parts
+from bridge.images.label_check import require_plausible
+from bridge.images.label_pixels import read_ids
+from bridge.labels import Labels, as_labels
 from bridge.names import SEG_SUFFIX
 from bridge.npy import read_npy
-
-_PARTS_OF_A_BINARY_MASK = 5  # separate places of the only id of an image, from which on it is not one cell
 
 
 def write_labels(path: Path, labels: Labels, calibration: Calibration | None = None) -> None:
@@ -56,7 +55,7 @@ def read_labels(path: Path, foreign: bool = False) -> Labels:
     ----------
     path : Path
     foreign : bool
-        From elsewhere: also refuse a picture of cells or not, which would count as one cell.
+        From elsewhere: also refuse what does not look like a label image.
 
     Returns
     -------
@@ -67,7 +66,7 @@ def read_labels(path: Path, foreign: bool = False) -> Labels:
     InputError
         The file is damaged or not one plane.
     LabelError
-        It breaks the label-image contract.
+        It breaks the label-image contract, or looks like none.
     """
     if path.name.endswith(SEG_SUFFIX):
         content = read_npy(path)
@@ -78,26 +77,7 @@ def read_labels(path: Path, foreign: bool = False) -> Labels:
             )
         labels = as_labels(masks, str(path))
     else:
-        labels = _labels_of_image(path)
+        labels = as_labels(read_ids(path), str(path))
     if foreign:
-        _refuse_binary_mask(labels, path)
+        require_plausible(labels, path)
     return labels
-
-
-def _labels_of_image(path: Path) -> Labels:
-    info = inspect(path)
-    if info.colour or len(info.channels) > 1:
-        raise LabelError(
-            f"{path}: not a label image (got {'colour' if info.colour else 'several channels'}, expected one plane of ids). Save the ids as 16-bit."
-        )
-    return as_labels(decode(info), str(path))
-
-
-def _refuse_binary_mask(labels: Labels, path: Path) -> None:
-    first, last = labels.ravel()[np.argmax(labels != 0)], labels.max()
-    if first != last or first == 0 or (labels[labels != 0] != first).any():
-        return
-    if (n := separate_parts(labels != 0)) >= _PARTS_OF_A_BINARY_MASK:
-        raise LabelError(
-            f"{path}: a binary mask (got one id, {first}, in {n} separate places, expected one id for each cell). Label the cells first."
-        )

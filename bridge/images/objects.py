@@ -5,24 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError
+from bridge.images.label_check import require_plausible
 from bridge.images.label_files import ENDINGS
 from bridge.images.label_images import read_labels
 from bridge.images.reader import decode, inspect
-from bridge.labels import Labels, as_labels, separate_parts
+from bridge.labels import Labels, as_labels, parts_of_ids
 from bridge.names import SEG_SUFFIX
 
 
-def read_objects(path: Path, foreign: bool = False) -> Labels:
+def read_objects(path: Path, foreign: bool = False, binary: bool = False) -> Labels:
     """Read a label image, a picture in which each object has a colour, or a folder with one file per object.
 
     Parameters
     ----------
     path : Path
     foreign : bool
-        As in `bridge.images.label_images.read_labels`; a prediction may be a picture of cells or not, for the sake of its pixels.
+        As in `bridge.images.label_images.read_labels`.
+    binary : bool
+        Accept a binary mask, as a prediction of pixels.
 
     Raises
     ------
@@ -33,14 +35,12 @@ def read_objects(path: Path, foreign: bool = False) -> Labels:
     """
     if path.is_dir():
         return _one_file_per_object(path)
-    if path.name.endswith(SEG_SUFFIX):
-        return read_labels(path, foreign)
-    colours = _palette_colours(path)
-    if colours is None:
-        info = inspect(path)
-        if not info.colour:
-            return read_labels(path, foreign)
-        colours = decode(info)[..., :3]
+    if not _is_colour(path):
+        labels = read_labels(path)
+        if foreign:
+            require_plausible(labels, path, binary)
+        return labels
+    colours = decode(inspect(path))[..., :3]
     code = np.zeros(colours.shape[:2], np.uint64)
     for k in range(3):
         code = (code << np.uint64(16)) | colours[..., k].astype(np.uint64)
@@ -48,23 +48,19 @@ def read_objects(path: Path, foreign: bool = False) -> Labels:
     labels = labels.reshape(code.shape)
     if ids[0] != 0:
         raise LabelError(f"{path}: a colour image without black (expected black where no object is). Save it as a label image: 0 for the background, one id for each object.")  # fmt: skip
-    n = separate_parts(labels)
+    n = int(parts_of_ids(labels)[1].sum())
     if n > 2 * (ids.size - 1):
         raise LabelError(f"{path}: {ids.size - 1} colours in {n} separate places (expected a colour of its own for each object). Save it as a label image: one id for each object.")  # fmt: skip
     return as_labels(labels, str(path))
 
 
-def _palette_colours(path: Path) -> npt.NDArray[np.uint8] | None:
-    """Return the colours of a PNG that keeps them in a palette, as programs save label images; None of any other."""
-    from PIL import Image, UnidentifiedImageError
-
-    if path.suffix.lower() != ".png":
-        return None
+def _is_colour(path: Path) -> bool:
+    if path.name.endswith(SEG_SUFFIX):
+        return False
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB")) if picture.mode == "P" else None
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-        return None  # said by who reads it next
+        return inspect(path).colour
+    except InputError:
+        return False  # of a type that is not measured, but may hold ids
 
 
 def _one_file_per_object(folder: Path) -> Labels:

@@ -188,7 +188,7 @@ def collect(results: Path | str) -> Collected:
 def _apply(path: Path, before: Labels) -> tuple[Labels, list[Change]]:
     shape = (before.shape[0], before.shape[1])
     if path.name.endswith(_ROISET):
-        return apply_corrections(before, read_roiset(path, shape, outside=True), str(path))
+        return apply_corrections(before, read_roiset(path, shape), str(path))
     masks = read_labels(path)
     if masks.shape != before.shape:
         raise InputError(

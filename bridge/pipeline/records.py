@@ -81,6 +81,7 @@ class Records:
                 )
         before = {**record["made_from"], "files": sorted(record["outputs"])}
         now = {**made_from, "files": sorted(self._name(path) for path in outputs)}
+        now = json.loads(json.dumps(now))  # as a record holds it: lists, not tuples
         if before != now:
             if not (self.update or derived):
                 raise StaleError(

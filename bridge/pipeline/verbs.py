@@ -7,17 +7,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bridge.calibration import Calibration, imagej_calibration, size_of
 from bridge.errors import InputError
 from bridge.experiment.fields import Plan
 from bridge.files import new_file, write_bytes
 from bridge.images.image import Plane
 from bridge.images.label_images import read_labels, write_labels
-from bridge.images.reader import inspect, read_plane
+from bridge.images.reader import read_plane
 from bridge.images.write import write_image
-from bridge.names import image_name
+from bridge.names import is_roiset, rois_that
 from bridge.pipeline.preflight import make_plan
 from bridge.settings import Settings
 from bridge.settings_file import settings_from
@@ -25,7 +23,6 @@ from bridge.settings_file import settings_from
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bridge.rois.compare import Difference
     from bridge.selections import Selections
 
 _log = logging.getLogger(__name__)
@@ -94,95 +91,6 @@ def segment(
     return path
 
 
-def trace(mask: Path | str, out: Path | str) -> Path:
-    """Make the ROI set of a label image, and prove it.
-
-    Parameters
-    ----------
-    mask : Path or str
-        Label image.
-    out : Path or str
-        Folder for ``<name>_RoiSet.zip``.
-
-    Returns
-    -------
-    Path
-        The ROI set; decoded again, not one pixel differs from the label image.
-
-    Raises
-    ------
-    InputError, LabelError, OutputError, RoiError
-    """
-    from bridge.rois.roiset import encode_roiset, read_roiset, verify_roiset
-
-    mask = Path(mask)
-    labels = read_labels(mask)
-    path = new_file(Path(out) / f"{image_name(mask)}_RoiSet.zip")
-    write_bytes(path, encode_roiset(labels))
-    verify_roiset(read_roiset(path, (labels.shape[0], labels.shape[1])), labels, str(path))
-    return path
-
-
-def rasterize(roiset: Path | str, like: Path | str, out: Path | str) -> Path:
-    """Make the label image of a ROI set, wherever it comes from: drawn in Fiji, or by another program.
-
-    Parameters
-    ----------
-    roiset : Path or str
-        Zip of ROIs (polygon, freehand, traced, oval, ellipse, rectangle, composite), each filled as ImageJ fills it.
-    like : Path or str
-        The image it belongs to: gives size and calibration.
-    out : Path or str
-        Folder for ``<name>_mask.tif``.
-
-    Returns
-    -------
-    Path
-        The label image. If all ROIs are named by numbers, these are the labels, else they are numbered from 1. Where
-        ROIs overlap, a pixel belongs to the first of them; a warning is logged.
-
-    Raises
-    ------
-    InputError, LabelError, OutputError, RoiError
-    """
-    from bridge.rois.roiset import read_roiset, selections_to_labels
-
-    roiset, info = Path(roiset), inspect(Path(like))
-    labels, overlap = selections_to_labels(read_roiset(roiset, (info.height, info.width)), str(roiset))
-    if overlap.any():
-        _log.warning(
-            "%s: %d ROIs overlap earlier ones (%d px); these pixels stay with the earlier ROI",
-            roiset, np.count_nonzero(overlap), overlap.sum(),
-        )  # fmt: skip
-    path = new_file(Path(out) / f"{image_name(roiset)}_mask.tif")
-    write_labels(path, labels, info.calibration)
-    return path
-
-
-def compare(before: Path | str, after: Path | str) -> list[Difference]:
-    """Compare two ROI sets of one image, cell by cell.
-
-    Parameters
-    ----------
-    before, after : Path or str
-        Zips of ROIs.
-
-    Returns
-    -------
-    list of bridge.rois.compare.Difference
-        One for each pair of cells and each cell without a partner; partners are found by overlap, not by name.
-
-    Raises
-    ------
-    RoiError
-    """
-    from bridge.rois.compare import compare as work
-    from bridge.rois.roiset import MAX_SIDE_PX, read_roiset
-
-    whole = (MAX_SIDE_PX, MAX_SIDE_PX)  # no image is needed: pixels are kept as runs
-    return work(read_roiset(Path(before), whole), read_roiset(Path(after), whole))
-
-
 def measure(
     image: Path | str,
     cells: Path | str,
@@ -225,10 +133,16 @@ def measure(
     image, cells = Path(image), Path(cells)
     plane = read_plane(image, channel or (s.measure[0] if s.measure else None), s.rgb_channel)
     height, width = plane.pixels.shape
-    if cells.suffix.lower() == ".zip":
+    if is_roiset(cells):
         selections = read_roiset(cells, (height, width))
+        if selections.without_pixels and not selections.problems:
+            _log.warning(
+                "%s: %s",
+                cells,
+                rois_that("select no pixel of the image, so their rows hold no number", selections.without_pixels),
+            )
     else:
-        labels = read_labels(cells)
+        labels = read_labels(cells, foreign=not s.accept_labels)
         if labels.shape != plane.pixels.shape:
             raise InputError(
                 f"{cells}: not the size of {image.name} (got {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} px). Use the label image of this field."

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from bridge.errors import RoiError
 from bridge.labels import Labels, as_labels
 from bridge.rois.compare import shared_pixels
-from bridge.rois.roiset import draw_labels, selections_of
+from bridge.rois.draw import draw_labels
+from bridge.rois.roiset import selections_of
 from bridge.selections import Selections
 
 

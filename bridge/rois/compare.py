@@ -41,7 +41,8 @@ class Difference:
     @property
     def iou(self) -> float:
         """Intersection over union."""
-        return self.both_px / (self.before_px + self.after_px - self.both_px)
+        either = self.before_px + self.after_px - self.both_px
+        return self.both_px / either if either else 0.0
 
 
 def compare(before: Selections, after: Selections) -> list[Difference]:
@@ -55,12 +56,13 @@ def compare(before: Selections, after: Selections) -> list[Difference]:
     Returns
     -------
     list of Difference
-        One for each pair and each ROI without a partner, in the order of `before`, then of `after`.
+        One for each pair and each ROI without a partner, in the order of `before`, then of `after`. A ROI without pixels
+        has no partner.
 
     Raises
     ------
     RoiError
-        A ROI without an area, e.g. a line.
+        A ROI whose pixels are not known.
 
     Examples
     --------
@@ -71,8 +73,9 @@ def compare(before: Selections, after: Selections) -> list[Difference]:
     [('00001', '00001', 1), ('00002', '', 2)]
     """
     for selections in (before, after):
-        if selections.problem:
-            raise RoiError(f"ROI set: {selections.problem}. Remove it from the set.")
+        for problem in selections.problems:
+            if problem.has_area:
+                raise RoiError(f"ROI set: {problem.text}. Remove it from the set.")
     b, a, both = shared_pixels(before, after)
     b_px, a_px = before.area_px, after.area_px
     iou = both / (b_px[b] + a_px[a] - both)

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import RoiError
-from bridge.rois.roi_types import is_rotated, outline, rotated_sides
-from bridge.selections import BOX, POLYGON, Outlines
+from bridge.errors import NoAreaError, RoiError
+from bridge.rois.roi_types import is_rotated, number_of_points, outline, place_in_stack, rotated_sides
+from bridge.selections import BOX, POLYGON, Outlines, RoiProblem
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
 
-def decode_rois(
-    entries: Sequence[str], encoded: bytes, offset: npt.NDArray[np.int64], name: str
-) -> tuple[tuple[str, ...], npt.NDArray[np.uint8], Outlines, str]:
+@dataclass(frozen=True)
+class Decoded:
+    """What ROI files say; the attributes are those of `bridge.selections.Selections`."""
+
+    names: tuple[str, ...]
+    group: npt.NDArray[np.uint8]
+    outlines: Outlines
+    points: npt.NDArray[np.int64]
+    slice_of: npt.NDArray[np.int64]
+    problems: tuple[RoiProblem, ...]
+
+
+def decode_rois(entries: Sequence[str], encoded: bytes, offset: npt.NDArray[np.int64], name: str) -> Decoded:
     """Decode ROI files as ij.io.RoiDecoder of ImageJ 1.54p does.
 
     Parameters
@@ -31,11 +42,7 @@ def decode_rois(
 
     Returns
     -------
-    names : tuple of str
-    group : ndarray of uint8, shape (n_rois,)
-    outlines : Outlines
-    problem : str
-        Why the outline of a ROI is not known; empty if all are.
+    Decoded
 
     Raises
     ------
@@ -53,7 +60,8 @@ def decode_rois(
     group = np.zeros(n, np.uint8)
     names: list[str] = []
     drawn: dict[int, tuple[int, tuple[int, int, int, int], list[npt.NDArray[np.float64]]]] = {}
-    problem = ""
+    points, slice_of = np.zeros(n, np.int64), np.zeros((n, 2), np.int64)
+    problems: list[RoiProblem] = []
     for k, entry in enumerate(entries):
         if simple[k]:
             names.append("")
@@ -62,6 +70,8 @@ def decode_rois(
         roi = _roi(part, entry, name)
         names.append(roi.name or entry[: -len(".roi")])
         group[k] = min(int(roi.group), 255)
+        points[k] = number_of_points(roi)
+        slice_of[k] = place_in_stack(roi.position, roi.z_position, roi.t_position)
         try:
             drawn[k] = outline(roi, part)
             kind[k], box[k] = drawn[k][:2]
@@ -70,17 +80,16 @@ def decode_rois(
                 sides[k] = rotated_sides(part)
             counts[k + 1] = sum(map(len, drawn[k][2])), len(drawn[k][2])
         except RoiError as error:
-            problem = problem or f"{names[-1]}: {error}"
+            problems.append(RoiProblem(k, f"{names[-1]}: {error}", not isinstance(error, NoAreaError)))
     counts = np.cumsum(counts, axis=0)
     x, y = np.empty(counts[-1, 0]), np.empty(counts[-1, 0])
     ring = np.zeros(counts[-1, 1] + 1, np.int64)
-    text = np.zeros((n, 3), np.int64)
+    text = np.zeros((n, 6), np.int64)
     _read(content, offset, simple, counts, box, x, y, ring, text)
-    for k, at, length, of_group in (
-        zip(np.flatnonzero(simple).tolist(), *text[simple].T.tolist(), strict=True) if simple.any() else ()
-    ):
+    for k, (at, length, of_group, *place) in zip(np.flatnonzero(simple).tolist(), text[simple].tolist(), strict=True):
         names[k] = encoded[at : at + 2 * length].decode("utf-16-be", "replace") or entries[k][: -len(".roi")]
         group[k] = of_group
+        slice_of[k] = place_in_stack(*place)
     for k, (_, _, rings) in drawn.items():
         at, i = counts[k].tolist()
         for corners in rings:
@@ -88,7 +97,8 @@ def decode_rois(
             at += len(corners)
             i += 1
             ring[i] = at
-    return tuple(names), group, Outlines(x, y, ring, counts[:, 1].copy(), box, kind, whole, traced, sides), problem
+    outlines = Outlines(x, y, ring, counts[:, 1].copy(), box, kind, whole, traced, sides)
+    return Decoded(tuple(names), group, outlines, points, slice_of, tuple(problems))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -201,7 +211,9 @@ def _read(content: Any, offset: Any, simple: Any, counts: Any, box: Any, x: Any,
             continue
         at = offset[k]
         second = at + big(content, at + 60, 4)
-        text[k] = (second + 64, big(content, second + 20, 4), big(content, second + 30, 1))
+        text[k, 0], text[k, 1] = second + 64, big(content, second + 20, 4)
+        text[k, 2], text[k, 3] = big(content, second + 30, 1), big(content, at + 56, 4)
+        text[k, 4], text[k, 5] = big(content, second + 8, 4), big(content, second + 12, 4)
         vertex, i_ring = counts[k]
         n_path = big(content, at + 36, 4)
         if n_path == 0:

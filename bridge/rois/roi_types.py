@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import RoiError
+from bridge.errors import NoAreaError, RoiError
 from bridge.selections import BOX, OVAL, POLYGON
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def outline(roi: ImagejRoi, part: bytes) -> tuple[int, tuple[int, int, int, int]
     if roi.multi_coordinates is not None:
         return composite(np.asarray(roi.multi_coordinates, np.float32))
     if roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE):
-        raise RoiError("a text or an image, not a cell")
+        raise NoAreaError("a text or an image, not a cell")
     if roi.subpixelresolution and roi.version >= 223 and roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
         left, top = int(roi.xd), int(roi.yd)
         size = max(1, math.ceil(roi.widthd)), max(1, math.ceil(roi.heightd))
@@ -44,7 +44,7 @@ def outline(roi: ImagejRoi, part: bytes) -> tuple[int, tuple[int, int, int, int]
     if roi.roitype == ROI_TYPE.OVAL:
         return OVAL, box, []
     if roi.roitype not in (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED):
-        raise RoiError(f"of type {roi.roitype.name.lower()}, which encloses no pixels (expected an area)")
+        raise NoAreaError(f"of type {roi.roitype.name.lower()}, which encloses no pixels (expected an area)")
     if roi.options & ROI_OPTIONS.SPLINE_FIT:
         raise RoiError("a fitted spline (expected a polygon; in Fiji: Edit > Selection > Interpolate)")
     if roi.subtype == ROI_SUBTYPE.ELLIPSE:
@@ -115,6 +115,18 @@ def is_rotated(roi: ImagejRoi) -> bool:
     from roifile import ROI_SUBTYPE
 
     return roi.multi_coordinates is None and bool(roi.subtype == ROI_SUBTYPE.ROTATED_RECT)
+
+
+def number_of_points(roi: ImagejRoi) -> int:
+    """Return how many points a point ROI has; 0 for any other."""
+    from roifile import ROI_TYPE
+
+    return int(roi.n_coordinates or 1) if roi.roitype == ROI_TYPE.POINT else 0
+
+
+def place_in_stack(position: int, slice_number: int, frame: int) -> tuple[int, int]:
+    """Return slice and frame: those of a hyperstack, else its place in a plain stack."""
+    return (slice_number, frame) if slice_number > 1 or frame > 1 else (position if not slice_number else 0, 0)
 
 
 def rotated_sides(part: bytes) -> tuple[float, float]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from bridge.errors import RoiError
-from bridge.labels import MAX_LABEL, Labels, as_labels, label_ids
+from bridge.labels import Labels, label_ids
 from bridge.rois.decode import decode_rois
 from bridge.rois.encode import encode_rings
 from bridge.rois.fill import fill
@@ -75,7 +74,7 @@ def selections_of(labels: Labels) -> Selections:
     return decode_roiset(encode_roiset(labels), (labels.shape[0], labels.shape[1]))
 
 
-def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set", outside: bool = False) -> Selections:
+def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set") -> Selections:
     """Read the ROIs of a zip, in its order, and find the pixels that ImageJ would select with each.
 
     Parameters
@@ -87,8 +86,6 @@ def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set",
         Height and width of the image in px.
     name : str
         Named in messages.
-    outside : bool
-        Accept ROIs that select no pixel of the image.
 
     Returns
     -------
@@ -97,28 +94,18 @@ def decode_roiset(content: bytes, shape: tuple[int, int], name: str = "ROI set",
     Raises
     ------
     RoiError
-        Damaged, not a ROI set, or a ROI that selects no pixel of the image.
+        Damaged, or not a ROI set.
     """
     entries, encoded, offset = unzip_rois(content, name)
-    names, group, outlines, problem = decode_rois(entries, encoded, offset, name)
-    row, left, right, first = fill(outlines, shape)
-    found = Selections(names, encoded, offset, shape, row, left, right, first, group, outlines, problem)
-    if not problem and not outside:
-        _refuse_empty(found, name)
-    return found
+    found = decode_rois(entries, encoded, offset, name)
+    row, left, right, first = fill(found.outlines, shape)
+    return Selections(
+        found.names, encoded, offset, shape, row, left, right, first, found.group, found.outlines, found.points,
+        found.slice_of, found.problems,
+    )  # fmt: skip
 
 
-def _refuse_empty(found: Selections, name: str) -> None:
-    empty = np.flatnonzero(np.diff(found.first) == 0)
-    if empty.size:
-        more = f" So do {empty.size - 1} more." if empty.size > 1 else ""
-        raise RoiError(
-            f"{name}: {found.names[empty[0]]} selects no pixel (expected at least one of {found.shape[0]} x {found.shape[1]} px). "
-            f"It lies outside of the image, or is too small: remove it, or use the image it was drawn on.{more}"
-        )
-
-
-def read_roiset(path: Path, shape: tuple[int, int], outside: bool = False) -> Selections:
+def read_roiset(path: Path, shape: tuple[int, int]) -> Selections:
     """Read a ROI set; as `decode_roiset`.
 
     Raises
@@ -130,68 +117,7 @@ def read_roiset(path: Path, shape: tuple[int, int], outside: bool = False) -> Se
         content = path.read_bytes()
     except OSError as error:
         raise RoiError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
-    return decode_roiset(content, shape, str(path), outside)
-
-
-def selections_to_labels(found: Selections, name: str = "ROI set") -> tuple[Labels, npt.NDArray[np.int64]]:
-    """Draw ROIs into a label image.
-
-    Parameters
-    ----------
-    found : Selections
-        If all names are labels (00001, 00002 ...), they become the ids; else the ROIs are numbered from 1.
-    name : str
-        Named in messages.
-
-    Returns
-    -------
-    labels : ndarray of uint16 or uint32, shape (Y, X)
-        Where ROIs overlap, a pixel belongs to the first of them in the order of the set.
-    overlap_px : ndarray of int64, shape (n_rois,)
-        Pixels of each ROI that an earlier one has.
-
-    Raises
-    ------
-    RoiError
-        A ROI without an area.
-
-    Examples
-    --------
-    >>> found = decode_roiset(encode_roiset(np.array([[0, 3], [3, 3]], np.uint16)), (2, 2))
-    >>> selections_to_labels(found)
-    (array([[0, 3],
-           [3, 3]], dtype=uint16), array([0]))
-    """
-    if found.problem:
-        raise RoiError(f"{name}: {found.problem}. Remove it from the set.")
-    ids = np.arange(1, len(found.names) + 1, dtype=np.uint32)
-    if all(text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_LABEL for text in found.names):
-        named = np.array([int(text) for text in found.names], np.uint32)
-        ids = named if np.unique(named).size == named.size else ids
-    drawn, overlap = draw_labels(found, ids, np.arange(ids.size))
-    return as_labels(drawn, name), overlap
-
-
-def draw_labels(
-    found: Selections, ids: npt.NDArray[np.uint32], order: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    """Draw ROIs with these ids in this order; a pixel keeps the first. Return the overlap in px of each, in the order."""
-    drawn = np.zeros(found.shape, np.uint32)
-    overlap = np.zeros(ids.size, np.int64)
-    _draw(drawn, found.row, found.left, found.right, found.first, ids, order, overlap)
-    return drawn, overlap
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _draw(labels: Any, row: Any, left: Any, right: Any, first: Any, ids: Any, order: Any, overlap: Any) -> None:
-    for n in range(ids.size):
-        k = order[n]
-        for i in range(first[k], first[k + 1]):
-            for column in range(left[i], right[i]):
-                if labels[row[i], column] == 0:
-                    labels[row[i], column] = ids[n]
-                else:
-                    overlap[n] += 1
+    return decode_roiset(content, shape, str(path))
 
 
 def verify_roiset(found: Selections, labels: Labels, name: str = "ROI set") -> int:

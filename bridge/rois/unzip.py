@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -24,7 +25,7 @@ def unzip_rois(content: bytes, name: str) -> tuple[tuple[str, ...], bytes, npt.N
     Parameters
     ----------
     content : bytes
-        The zip. Entry names are never used as paths.
+        The zip, or a single ``.roi``. Entry names are never used as paths.
     name : str
         Named in messages.
 
@@ -33,6 +34,9 @@ def unzip_rois(content: bytes, name: str) -> tuple[tuple[str, ...], bytes, npt.N
     RoiError
         Not a zip, two entries of one name, or more bytes than a ROI set can hold.
     """
+    if content.startswith(b"Iout"):
+        # What ROI Manager > Save writes for one ROI.
+        return (f"{Path(name).stem}.roi",), content, np.array([0, len(content)], np.int64)
     plain = _unzip_stored(content)
     if plain is not None:
         names, parts, offset = plain[0], list(map(bytes, plain[1])), plain[2]
@@ -60,7 +64,9 @@ def _unzip(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
             if listed not in (len(archive.infolist()), 0xFFFF):
                 raise zipfile.BadZipFile(f"got {len(archive.infolist())} entries, expected {listed}")
             for entry in archive.infolist():
-                if not entry.filename.lower().endswith(".roi"):
+                *folders, file = entry.filename.split("/")
+                # macOS puts a twin beside each file that it zips.
+                if not file.lower().endswith(".roi") or file.startswith("._") or "__MACOSX" in folders:
                     continue
                 budget -= entry.file_size
                 if budget < 0:

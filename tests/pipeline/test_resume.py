@@ -18,8 +18,9 @@ from small import DEMO, given, tree
 
 from bridge.errors import InputError, MissingDependencyError, OutputError
 from bridge.images.label_images import read_labels, write_labels
+from bridge.pipeline.roiset_verbs import trace
 from bridge.pipeline.run import Report, run
-from bridge.pipeline.verbs import summarize, trace
+from bridge.pipeline.verbs import summarize
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from small import DEMO, given, tree
 
 from bridge.errors import InputError
 from bridge.images.label_images import read_labels
+from bridge.pipeline.roiset_verbs import trace
 from bridge.pipeline.run import Report, run
-from bridge.pipeline.verbs import measure, plot, segment, summarize, trace
+from bridge.pipeline.verbs import measure, plot, segment, summarize
 
 
 def test_steps_alone_give_the_files_of_the_run(finished: tuple[Path, Path, Report], tmp_path: Path) -> None:

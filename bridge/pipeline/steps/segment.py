@@ -66,7 +66,7 @@ def _segment(task: Task) -> Outcome:
         assert plane is not None
         labels, facts = _segmented(task, "segment", plane, task.given["cell_network"])
     else:
-        labels = read_labels(item.mask, foreign=True)
+        labels = read_labels(item.mask, foreign=not task.settings.accept_labels)
         if (item.height_px, item.width_px) not in ((0, 0), labels.shape):
             raise LabelError(
                 f"{item.mask}: not the size of its images (got {labels.shape[0]} x {labels.shape[1]}, expected "
