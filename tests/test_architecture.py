@@ -124,7 +124,7 @@ def test_no_package_is_named_like_a_public_function() -> None:
                 "imagej.statistics",
                 "imagej.values",
             },
-        ),  # fmt: skip
+        ),
         ("roifile", {"rois"}),
         ("pycocotools", {"scores"}),
         ("cyclopts", {"cli"}),

@@ -129,6 +129,8 @@ def calibrated_statistics(
     runs = selections.row, selections.left, selections.right, selections.first
     _sum_calibrated(np.ascontiguousarray(pixels), *runs, values.table, sums)
     total, squares, low, high, wrapped = sums
+    if pixels.dtype == np.uint8:
+        low[raw.n == 0] = high[raw.n == 0] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = total / raw.n
         variance = (raw.n * squares - total * total) / raw.n

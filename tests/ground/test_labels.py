@@ -4,13 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from bridge.calibration import Calibration
 from bridge.errors import LabelError
-from bridge.images.label_files import find_mask
 from bridge.images.label_images import read_labels, write_labels
-from bridge.images.reader import inspect
 from bridge.labels import as_labels, label_areas, label_ids, touches_border
 
 
@@ -52,31 +48,3 @@ def test_areas_ids_and_border() -> None:
     assert label_ids(labels).tolist() == [3, 7, 9]
     assert label_areas(labels)[[3, 7, 9]].tolist() == [2, 1, 1]
     assert np.flatnonzero(touches_border(labels)).tolist() == [7, 9]
-
-
-def test_the_file_carries_its_calibration(tmp_path: Path) -> None:
-    path = tmp_path / "a_mask.tif"
-    write_labels(path, np.ones((4, 4), np.uint16), Calibration(0.25, 0.25, "micron"))
-    assert inspect(path).calibration == Calibration(0.25, 0.25, "micron")
-
-
-def test_same_labels_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_labels(tmp_path / f"{name}_mask.tif", np.ones((40, 40), np.uint16))
-    assert (tmp_path / "a_mask.tif").read_bytes() == (tmp_path / "b_mask.tif").read_bytes()
-
-
-def test_masks_of_others_are_found(tmp_path: Path) -> None:
-    for name in ("f1_mask.tif", "sub/f2_cp_masks.png", "f3_masks.tif"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.eye(3, dtype=np.uint8)).save(path)
-    assert find_mask(tmp_path, ["f1"]) == tmp_path / "f1_mask.tif"
-    assert find_mask(tmp_path, ["nothing", "F2"]) == tmp_path / "sub/f2_cp_masks.png"
-    assert find_mask(tmp_path, ["f4"]) is None
-    Image.fromarray(np.eye(3, dtype=np.uint8)).save(tmp_path / "f3_mask.tif")
-    with pytest.raises(
-        LabelError,
-        match=r"^f3: several label images fit \(got .*f3_mask\.tif and .*f3_masks\.tif, expected one\)\. Remove one\.$",
-    ):
-        find_mask(tmp_path, ["f3"])

@@ -22,7 +22,7 @@ from bridge.imagej.native import NativeEngine
 from bridge.imagej.rolling_ball import subtract_background
 from bridge.imagej.statistics import statistics
 from bridge.rois.roiset import selections_of
-from bridge.selections import Selections
+from bridge.selections import RoiProblem, Selections
 from bridge.synthetic import synthetic_field
 
 RADII = (1, 5, 10, 11, 30, 31, 50, 100, 101, 150)
@@ -206,6 +206,7 @@ class Refused(subprocess.Popen):
 import numpy as np
 from bridge.imagej.native import NativeEngine
 from bridge.rois.roiset import selections_of
+from bridge.selections import RoiProblem
 subprocess.Popen = Refused
 labels = np.zeros((60, 60), np.uint16); labels[5:20, 5:20] = 1
 print(NativeEngine().measure(np.full((60, 60), 300, np.uint16), selections_of(labels), "a.tif").results_csv.decode())
@@ -225,7 +226,8 @@ def test_the_sliding_paraboloid_is_imagejs_alone() -> None:
 
 
 def test_a_roi_without_pixels_is_imagejs_alone(imagej: FijiEngine) -> None:
-    line = dataclasses.replace(CELLS, problem="0001: of type line, which encloses no pixels (expected an area)")
+    problem = RoiProblem(0, "0001: of type line, which encloses no pixels (expected an area)", False)
+    line = dataclasses.replace(CELLS, problems=(problem,))
     with pytest.raises(RoiError) as refused:
         NativeEngine().measure(FIELD.edu, line, "a.tif")
     assert str(refused.value) == (

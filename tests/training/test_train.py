@@ -401,7 +401,7 @@ def test_bad_input_is_refused_in_words(pairs: Path, tmp_path: Path) -> None:
         labels[10:20, 30 * k : 30 * k + 20] = 255
     tifffile.imwrite(yes_or_no / "f0_mask.tif", labels)
     assert refused(LabelError, yes_or_no, out) == (
-        f"{yes_or_no / 'f0_mask.tif'}: a binary mask (got one id, 255, in 5 separate places, expected one id for each cell). Label the cells first."
+        f"{yes_or_no / 'f0_mask.tif'}: does not look like a label image (its only id, 255, is in 5 separate places: a binary mask; expected one id for each cell and 0 where none is). Label the cells first, or give --accept-labels if it is right."
     )
 
 
