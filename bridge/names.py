@@ -39,6 +39,7 @@ def safe_name(text: str) -> str:
 MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
 ROISET_MARK = "_RoiSet"
 SEG_SUFFIX = "_seg.npy"  # what the Cellpose GUI saves
+TRAINING_RECORD = "training.json"  # beside each model that was trained here
 
 
 def is_marked(path: Path) -> bool:

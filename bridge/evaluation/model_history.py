@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-_STATE, RECORD = "training.state", "training.json"
+from bridge.names import TRAINING_RECORD
+
+_STATE = "training.state"
 
 
 def held_out_of(model: str | None) -> set[str]:
@@ -22,7 +24,7 @@ def seen_by(model: str | None) -> set[str]:
 def record_beside(model: Path) -> dict[str, Any]:
     """What `training.json` says of the model beside it; nothing if it is of another model."""
     try:
-        record: dict[str, Any] = json.loads(model.with_name(RECORD).read_text("utf-8"))
+        record: dict[str, Any] = json.loads(model.with_name(TRAINING_RECORD).read_text("utf-8"))
         _ = set(record["held_out_pixels"]), set(record["seen_pixels"]), str(record["base"]), str(record["licence"])
         return record if record["model"] == model.name else {}
     except (OSError, ValueError, KeyError, TypeError):

@@ -16,7 +16,16 @@ from bridge.images.label_files import by_name, label_files
 from bridge.images.label_images import read_labels
 from bridge.images.reader import SUFFIXES, decode, inspect, read_plane
 from bridge.labels import Labels
-from bridge.names import MASK_SUFFIXES, ROISET_MARK, SEG_SUFFIX, image_name, is_marked, is_roiset, rois_that
+from bridge.names import (
+    MASK_SUFFIXES,
+    ROISET_MARK,
+    SEG_SUFFIX,
+    TRAINING_RECORD,
+    image_name,
+    is_marked,
+    is_roiset,
+    rois_that,
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ def find_pairs(
 
 def _files(folder: Path) -> Iterator[Path]:
     every = sorted(folder.rglob("*"))
-    ours = {path.parent for path in every if path.name == "training.json"}
+    ours = {path.parent for path in every if path.name == TRAINING_RECORD}
     for path in every:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and path.is_file() and not ours & set(path.parents):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from bridge.kernels import kernel
 from bridge.selections import Selections
 
 Doubles = npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ def moments(pixels: npt.NDArray[Any], selections: Selections, table: npt.NDArray
     return Moments(*found)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _of_integers(
     pixels: Any, row: Any, left: Any, right: Any, first: Any, mode: Any, median: Any, not_zero: Any
 ) -> None:
@@ -128,7 +128,7 @@ def _of_integers(
         histogram[low : high + 1] = 0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _of_floats(pixels: Any, row: Any, left: Any, right: Any, first: Any, mode: Any, median: Any, not_zero: Any) -> None:
     bins = np.zeros(256, np.int64)
     for k in range(mode.size):
@@ -183,7 +183,7 @@ def _of_floats(pixels: Any, row: Any, left: Any, right: Any, first: Any, mode: A
             median[k] = values[middle]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_moments(pixels: Any, row: Any, left: Any, right: Any, first: Any, tiny: Any, found: Any) -> None:
     for k in range(found.shape[1]):
         one, two, three, four, x, y = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0

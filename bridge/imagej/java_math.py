@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from bridge.kernels import kernel
 
 _HALF_PI = 1.5707963267948966
 # Sun's fdlibm, s_atan.c: atan of 0.5, 1, 1.5 and infinity, as a double and what it lacks; the polynomial.
@@ -20,7 +21,7 @@ _POLYNOMIAL = (
 )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def atan2(y: Any, x: Any) -> Any:
     """Return the angle of (x, y) for x of 0 or more, in radians, as fdlibm's e_atan2.c."""
     if y == 0:
@@ -29,7 +30,7 @@ def atan2(y: Any, x: Any) -> Any:
     return -angle if y < 0 else angle
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _atan(x: Any) -> Any:
     """Return the arc tangent of a number of 0 or more."""
     if x >= 2.0**66:

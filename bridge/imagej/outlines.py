@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +12,7 @@ from bridge.calibration import Calibration
 from bridge.errors import RoiError
 from bridge.imagej.java_math import atan2
 from bridge.imagej.statistics import Doubles
+from bridge.kernels import kernel
 from bridge.selections import BOX, Selections
 
 
@@ -97,7 +97,7 @@ def _require(selections: Selections, known: npt.NDArray[np.bool_], what: str, ti
         )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _perimeters(
     x: Any, y: Any, ring: Any, first: Any, box: Any, kind: Any, width: Any, height: Any, length: Any
 ) -> None:
@@ -132,7 +132,7 @@ def _perimeters(
         length[k] = total
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _ferets(x: Any, y: Any, ring: Any, first: Any, box: Any, kind: Any, width: Any, height: Any, values: Any) -> None:
     corners_x, corners_y = np.zeros(8), np.zeros(8)
     for k in range(kind.size):
@@ -157,7 +157,7 @@ def _ferets(x: Any, y: Any, ring: Any, first: Any, box: Any, kind: Any, width: A
         values[k] = _feret(corners_x[hull], corners_y[hull], width, height)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _convex_hull(x: Any, y: Any, n: int) -> Any:
     """Wrap the gift, from the highest corner at the left, counterclockwise."""
     hull = np.zeros(n, np.int64)
@@ -194,7 +194,7 @@ def _convex_hull(x: Any, y: Any, n: int) -> Any:
     return hull[:n_hull]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _feret(x: Any, y: Any, width: Any, height: Any) -> Any:
     n = x.size
     one, other, longest = 0, 0, 0.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InputError
 from bridge.imagej.background import FIFTY_PX, Background, require_rollable, shrink_factor
+from bridge.kernels import kernel
 
 Floats = npt.NDArray[np.float32]
 _HIGHEST = np.float32(np.finfo(np.float32).max)
@@ -82,7 +82,7 @@ def subtract_background(
     return out
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _all_finite(pixels: Any) -> bool:
     flat = pixels.reshape(-1)
     finite = 0
@@ -124,7 +124,7 @@ def _weights(length: int, small_length: int, shrink: int) -> tuple[npt.NDArray[n
     return first, np.float32(1) - distance
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _smooth_and_shrink(pixels: Any, shrink: int, smooth: bool, sign: Any, small: Any) -> None:
     """3 x 3 mean (along x, then y), then the minimum of blocks; without a float copy of the image."""
     height, width = pixels.shape
@@ -171,7 +171,7 @@ def _smooth_and_shrink(pixels: Any, shrink: int, smooth: bool, sign: Any, small:
         small[block] = lowest[:n]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _lowest(image: Any, ball: Any, out: Any) -> None:
     """Minimum of image - ball under the ball. The ball is symmetric: mirrored rows and columns are folded first."""
     side = ball.shape[0]
@@ -195,7 +195,7 @@ def _lowest(image: Any, ball: Any, out: Any) -> None:
         out[y] = line
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _highest_of(image: Any, ball: Any, out: Any) -> None:
     """Maximum of image + ball under the ball."""
     side = ball.shape[0]
@@ -218,7 +218,7 @@ def _highest_of(image: Any, ball: Any, out: Any) -> None:
         out[y] = line
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _background_row(
     small: Any, column: Any, column_weight: Any, row: Any, y: int, upper: Any, lower: Any, done: int
 ) -> Any:
@@ -234,7 +234,7 @@ def _background_row(
     return row[y]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _subtract(
     pixels: Any, small: Any, column: Any, column_weight: Any, row: Any, row_weight: Any, sign: Any, highest: Any,
     offset: Any, out: Any,
@@ -267,7 +267,7 @@ def _subtract(
                 result[x] = np.int32(value)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _create(
     small: Any, column: Any, column_weight: Any, row: Any, row_weight: Any, sign: Any, highest: Any, out: Any
 ) -> None:

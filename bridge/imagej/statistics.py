@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from bridge.kernels import kernel
 from bridge.selections import Selections
 
 Doubles = npt.NDArray[np.float64]
@@ -87,7 +87,7 @@ def _of_nothing(pixels: npt.NDArray[Any], selections: Selections, empty: npt.NDA
     return low, 0.0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_integers(
     pixels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, n: Any, total: Any, squares: Any, low: Any,
     high: Any, x: Any, y: Any,
@@ -129,7 +129,7 @@ def _sum_integers(
                 squares[k] += (np.float64(level) * np.float64(level)) * np.float64(histogram[level])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_floats(
     pixels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, n: Any, total: Any, squares: Any, low: Any,
     high: Any, x: Any, y: Any,

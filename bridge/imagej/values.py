@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from bridge.calibration import Calibration, ValueCalibration
 from bridge.errors import InputError
 from bridge.imagej.statistics import Doubles, Statistics, statistics
+from bridge.kernels import kernel
 from bridge.selections import Selections
 
 _POLYNOMIALS = (0, 1, 2, 3)  # ij.measure.Calibration.STRAIGHT_LINE, POLY2 to POLY4
@@ -139,7 +139,7 @@ def calibrated_statistics(
     return Statistics(raw.n, mean, standard, low, high, raw.x_px, raw.y_px), raw_mean
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_calibrated(pixels: Any, row: Any, left: Any, right: Any, first: Any, table: Any, sums: Any) -> None:
     histogram = np.zeros(table.size, np.int64)
     for k in range(sums.shape[1]):

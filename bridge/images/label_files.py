@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bridge.errors import InputError, LabelError
-from bridge.names import MASK_SUFFIXES, SEG_SUFFIX, image_name, is_marked
+from bridge.names import MASK_SUFFIXES, SEG_SUFFIX, TRAINING_RECORD, image_name, is_marked
 
 ENDINGS = (".tif", ".tiff", ".png")
 OBJECTS = "masks"  # a folder of this name holds one file per object
@@ -26,7 +26,7 @@ def label_files(folder: Path, seg: bool = True, rois: bool = False, objects: boo
     objects : bool
         Also folders ``<name>/masks`` with one file per object: the folder itself.
     """
-    ours = {path.parent for path in folder.rglob("training.json")}
+    ours = {path.parent for path in folder.rglob(TRAINING_RECORD)}
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import RoiError
+from bridge.kernels import kernel
 from bridge.selections import Selections
 
 Ints = npt.NDArray[np.int64]
@@ -116,7 +116,7 @@ def shared_pixels(one: Selections, other: Selections) -> tuple[Ints, Ints, Ints]
     return keys // n_other, keys % n_other, total
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def pairs_of_cells(
     rows_1: Any, left_1: Any, right_1: Any, roi_1: Any, rows_2: Any, left_2: Any, right_2: Any, roi_2: Any, n_other: int,
     found: Any,

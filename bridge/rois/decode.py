@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import NoAreaError, RoiError
+from bridge.kernels import kernel
 from bridge.rois.roi_types import is_rotated, number_of_points, outline, place_in_stack, rotated_sides
 from bridge.selections import BOX, POLYGON, Outlines, RoiProblem
 
@@ -101,7 +101,7 @@ def decode_rois(entries: Sequence[str], encoded: bytes, offset: npt.NDArray[np.i
     return Decoded(tuple(names), group, outlines, points, slice_of, tuple(problems))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def big(content: Any, at: int, n_bytes: int) -> Any:
     """Return an unsigned big-endian number."""
     value = np.int64(0)
@@ -110,7 +110,7 @@ def big(content: Any, at: int, n_bytes: int) -> Any:
     return value
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def float_at(bits: int) -> float:
     """Value of the bits of a float32 that is 0 or a whole number from 1 to 2**23; -1 for any other."""
     if bits == 0:
@@ -124,7 +124,7 @@ def float_at(bits: int) -> float:
     return float(whole >> (23 - exponent))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _survey(content: Any, offset: Any, simple: Any, traced: Any, counts: Any, box: Any) -> None:
     """Find the ROIs whose outline runs through whole numbers, and how many vertices and rings they have.
 
@@ -204,7 +204,7 @@ def _survey(content: Any, offset: Any, simple: Any, traced: Any, counts: Any, bo
             traced[k] = along_edges
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _read(content: Any, offset: Any, simple: Any, counts: Any, box: Any, x: Any, y: Any, ring: Any, text: Any) -> None:
     for k in range(simple.size):
         if not simple[k]:

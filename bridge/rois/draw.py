@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import RoiError
+from bridge.kernels import kernel
 from bridge.labels import MAX_LABEL, Labels, as_labels
 from bridge.selections import Selections
 
@@ -130,7 +130,7 @@ def draw_labels(
     return drawn, overlap
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _draw(labels: Any, row: Any, left: Any, right: Any, first: Any, ids: Any, order: Any, overlap: Any) -> None:
     for n in range(ids.size):
         k = order[n]

@@ -6,9 +6,9 @@ import struct
 import zlib
 from typing import Any
 
-import numba
 import numpy as np
 
+from bridge.kernels import kernel
 from bridge.rois.trace import Rings
 
 # The version ImageJ 1.54p writes (ij.io.RoiEncoder).
@@ -72,19 +72,19 @@ def _end_of_directory(n: int, size: int, at: int) -> bytes:
     return zip64 + struct.pack("<IIQI", 0x07064B50, 0, at + size, 1) + end
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _big(content: Any, at: int, value: int, n_bytes: int) -> None:
     for k in range(n_bytes):
         content[at + k] = (value >> (8 * (n_bytes - 1 - k))) & 255
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _little(content: Any, at: int, value: int, n_bytes: int) -> None:
     for k in range(n_bytes):
         content[at + k] = (value >> (8 * k)) & 255
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _write(
     x: Any,
     y: Any,

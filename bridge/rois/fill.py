@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from bridge.kernels import kernel
 from bridge.selections import BOX, OVAL, Outlines
 
 
@@ -54,7 +54,7 @@ def fill(outlines: Outlines, shape: tuple[int, int]) -> tuple[npt.NDArray[Any], 
         room *= 2
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fill(
     x: Any,
     y: Any,
@@ -155,7 +155,7 @@ def _fill(
     return n
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _put(row: Any, left: Any, right: Any, n: int, line: int, run_left: int, run_right: int, width: int) -> int:
     run_left, run_right = max(run_left, 0), min(run_right, width)
     if run_left >= run_right:

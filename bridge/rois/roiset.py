@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
 from bridge.errors import RoiError
+from bridge.kernels import kernel
 from bridge.labels import Labels, label_ids
 from bridge.rois.decode import decode_rois
 from bridge.rois.encode import encode_rings
@@ -154,7 +154,7 @@ def verify_roiset(found: Selections, labels: Labels, name: str = "ROI set") -> i
     return int(ids.size)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _compare(labels: Any, row: Any, left: Any, right: Any, first: Any, order: Any, ids: Any) -> tuple[int, int]:
     """Return how many selected pixels have the ROI's label, and how many have another or none."""
     n_right, n_wrong = 0, 0

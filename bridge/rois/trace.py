@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from bridge.kernels import is_compiled, kernel
 from bridge.labels import Labels
 
 COMPILING = "The kernels that trace and measure are compiled for this processor, once; it takes half a minute."
@@ -80,12 +79,10 @@ def trace_rings(labels: Labels) -> Rings:
 
 def compiled() -> bool:
     """Return whether the compiled kernels are on this machine's disk; if not, their first use takes half a minute."""
-    path = Path(_trace.stats.cache_path)
-    source = Path(__file__)
-    return any(file.stat().st_mtime >= source.stat().st_mtime for file in path.glob(f"{source.stem}._trace-*.nbi"))
+    return is_compiled(_trace)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sort(x: Any, y: Any, start: Any, order: Any, sorted_x: Any, sorted_y: Any, sorted_start: Any) -> None:
     n = 0
     for k in range(order.size):
@@ -96,7 +93,7 @@ def _sort(x: Any, y: Any, start: Any, order: Any, sorted_x: Any, sorted_y: Any, 
         sorted_start[k + 1] = n
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _trace(flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, start: Any, label: Any) -> int:
     """Return the number of rings, -1 if the arrays are too small."""
     n_rings = 0
@@ -123,14 +120,14 @@ def _trace(flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, start:
     return n_rings
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _find_tops(line: Any, above: Any, row: int, tops: Any) -> None:
     # Two slices and no branch: only so LLVM makes vector instructions of it, ten times faster.
     for i in range(line.size):
         tops[i] = (line[i] != 0) & ((line[i] != above[i]) | (row == 0))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _follow(flat: Any, height: int, width: int, seen: Any, x: Any, y: Any, n: int, first_x: int, first_y: int) -> int:
     """Follow one ring from the top crack of a pixel; return the new number of vertices, -1 if there is no room."""
     at_x, at_y = first_x, first_y

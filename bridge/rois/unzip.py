@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import RoiError
+from bridge.kernels import kernel
 
 MAX_ROI_BYTES = 2**31
 
@@ -96,7 +96,7 @@ def _unzip_stored(content: bytes) -> tuple[tuple[str, ...], list[memoryview], np
     return names, parts, np.concatenate([[0], np.cumsum(found[:, 3])])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def little(content: Any, at: int, n_bytes: int) -> Any:
     """Return an unsigned little-endian number."""
     value = np.int64(0)
@@ -105,7 +105,7 @@ def little(content: Any, at: int, n_bytes: int) -> Any:
     return value
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _directory(content: Any, at: int, end: int, found: Any) -> bool:
     """Note name offset and length, data offset and length, checksum of each entry; False if it is not so simple."""
     data = 0

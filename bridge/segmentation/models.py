@@ -14,6 +14,7 @@ from pathlib import Path
 from bridge.cache import cache_folder
 from bridge.errors import MissingDependencyError, ModelError
 from bridge.files import sha256, write_bytes, write_text
+from bridge.names import TRAINING_RECORD
 from bridge.segmentation.cyto_0 import CYTO_0, MINIMUM_PAD_PX, checked_wheel, cyto_0, fetch_wheel
 from bridge.segmentation.size_model import SizeModel, read_size_model
 
@@ -116,14 +117,16 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
     if name == CYTO_0 or (Path(name).name.startswith("cellpose-0.0.1-") and name.endswith(".whl")):
         require_version(CYTO_0, 3)
         path = cyto_0(None if name == CYTO_0 else Path(name))
-        return ModelFile(CYTO_0, path, sha256(path))
+        return ModelFile(CYTO_0, path, _hash_of_first_use(CYTO_0, path))
     if name in built_in_models():
         path = _built_in(name)
         return ModelFile(name, path, _hash_of_first_use(name, path), built_in=True)
     if Path(name).is_file():
         path = Path(name).resolve()
         _require_own_version(path)
-        return ModelFile(name, path, sha256(path))
+        digest = sha256(path)
+        _require_as_trained(path, digest)
+        return ModelFile(name, path, digest)
     known = (*built_in_models(), CYTO_0, DEMO)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else "Correct the name."
@@ -152,9 +155,12 @@ def size_model_of(model: ModelFile) -> SizeModel:
                 wheel = checked_wheel(fetch_wheel(Path(folder)))
                 with zipfile.ZipFile(wheel) as archive:
                     write_bytes(path, archive.read("cellpose/models/size_cyto_A.npy"))
+        _hash_of_first_use(path.name, path)
         return read_size_model(path, square=True)
     if model.built_in and cellpose_version()[0] == 3 and model.name in _WITH_SIZE:
-        return read_size_model(_built_in(model.name, size=True))
+        path = _built_in(model.name, size=True)
+        _hash_of_first_use(path.name, path)
+        return read_size_model(path)
     path = model.path.with_name(f"{model.path.name}_size.npy")
     if path.is_file():
         return read_size_model(path)
@@ -202,6 +208,21 @@ def _require_own_version(path: Path) -> None:
         )
 
 
+def _require_as_trained(path: Path, digest: str) -> None:
+    """Refuse a model that is no longer the one that the training beside it wrote."""
+    record = path.with_name(TRAINING_RECORD)
+    try:
+        said = json.loads(record.read_text("utf-8"))
+        wrong = said["model"] == path.name and said["model_sha256"] != digest
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # a model from elsewhere
+    if wrong:
+        raise ModelError(
+            f"{path}: not the model that was trained here (its SHA-256 is not the one in {record.name}). It was damaged or exchanged: "
+            "copy it again, or train it again."
+        )
+
+
 def _built_in(name: str, size: bool = False) -> Path:
     import pooch
     from cellpose import models
@@ -233,13 +254,26 @@ def _built_in(name: str, size: bool = False) -> Path:
 def _hash_of_first_use(name: str, path: Path) -> str:
     """Nobody publishes hashes of these weights: the first one seen is kept, another one later is refused."""
     record = cache_folder() / "weights.json"
-    known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
+    known = _known_hashes(record)
     digest = sha256(path)
     key = f"{cellpose_version()[0]}/{name}"
-    if known.setdefault(key, digest) != digest:
+    if key not in known:
+        write_text(record, json.dumps(known | {key: digest}, indent=1, sort_keys=True) + "\n")
+    elif known[key] != digest:
         raise ModelError(
             f"{path}: not the weights that were used before (got SHA-256 {digest[:12]}..., expected {known[key][:12]}...). "
             f"Delete the file to fetch it again; if the new one is right, delete {record}."
         )
-    write_text(record, json.dumps(known, indent=1, sort_keys=True) + "\n")
     return digest
+
+
+def _known_hashes(record: Path) -> dict[str, str]:
+    try:
+        known = json.loads(record.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{record}: cannot be read ({error}). Delete it.") from error
+    if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
+        raise ModelError(f"{record}: not the hashes of models' weights. Delete it.")
+    return known

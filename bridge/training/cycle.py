@@ -19,12 +19,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from bridge.errors import OutputError, SegmentationError
-from bridge.evaluation.model_history import _STATE, RECORD
+from bridge.evaluation.model_history import _STATE
 from bridge.evaluation.split import Split
 from bridge.files import PART_SUFFIX, sha256, whole_file, write_text
 from bridge.images.label_images import read_labels, write_labels
 from bridge.labels import Labels, label_ids
-from bridge.names import safe_name
+from bridge.names import TRAINING_RECORD, safe_name
 from bridge.pipeline.progress import Progress
 from bridge.report.score_figures import training_figure
 from bridge.scores.score import score
@@ -82,15 +82,15 @@ class Cycle(Preparation):
     def run(self) -> Trained:
         """Train, or say again what the last training brought."""
         if self.done:
-            record = json.loads((self.folder / RECORD).read_text("utf-8"))
+            record = json.loads((self.folder / TRAINING_RECORD).read_text("utf-8"))
             tables = [self.folder / name for name in ("before_after.csv", "before_after_sets.csv")]
             if not all(table.is_file() for table in tables) or not self.model.is_file() or sha256(self.model) != record["model_sha256"]:  # fmt: skip
                 raise OutputError(f"{self.folder}: what this training wrote was changed or removed (expected {self.model.name} and its tables as they were). Delete the folder to train again.")  # fmt: skip
             return self._report(record)
-        if not self.resumes and (self.folder / RECORD).exists():
+        if not self.resumes and (self.folder / TRAINING_RECORD).exists():
             shutil.rmtree(self.folder)  # of a training that failed
         elif not self.resumes and self.folder.exists() and any(self.folder.iterdir()):
-            raise OutputError(f"{self.folder}: is there already, and no training made it (got no {RECORD} in it). Move it elsewhere, or name another folder with --out.")  # fmt: skip
+            raise OutputError(f"{self.folder}: is there already, and no training made it (got no {TRAINING_RECORD} in it). Move it elsewhere, or name another folder with --out.")  # fmt: skip
         try:
             return self._train()
         except SegmentationError:
@@ -327,7 +327,7 @@ class Cycle(Preparation):
 
     def _write_record(self, state: str, **facts: Any) -> None:
         record = self._record(state, **facts)
-        write_text(self.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_text(self.folder / TRAINING_RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
     def _report(self, record: Mapping[str, Any]) -> Trained:
         images = read_table(self.folder / "before_after.csv", BEFORE_AFTER)

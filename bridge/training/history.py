@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from bridge.errors import OutputError
-from bridge.evaluation.model_history import RECORD
 from bridge.evaluation.sweep import SCORES
+from bridge.names import TRAINING_RECORD
 from bridge.tables import empty_table, read_table, typed_table, write_table
 from bridge.training.tables import CYCLES
 
@@ -30,7 +30,7 @@ def earlier_cycles(out: Path) -> list[dict[str, Any]]:
         One cannot be read.
     """
     cycles: list[dict[str, Any]] = []
-    while (path := out / cycle_folder(len(cycles) + 1) / RECORD).is_file():
+    while (path := out / cycle_folder(len(cycles) + 1) / TRAINING_RECORD).is_file():
         try:
             record = json.loads(path.read_text("utf-8"))
             _ = record["state"], record["made_from"], record["held_out_pixels"], record["base"]

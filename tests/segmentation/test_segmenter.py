@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.server
 import itertools
+import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from bridge.errors import MissingDependencyError, ModelError, SegmentationError
+from bridge.files import sha256
 from bridge.labels import touches_border
 from bridge.scores.matching import match_labels
 from bridge.segmentation.backend import Prediction, labels_of
@@ -253,6 +256,46 @@ def test_weights_that_changed_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
         match=r"cyto3: not the weights that were used before \(got SHA-256 3e23e8160039\.\.\., expected ca978112ca1b\.\.\.\)",
     ):
         _hash_of_first_use("cyto3", path)
+
+
+def test_a_model_that_is_not_the_one_that_was_trained_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    shutil.copy(resolve_model("demo").path, path)
+    record = tmp_path / "training.json"
+    record.write_text(json.dumps({"model": "mine", "model_sha256": sha256(path)}))
+    assert resolve_model(str(path)).sha256 == sha256(path)
+    record.write_text(json.dumps({"model": "mine", "model_sha256": "0" * 64}))
+    with pytest.raises(ModelError) as refused:
+        resolve_model(str(path))
+    assert str(refused.value) == (
+        f"{path}: not the model that was trained here (its SHA-256 is not the one in training.json). It was damaged or exchanged: "
+        "copy it again, or train it again."
+    )
+    for odd in ("[]", "{", "null", '{"model": 3}'):
+        record.write_text(odd)
+        assert resolve_model(str(path)).sha256 == sha256(path)
+
+
+def test_damaged_weights_of_cyto_0_are_refused(
+    cyto_0: Segmenter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = resolve_model("cyto_0").path
+    copy = tmp_path / "models" / "cyto_0"
+    copy.parent.mkdir()
+    shutil.copy(path, copy)
+    monkeypatch.setenv("CELLPOSE_FIJI_CACHE", str(tmp_path))
+    resolve_model("cyto_0")
+    content = bytearray(copy.read_bytes())
+    content[len(content) // 2] ^= 1
+    copy.write_bytes(bytes(content))
+    with pytest.raises(ModelError, match=r"cyto_0: not the weights that were used before \(got SHA-256 "):
+        resolve_model("cyto_0")
+    for odd in ("[]", "{", '{"3/cyto_0": 1}'):
+        (tmp_path / "weights.json").write_text(odd)
+        with pytest.raises(
+            ModelError, match=r"weights\.json: (cannot be read \(.*\)|not the hashes of models' weights)\. Delete it\."
+        ):
+            resolve_model("cyto_0")
 
 
 def test_a_wheel_with_other_bytes_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
