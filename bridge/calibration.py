@@ -9,10 +9,25 @@ from typing import Any
 import numpy as np
 
 _UINT32 = 2**32 - 1
-# What ImageJ writes into a file's description for a micrometre, and ImageJ's other metric units.
-MICROMETRE = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer", "micrometre"}
-_UNIT_IN_UM = {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, **dict.fromkeys(MICROMETRE, 1.0)}
-OME_UNIT_IN_UM = {**dict.fromkeys(MICROMETRE, 1.0), "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4}
+# Units of length as programs spell them, singular and plural, by their size in um.
+_PREFIXES = {"pico": 1e-6, "nano": 1e-3, "micro": 1.0, "milli": 1e3, "centi": 1e4, "": 1e6}
+_IN_UM = {
+    **{f"{prefix}{name}": size for prefix, size in _PREFIXES.items() for name in ("meter", "metre")},
+    "pm": 1e-6, "\u00e5": 1e-4, "angstrom": 1e-4, "nm": 1e-3, "um": 1.0, "mum": 1.0, "\u00b5m": 1.0, "\u00b5": 1.0, "micron": 1.0,
+    "mm": 1e3, "cm": 1e4, "m": 1e6,
+}  # fmt: skip
+
+
+def unit_in_um(unit: str) -> float | None:
+    """Return how long a unit is, in um; None where it is no length that is known.
+
+    Examples
+    --------
+    >>> unit_in_um("\u03bcm"), unit_in_um("Micrometers"), unit_in_um("nm"), unit_in_um("pixel")
+    (1.0, 1.0, 0.001, None)
+    """
+    name = unit.strip().lower().replace("\u03bc", "\u00b5").replace("\\u00b5", "\u00b5")
+    return _IN_UM.get(name, _IN_UM.get(name.removesuffix("s")) if len(name) > 3 else None)
 
 
 @dataclass(frozen=True)
@@ -74,13 +89,19 @@ class Calibration:
     @property
     def pixel_size_um(self) -> float | None:
         """Width of a pixel in um, None when the image is not calibrated."""
-        factor = _UNIT_IN_UM.get(self.unit.lower())
+        factor = unit_in_um(self.unit)
         return None if factor is None else self.width * factor
+
+    @property
+    def pixel_um(self) -> tuple[float, float]:
+        """Width and height of a pixel in um; of an image that is not calibrated, 0."""
+        factor = unit_in_um(self.unit) or 0.0
+        return self.width * factor, self.height * factor
 
     @property
     def pixel_area_um2(self) -> float | None:
         """Area of a pixel in um2, None when the image is not calibrated."""
-        factor = _UNIT_IN_UM.get(self.unit.lower())
+        factor = unit_in_um(self.unit)
         return None if factor is None else self.width * factor * self.height * factor
 
 
@@ -91,7 +112,9 @@ def imagej_scale(calibration: Calibration) -> tuple[dict[str, Any], dict[str, An
     """Return what tells ImageJ the scale of a TIFF: entries of its description, and options of `tifffile.imwrite`."""
     if calibration.unit == "pixel":
         return {}, {}
-    return {"unit": calibration.unit}, {"resolution": (_per_pixel(calibration.width), _per_pixel(calibration.height))}
+    return {"unit": _escaped(calibration.unit)}, {
+        "resolution": (_per_pixel(calibration.width), _per_pixel(calibration.height))
+    }
 
 
 def imagej_calibration(calibration: Calibration) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -104,12 +127,17 @@ def imagej_calibration(calibration: Calibration) -> tuple[dict[str, Any], dict[s
     if values := calibration.values:
         entries["cf"] = values.function
         entries |= {f"c{i}": repr(c) for i, c in enumerate(values.coefficients)}
-        entries["vunit"] = values.unit
+        entries["vunit"] = _escaped(values.unit)
         if values.zero_clip:
             entries["zeroclip"] = "true"
     if calibration.inverted_lut:
         options["photometric"] = "miniswhite"
     return entries, options
+
+
+def _escaped(text: str) -> str:
+    """Letters beyond ASCII as ImageJ writes them into a description (FileSaver.appendEscapedLine)."""
+    return "".join(c if " " <= c <= "~" and c != "\\" else f"\\u{ord(c):04x}" for c in text)
 
 
 def _per_pixel(size: float) -> tuple[int, int]:

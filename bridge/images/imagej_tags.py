@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.calibration import GREY_LEVELS, MICROMETRE, PIXELS, Calibration, ValueCalibration, size_of
+from bridge.calibration import GREY_LEVELS, PIXELS, Calibration, ValueCalibration, size_of, unit_in_um
 from bridge.errors import InputError
 
 _UNCALIBRATED_OD = 21  # ij.measure.Calibration.UNCALIBRATED_OD
@@ -89,7 +89,7 @@ def _scale(page: Any, description: str, warnings: list[str]) -> Calibration:
         return PIXELS
     if width == height == 1 and unit.strip() in ("", "pixel", "pixels"):
         return PIXELS
-    return Calibration(width, height, "micron" if unit.lower() in MICROMETRE else unit or "pixel")
+    return Calibration(width, height, "micron" if unit_in_um(unit) == 1.0 else unit or "pixel")
 
 
 def _values(path: Path, said: Mapping[str, str], dtype: str) -> ValueCalibration:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bridge.calibration import OME_UNIT_IN_UM, PIXELS, Calibration
+from bridge.calibration import PIXELS, Calibration, unit_in_um
 from bridge.errors import InputError
 from bridge.images.damage import damaged, stack_refused
 
 
-def read_ome(path: Path, description: str, count: int) -> tuple[tuple[str, ...], tuple[int, ...], Calibration]:
+def read_ome(
+    path: Path, description: str, count: int, warnings: list[str]
+) -> tuple[tuple[str, ...], tuple[int, ...], Calibration]:
     """Return channel names, the page of each, and the calibration of an OME-TIFF."""
     if "<!DOCTYPE" in description or "<!ENTITY" in description:
         raise InputError(f"{path}: its OME header declares a document type (expected none). Export the image again.")
@@ -54,13 +57,30 @@ def read_ome(path: Path, description: str, count: int) -> tuple[tuple[str, ...],
             page_of[first_channel + k] = first_page + k
     if max(page_of) >= count:
         raise damaged(path, f"its OME header names page {max(page_of) + 1} of {count}")
-    width, height = node.get("PhysicalSizeX"), node.get("PhysicalSizeY")
-    calibration = PIXELS
-    if width and float(width) > 0:
-        factor = OME_UNIT_IN_UM.get(node.get("PhysicalSizeXUnit", "µm"))
-        if factor is not None:
-            calibration = Calibration(float(width) * factor, float(height or width) * factor, "micron")
-    return tuple(names), tuple(page_of), calibration
+    return tuple(names), tuple(page_of), _calibration(node, warnings)
+
+
+def _calibration(pixels: ElementTree.Element, warnings: list[str]) -> Calibration:
+    sizes: list[float | None] = []
+    for axis in "XY":
+        text = pixels.get(f"PhysicalSize{axis}")
+        if text is None:
+            sizes.append(None)
+            continue
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
+        factor = unit_in_um(unit)
+        try:
+            size = float(text.replace(",", "."))  # as programs in half of Europe write it
+        except ValueError:
+            size = math.nan
+        if factor is None or not (math.isfinite(size) and size > 0):
+            warnings.append(f"its OME header gives no usable pixel size (got {text} {unit}): taken as not calibrated")
+            return PIXELS
+        sizes.append(size * factor)
+    width, height = sizes
+    if width is None:
+        return PIXELS
+    return Calibration(width, width if height is None else height, "micron")
 
 
 def _tag(node: ElementTree.Element) -> str:

@@ -70,7 +70,7 @@ def inspect_tiff(path: Path) -> ImageInfo:
         imagej = (tif.imagej_metadata or {}) if tif.is_imagej else {}
         own_scale = False
         if description.lstrip().startswith("<?xml") or "<OME" in description[:2000]:
-            channels, pages, calibration = read_ome(path, description, count)
+            channels, pages, calibration = read_ome(path, description, count, warnings)
             own_scale = True
         elif tif.is_imagej:
             channels, pages = _read_hyperstack(path, imagej, count)

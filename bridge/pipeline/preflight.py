@@ -183,9 +183,15 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
     problems += _unlike_sizes(item.field_id, infos)
     sized = next(iter(infos.values()), None)
     typed = next((infos[c] for c in item.measure if c in infos), sized)
-    sizes = {name: size for name, i in infos.items() if (size := i.calibration.pixel_size_um)}
-    if len({round(size, 6) for size in sizes.values()}) > 1 and settings.pixel_size is None:
-        listed = ", ".join(f"{size:g} um in {name}" for name, size in sizes.items())
+    sizes = {name: i.calibration.pixel_um for name, i in infos.items() if i.calibration.pixel_size_um}
+    if (
+        len({(round(width, 6), round(height, 6)) for width, height in sizes.values()}) > 1
+        and settings.pixel_size is None
+    ):
+        listed = ", ".join(
+            f"{f'{width:g}' if width == height else f'{width:g} x {height:g}'} um in {name}"
+            for name, (width, height) in sizes.items()
+        )
         problems.append(
             f"{item.field_id}: its images have different pixel sizes (got {listed}, expected one). Give the right one with --pixel-size."
         )

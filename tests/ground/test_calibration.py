@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from java import calibrations_in_imagej, save_with_imagej
 
-from bridge.calibration import PIXELS, Calibration
+from bridge.calibration import PIXELS, Calibration, _escaped, unit_in_um
 from bridge.images.label_images import write_labels
 from bridge.images.reader import inspect
 
@@ -100,3 +101,23 @@ def _tiff(x: tuple[int, int] | None, y: tuple[int, int] | None, code: int | None
             value = struct.pack("<I", offset)
         directory += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + b"\0\0\0\0" + behind + bytes(range(12))
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [
+        ("µm", 1.0), ("\u03bcm", 1.0), ("um", 1.0), ("micron", 1.0), ("microns", 1.0), ("Micrometer", 1.0), ("micrometers", 1.0), ("micrometre", 1.0),
+        ("MICROMETRES", 1.0), (" um ", 1.0), ("\\u00B5m", 1.0), ("nm", 1e-3), ("nanometers", 1e-3), ("Nanometre", 1e-3), ("mm", 1e3), ("millimeters", 1e3),
+        ("cm", 1e4), ("m", 1e6), ("meters", 1e6), ("Å", 1e-4), ("angstroms", 1e-4), ("pm", 1e-6), ("pixel", None), ("pixels", None), ("", None), ("inch", None),
+        ("ms", None), ("s", None),
+    ],
+)  # fmt: skip
+def test_spellings_of_units(tmp_path: Path, unit: str, size: float | None) -> None:
+    assert unit_in_um(unit) == size
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, np.ones((3, 4), np.uint16), imagej=True, resolution=(2, 4), metadata={"unit": _escaped(unit)}
+    )
+    found = inspect(path).calibration
+    assert found.pixel_size_um == (None if size is None else 0.5 * size)
+    assert found.pixel_area_um2 == (None if size is None else 0.5 * size * (0.25 * size))

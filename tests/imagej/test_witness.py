@@ -179,7 +179,7 @@ def test_a_value_calibration_that_lacks_a_number(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    for i, of in enumerate((Calibration(0.5, 0.25, "micron", 5.0, 7.5, True, LINE), Calibration(values=CURVE), Calibration(values=DENSITY))):  # fmt: skip
+    for i, of in enumerate((Calibration(0.5, 0.25, "micron", 5.0, 7.5, True, LINE), Calibration(values=CURVE), Calibration(values=DENSITY), Calibration(0.5, 0.5, "Å", values=ValueCalibration(0, (1.0, 2.0), "µM")))):  # fmt: skip
         write_image(tmp_path / f"{i}.tif", image_of("uint8"), of)
         assert read_plane(tmp_path / f"{i}.tif").calibration == of
 

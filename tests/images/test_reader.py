@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -364,3 +365,45 @@ def test_dim_images_are_not_saturated() -> None:
     rng = np.random.default_rng(0)
     assert saturation_level(rng.poisson(12, (300, 300)).astype(np.uint8)) is None
     assert saturation_level(np.minimum(rng.poisson(12, (60, 60)), 30).astype(np.uint16)) is None
+
+
+def ome_file(path: Path, **pixels: object) -> Path:
+    """An OME-TIFF whose header says this of its pixels; None leaves an attribute out."""
+    tifffile.imwrite(path, np.ones((4, 5), np.uint16), ome=True, metadata={"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5})  # fmt: skip
+    with tifffile.TiffFile(path) as tif:
+        header = tif.pages.first.description
+    for name, value in pixels.items():
+        header = re.sub(f' {name}="[^"]*"', "", header)
+        if value is not None:
+            header = header.replace("<Pixels ", f'<Pixels {name}="{value}" ', 1)
+    tifffile.tiffcomment(path, header.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("said", "width", "height"),
+    [
+        ({"PhysicalSizeY": "500", "PhysicalSizeYUnit": "nm"}, 0.5, 0.5),
+        ({"PhysicalSizeX": "0.0005", "PhysicalSizeXUnit": "mm", "PhysicalSizeY": "0.25"}, 0.5, 0.25),
+        ({"PhysicalSizeX": "0,5"}, 0.5, 0.5),
+        ({"PhysicalSizeX": "5e-7", "PhysicalSizeXUnit": "m", "PhysicalSizeY": None}, 0.5, 0.5),
+        ({"PhysicalSizeXUnit": "\u03bcm", "PhysicalSizeYUnit": "micrometers"}, 0.5, 0.5),
+    ],
+)
+def test_units_of_an_ome_header(tmp_path: Path, said: dict[str, object], width: float, height: float) -> None:
+    found = inspect(ome_file(tmp_path / "a.ome.tif", **said))
+    assert (found.calibration.unit, found.warnings) == ("micron", ())
+    np.testing.assert_allclose((found.calibration.width, found.calibration.height), (width, height), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({"PhysicalSizeX": "0"}, "0 µm"), ({"PhysicalSizeX": "-1"}, "-1 µm"), ({"PhysicalSizeY": "INF"}, "INF µm"), ({"PhysicalSizeX": "NaN"}, "NaN µm"),
+        ({"PhysicalSizeX": "a lot"}, "a lot µm"), ({"PhysicalSizeXUnit": "pixel"}, "0.5 pixel"),
+    ],
+)  # fmt: skip
+def test_pixel_sizes_that_cannot_be(tmp_path: Path, said: dict[str, object], text: str) -> None:
+    found = inspect(ome_file(tmp_path / "a.ome.tif", **said))
+    assert found.calibration == PIXELS
+    assert found.warnings == (f"its OME header gives no usable pixel size (got {text}): taken as not calibrated",)

@@ -264,7 +264,7 @@ def test_training_leaves_the_callers_random_numbers_alone(pairs: Path, tmp_path:
 def test_what_a_base_was_trained_on_does_not_judge(pairs: Path, tmp_path: Path) -> None:
     first = bridge.train(pairs, tmp_path / "a", held_out=["f2"], **{**GENTLE, "epochs": 1})
     card = (first.model.parent / "model_card.md").read_text("utf-8")
-    assert f"- Note: {SHORT}." in card
+    assert f"- Warning: {SHORT}." in card
     own = "- Licence: The base weights (demo) were made by this project from synthetic images, under its own licence (BSD-3-Clause)."
     assert own in card
     again = {**GENTLE, "epochs": 1, "base": str(first.model)}
