@@ -82,6 +82,11 @@ def image_name(path: Path) -> str:
     return stem
 
 
+def number(n: int, thing: str) -> str:
+    """Return a number and what it counts."""
+    return f"{n} {thing}{'' if n == 1 else 's'}"
+
+
 def rois_that(do: str, names: Sequence[str]) -> str:
     """Return a text about several ROIs that names them.
 

@@ -100,6 +100,9 @@ class Settings:
         Literal["red", "green", "blue"] | None,
         Option(PLAN, "Which channel of a colour image holds the signal."),
     ] = None
+    allow_missing: Annotated[
+        bool, Option(PLAN, "Run although conditions, or lines of the sample sheet, have no field.", switch=True)
+    ] = False
 
     colour: Annotated[
         Literal["adaptive", "merged"] | None,

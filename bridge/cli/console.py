@@ -83,11 +83,6 @@ def print_table(rows: Any, columns: Sequence[str]) -> None:
     (OUT if OUT.is_terminal else Console(width=140, **AS_IT_IS)).print(table)
 
 
-def number(n: int, thing: str) -> str:
-    """Return a number and what it counts."""
-    return f"{n} {thing}{'' if n == 1 else 's'}"
-
-
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
     """A bar with time left on a terminal, a status file where one is asked for; silence elsewhere."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from bridge.cli.console import AS_IT_IS, OUT, complain, number, progress_bar, say
+from bridge.cli.console import AS_IT_IS, OUT, complain, progress_bar, say
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AllSettings, OutFolder
+from bridge.names import number
 from bridge.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,13 +48,20 @@ def demo(out: OutFolder = Path("cellpose-fiji-demo")) -> int:
 
 
 @app.command(sort_key=2)
-def plan(images: Path, *, settings: AllSettings = Settings()) -> int:
+def plan(
+    images: Path,
+    *,
+    check_pixels: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="Decode every image, too, and look for copies.")
+    ] = False,
+    settings: AllSettings = Settings(),
+) -> int:
     """What would run: every field, gap, duplicate and mismatch. No work is done."""
-    from bridge.pipeline.preflight import make_plan
+    from bridge.pipeline.verbs import plan as work
 
-    found = make_plan(images, settings)
+    found = work(images, settings, check_pixels)
     _show_plan(found)
-    return 1 if found.problems else 0
+    return 1 if found.problems or found.missing else 0
 
 
 @app.command(sort_key=3)
@@ -114,22 +122,28 @@ def _show_plan(found: Plan) -> None:
     OUT.print("; ".join(roles))
     if found.ignored:
         OUT.print(f"{number(len(found.ignored), 'file')} ignored:")
-        for path, why in found.ignored[:20]:
-            name = path.relative_to(found.images) if path.is_relative_to(found.images) else path
-            OUT.print(f"  {name}: {why}")
-        if len(found.ignored) > 20:
-            OUT.print(f"  and {len(found.ignored) - 20} more")
+        for why, n in found.ignored_by_reason.items():
+            names = [
+                str(path.relative_to(found.images) if path.is_relative_to(found.images) else path)
+                for path, reason in found.ignored
+                if reason == why
+            ]
+            OUT.print(f"  {n} {why}: {', '.join(names[:4])}{' ...' if n > 4 else ''}")
     for warning in found.warnings:
         OUT.print(f"Warning: {warning}")
-    if found.problems:
-        OUT.print(f"{number(len(found.problems), 'problem')}:")
-        for _, problem in found.problems:
+    problems = [*found.missing, *(problem for _, problem in found.problems)]
+    if problems:
+        OUT.print(f"{number(len(problems), 'problem')}:")
+        for problem in problems:
             OUT.print(f"  {problem}")
     else:
         OUT.print("No problem found.")
 
 
 def _report(report: Report) -> None:
+    if report.plan.ignored:
+        reasons = "; ".join(f"{n} {why}" for why, n in report.plan.ignored_by_reason.items())
+        say(f"{number(len(report.plan.ignored), 'file')} of {report.plan.images} ignored: {reasons}")
     for warning in report.warnings:
         say(f"Warning: {warning}")
     for failure in report.failures:
@@ -142,7 +156,10 @@ def _report(report: Report) -> None:
     figures = sorted(
         (report.out / "figures").glob("*.png"), key=lambda path: (not path.stem.endswith("_Mean"), path.stem)
     )
-    if figures:
-        OUT.print(
-            f"Look at {figures[0]}, {report.out / 'overlays'} and {report.out / 'conditions' / 'all_conditions.xlsx'}",
-        )
+    there = [
+        path for path in (report.out / "overlays", report.out / "conditions" / "all_conditions.xlsx") if path.exists()
+    ]
+    if report.done and (shown := [*figures[:1], *there]):
+        *others, last = map(str, shown)
+        listed = ", ".join(others)
+        OUT.print(f"Look at {listed}{' and ' if others else ''}{last}")

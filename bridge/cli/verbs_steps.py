@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, number, say_if_compiling
+from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, say_if_compiling
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AcceptLabels, AllSettings, OutFolder
+from bridge.names import number
 from bridge.settings import Settings
 
 

@@ -12,7 +12,7 @@ from bridge.errors import InputError
 from bridge.experiment.channel_words import role_of_word, same
 from bridge.experiment.discover import NamedFile
 from bridge.experiment.fields import NONE, ChannelFile, Field, Plan
-from bridge.images.reader import inspect
+from bridge.images.reader import channel_index, channels_meant, inspect
 from bridge.measurements import WORDS
 from bridge.names import safe_name
 from bridge.settings import Settings
@@ -26,7 +26,9 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
     files: dict[str, dict[str, list[ChannelFile]]] = defaultdict(lambda: defaultdict(list))
     spelling: dict[str, str] = {}
     broken: dict[str, str] = {}
-    numbers = {name for name in (settings.segment, *settings.measure, settings.count) if name and name.isdecimal()}
+    wanted = [name for name in (settings.segment, *settings.measure, settings.count) if name]
+    numbers = {same(name): name for name in wanted if name.removeprefix("#").isdecimal()}
+    named_by: dict[str, dict[str, Path]] = {number: {} for number in numbers}
     for item in found:
         entry = files[ids[item.key]]
         if item.channel is None:
@@ -35,14 +37,23 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
             except InputError as error:
                 broken[ids[item.key]] = str(error)
                 continue
-            for number, name in enumerate(info.channels, 1):
+            several = len(info.channels) > 1
+            for number in numbers if several else ():
+                if not channels_meant(info, numbers[number]):
+                    continue
+                index = channel_index(info, numbers[number])
                 # A number means that channel of each file, whatever the file calls it.
-                for word in dict.fromkeys((name, str(number)) if str(number) in numbers else (name,)):
-                    spelling.setdefault(same(word), word)
-                    entry[same(word)].append(ChannelFile(item.path, word if len(info.channels) > 1 else None))
+                spelling.setdefault(number, number)
+                entry[number].append(ChannelFile(item.path, numbers[number]))
+                named_by[number].setdefault(same(info.channels[index]), item.path)
+            for name in info.channels:
+                if same(name) not in numbers or not several:
+                    spelling.setdefault(same(name), name)
+                    entry[same(name)].append(ChannelFile(item.path, name if several else None))
         else:
             spelling.setdefault(same(item.channel), item.channel)
             entry[same(item.channel)].append(ChannelFile(item.path))
+    _require_one_meaning(images, named_by)
     segment, measure, count = _roles(images, spelling, settings)
     playing = {name for name in (segment, *measure, count) if name}
     factors = {ids[item.key]: item.factors for item in found}
@@ -92,6 +103,17 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
         spelling[count] if count else None,
         ignored=tuple(natsorted(ignored, key=lambda pair: str(pair[0]))),
     )
+
+
+def _require_one_meaning(images: Path, named_by: dict[str, dict[str, Path]]) -> None:
+    """A number must not mean one channel in one file and another in the next."""
+    for number, files in named_by.items():
+        names = {name: path for name, path in files.items() if name != number and not name.isdecimal()}
+        if len(names) > 1:
+            listed = " and ".join(f"{name} in {path.relative_to(images)}" for name, path in list(names.items())[:2])
+            raise InputError(
+                f"{images}: channel {number} is not the same in all files (got {listed}, expected one). Give the channel's name instead of its number."
+            )
 
 
 def _roles(images: Path, spelling: dict[str, str], settings: Settings) -> tuple[str | None, list[str], str | None]:

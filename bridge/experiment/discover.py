@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +12,10 @@ from natsort import natsorted, ns
 from bridge.errors import InputError
 from bridge.experiment.channel_words import same, split_channel
 from bridge.images.reader import SUFFIXES, inspect
-from bridge.names import one_spelling
+from bridge.names import number, one_spelling
 from bridge.settings import Settings
+
+LABEL_IMAGE = "a label image"
 
 
 @dataclass
@@ -24,8 +28,8 @@ class NamedFile:
     channel: str | None
 
 
-def image_files(images: Path) -> list[Path]:
-    """Return the images below a folder, in natural order, without the results of runs."""
+def image_files(images: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Return the images below a folder, in natural order, without the results of runs; and all other files, with why."""
     if not images.is_dir():
         problem = "is a file" if images.is_file() else "no such folder"
         raise InputError(f"{images}: {problem} (expected a folder with images). Check the path.")
@@ -35,19 +39,37 @@ def image_files(images: Path) -> list[Path]:
         for file in images.rglob("run.json")
         if '"cellpose-fiji-bridge"' in file.read_text("utf-8", errors="replace")
     }
-    files = [
-        path
-        for path in images.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(images).parts)
-        and results.isdisjoint(path.parents)
-    ]
+    files: list[Path] = []
+    others: list[tuple[Path, str]] = []
+    for path in natsorted(images.rglob("*"), key=str, alg=ns.IGNORECASE):
+        hidden = any(part.startswith(".") for part in path.relative_to(images).parts)
+        if hidden or not path.is_file() or not results.isdisjoint(path.parents):
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            files.append(path)
+        else:
+            others.append((path, f"of a kind that is not read ({path.suffix.lower() or 'no suffix'})"))
     if not files:
+        kinds = ", ".join(dict.fromkeys(path.suffix.lower() or path.name for path, _ in others))
         raise InputError(
-            f"{images}: no image found (expected {', '.join(SUFFIXES)} in it or in its folders). Check the path."
+            f"{images}: no image found (got {kinds or 'nothing'}, expected {', '.join(SUFFIXES)} in it or in its folders). Check the path."
         )
-    return natsorted(files, key=str, alg=ns.IGNORECASE)
+    return files, others
+
+
+def lost_folders(images: Path, found: Iterable[Path], ignored: Sequence[tuple[Path, str]]) -> list[str]:
+    """Say which folders of conditions have no field, and why."""
+    with_fields = {path.relative_to(images).parts[0] for path in found}
+    lost = []
+    for folder in natsorted((p for p in images.iterdir() if p.is_dir()), key=str, alg=ns.IGNORECASE):
+        if folder.name in with_fields or folder.name.startswith(".") or any(folder.rglob("run.json")):
+            continue
+        reasons = Counter(why for path, why in ignored if folder in path.parents)
+        if set(reasons) and set(reasons) <= {LABEL_IMAGE, "of a kind that is not read (.zip)"}:
+            continue  # label images and ROI sets, not a condition
+        listed = ", ".join(f"{number(n, 'file')} {why}" for why, n in reasons.items()) or "no file in it"
+        lost.append(f"{folder.name}: no field ({listed})")
+    return lost
 
 
 def relative(images: Path, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,8 @@ class Plan:
         What the user should know; nothing is stopped by it.
     ignored : tuple of (Path, str)
         Files that play no part, and why.
+    missing : tuple of str
+        Conditions, and lines of a sample sheet, without a field. A run stops there unless it is told to go on.
     """
 
     images: Path
@@ -88,6 +91,12 @@ class Plan:
     count_channel: str | None
     warnings: tuple[str, ...] = ()
     ignored: tuple[tuple[Path, str], ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def ignored_by_reason(self) -> dict[str, int]:
+        """How many files play no part, by the reason."""
+        return dict(Counter(why for _, why in self.ignored))
 
     @property
     def problems(self) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from natsort import natsorted
 
 from bridge.errors import InputError
 from bridge.experiment.discover import NamedFile, found_by_name, no_channel
+from bridge.names import one_spelling
 from bridge.settings import Settings
 
 _SHEET_KEYS = ("file", "folder", "well")
-_SHEET_COLUMNS = (*_SHEET_KEYS, "condition", "replicate", "sample", "order")
+_SHEET_COLUMNS = (*_SHEET_KEYS, "plate", "condition", "replicate", "sample", "order")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_sheet(path: Path) -> Sheet:
     first = text.splitlines()[0] if text.strip() else ""
     separator = max(",;\t", key=first.count)
     rows = [
-        {(name or "").strip().lower(): (value or "").strip() for name, value in row.items() if name is not None}
+        {(name or "").strip().lower(): one_spelling((value or "").strip()) for name, value in row.items() if name}
         for row in csv.DictReader(text.splitlines(), delimiter=separator)
     ]
     rows = [row for row in rows if any(row.values())]
@@ -55,20 +55,18 @@ def read_sheet(path: Path) -> Sheet:
         got = ", ".join(sorted(columns)) or "nothing"
         raise InputError(
             f"{path}: not a sample sheet (got columns {got}, expected condition and one of {', '.join(_SHEET_KEYS)}; "
-            "replicate, sample and order may follow). Correct the first line."
+            "plate, replicate, sample and order may follow). Correct the first line."
         )
     for number, row in enumerate(rows, 2):
         if not row[keys[0]] or not row["condition"]:
             raise InputError(
                 f"{path}: line {number} lacks {keys[0] if not row[keys[0]] else 'condition'} (got an empty cell). Fill it in."
             )
-    doubles = [
-        key
-        for key, n in Counter(
-            _well(row[keys[0]]) if keys[0] == "well" else row[keys[0]].lower() for row in rows
-        ).items()
-        if n > 1
-    ]
+    names = Counter(
+        (row.get("plate", "").lower(), _well(row[keys[0]]) if keys[0] == "well" else row[keys[0]].lower())
+        for row in rows
+    )
+    doubles = [" ".join(filter(None, name)) for name, n in names.items() if n > 1]
     if doubles:
         raise InputError(f"{path}: the same {keys[0]} twice (got {doubles[0]}, expected each once). Remove one line.")
     if "order" in columns:
@@ -104,8 +102,12 @@ def join_sheet(
     wanted: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
     fitted: dict[str, str] = {}
+    plates: dict[str, NamedFile] = {}
     for key, items in fields.items():
-        rows = [row for row in sheet.rows if _row_fits(images, row[sheet.key], sheet.key, key, items)]
+        rows = [
+            row for row in sheet.rows
+            if _row_fits(images, row[sheet.key], sheet.key, key, items) and _is_of_plate(images, row.get("plate", ""), items)
+        ]  # fmt: skip
         if sheet.key == "well" and len(rows) > 1:
             raise InputError(
                 f"{sheet.path}: a file that could be two wells (got {key}, which fits {rows[0]['well']} and {rows[1]['well']}). Say where the well stands with --pattern, e.g. '{{well}}_{{field}}_{{channel}}.tif'."
@@ -115,7 +117,10 @@ def join_sheet(
         if row is None:
             ignored += [(item.path, "not in the sample sheet") for item in items]
             continue
-        other = fitted.setdefault(row[sheet.key], key)
+        row_name = " ".join(filter(None, (row.get("plate"), row[sheet.key])))
+        other = fitted.setdefault(row_name, key)
+        if sheet.key == "well" and not row.get("plate"):
+            _require_one_plate(sheet, images, row["well"], plates.setdefault(_well(row["well"]), items[0]), items[0])
         if sheet.key == "file" and other != key:
             raise InputError(
                 f"{sheet.path}: a file that could be two (got {row['file']}, which fits {other} and {key}). Write it with its folder."
@@ -123,11 +128,12 @@ def join_sheet(
         for item in items:
             item.factors = {**item.factors, **{k: row[k] for k in ("condition", "replicate", "sample") if row.get(k)}}
             if sheet.key == "well":
-                item.factors.setdefault("sample", row["well"])
+                item.factors.setdefault("sample", row_name)
         wanted += items
     for row in sheet.rows:
-        if wanted and row[sheet.key] not in fitted:
-            unfitted.append(f"{sheet.path.name}: no image fits {sheet.key} {row[sheet.key]} ({row['condition']})")
+        row_name = " ".join(filter(None, (row.get("plate"), row[sheet.key])))
+        if wanted and row_name not in fitted:
+            unfitted.append(f"{sheet.path.name}: no image fits {sheet.key} {row_name} ({row['condition']})")
     if not wanted:
         raise InputError(
             f"{sheet.path}: no image fits any line (got {sheet.key} {sheet.rows[0][sheet.key]}, expected names such as "
@@ -136,14 +142,38 @@ def join_sheet(
     return wanted, ignored
 
 
+def _is_of_plate(images: Path, plate: str, items: Sequence[NamedFile]) -> bool:
+    """Return whether a plate's name stands alone in the path of an image."""
+    if not plate:
+        return True
+    wanted = re.compile(rf"(?<![^\W_]){re.escape(plate)}(?![^\W_])", re.IGNORECASE)
+    return any(wanted.search(one_spelling(item.path.relative_to(images).as_posix())) for item in items)
+
+
+def _require_one_plate(sheet: Sheet, images: Path, well: str, first: NamedFile, item: NamedFile) -> None:
+    """The same well in two folders, or beside two words such as plate1 and plate2, is on two plates."""
+
+    def plate(of: NamedFile) -> tuple[str, ...]:
+        path = one_spelling(of.path.relative_to(images).as_posix())
+        words = re.findall(r"(?<![^\W_])plate[ _-]?[^\W_]+", path, re.IGNORECASE)
+        return (of.key.rpartition("/")[0], *(word.lower() for word in words))
+
+    if plate(first) != plate(item):
+        raise InputError(
+            f"{sheet.path}: well {well} is on two plates (got {first.path.relative_to(images)} and {item.path.relative_to(images)}, expected one). "
+            "Add a column plate, with a word of their names or folders for each plate."
+        )
+
+
 def _row_fits(images: Path, value: str, kind: str, key: str, items: Sequence[NamedFile]) -> bool:
-    value = unicodedata.normalize("NFC", value.replace("\\", "/")).strip("/")
+    value = value.replace("\\", "/").strip("/")
     if kind == "folder":
-        return any(item.path.relative_to(images).as_posix().lower().startswith(value.lower() + "/") for item in items)
+        paths = [one_spelling(item.path.relative_to(images).as_posix()).lower() for item in items]
+        return any(path.startswith(value.lower() + "/") for path in paths)
     if kind == "file":
         names = {key.lower(), key.rpartition("/")[2].lower()}
         for item in items:
-            relative = item.path.relative_to(images)
+            relative = Path(one_spelling(item.path.relative_to(images).as_posix()))
             names |= {
                 relative.as_posix().lower(),
                 relative.with_suffix("").as_posix().lower(),

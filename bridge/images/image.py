@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,13 @@ class Plane:
     warnings: tuple[str, ...] = ()
     two_planes: npt.NDArray[np.float32] | None = None
     source: Source | None = None
+
+    @cached_property
+    def pixel_hash(self) -> str:
+        """A hash of type, size and pixels."""
+        digest = hashlib.blake2b(f"{self.pixels.dtype} {self.pixels.shape}".encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()
 
     @property
     def seen(self) -> npt.NDArray[Any]:

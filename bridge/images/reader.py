@@ -145,21 +145,34 @@ def decode(info: ImageInfo, index: int = 0) -> npt.NDArray[Any]:
 
 
 def channel_index(info: ImageInfo, channel: str | None) -> int:
-    """Return the position of a channel, given by name (any case) or number from 1.
+    """Return the position of a channel, given by name (any case) or number from 1, also as ``#1``.
 
     Raises
     ------
     InputError
-        No such channel, or none named where there are several.
+        No such channel, or none named where there are several; a number that is the name of another channel.
     """
     if len(info.channels) == 1:
         return 0
     listed = ", ".join(f"{i} = {name}" if name != str(i) else name for i, name in enumerate(info.channels, 1))
     if channel is None:
         raise InputError(f"{info.path}: has {len(info.channels)} channels ({listed}). Name one.")
-    for i, name in enumerate(info.channels):
-        if name.lower() == channel.lower():
-            return i
-    if channel.isdecimal() and 1 <= int(channel) <= len(info.channels):
-        return int(channel) - 1
+    meant = channels_meant(info, channel)
+    if len(meant) > 1:
+        first, other = (f"channel #{i + 1}, named {info.channels[i]}" for i in meant)
+        raise InputError(
+            f"{info.path}: channel {channel} could be two (got {first}, and {other}; expected one). Give #{meant[0] + 1} or #{meant[1] + 1}."
+        )
+    if meant:
+        return meant[0]
     raise InputError(f"{info.path}: no such channel (got {channel}, expected one of {listed}). Correct the channel.")
+
+
+def channels_meant(info: ImageInfo, channel: str) -> list[int]:
+    """Return the positions that a channel's name or number can mean: none, one, or by number and by name two."""
+    digits = channel.removeprefix("#")
+    by_number = [int(digits) - 1] if digits.isdecimal() and 1 <= int(digits) <= len(info.channels) else []
+    if channel.startswith("#"):
+        return by_number
+    by_name = [i for i, name in enumerate(info.channels) if name.lower() == channel.lower()][:1]
+    return list(dict.fromkeys([*by_number, *by_name]))

@@ -12,7 +12,7 @@ from natsort import natsorted, ns
 from bridge.calibration import ValueCalibration
 from bridge.errors import InputError, LabelError
 from bridge.experiment.channels import assign_channels
-from bridge.experiment.discover import by_folder, image_files
+from bridge.experiment.discover import LABEL_IMAGE, by_folder, image_files, lost_folders
 from bridge.experiment.fields import Field, Plan
 from bridge.experiment.patterns import by_pattern
 from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
@@ -56,7 +56,7 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     ('DMSO_f1', ('DMSO',), ('EdU',))
     """
     settings = settings or Settings()
-    files = image_files(images)
+    files, others = image_files(images)
     beside = [path for path in files if path.stem.lower().endswith(MASK_SUFFIXES)]
     files = [path for path in files if path not in set(beside)]
     if not files:
@@ -74,10 +74,14 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     if settings.pattern and sheet:
         files_named, unmatched = join_sheet(images, files_named, sheet, unfitted)
         ignored += unmatched
-    ignored += [(path, "a label image") for path in beside]
+    ignored += [(path, LABEL_IMAGE) for path in beside] + others
     plan = assign_channels(images, files_named, ignored, settings)
     plan = _order_conditions(plan, sheet)
-    plan = replace(plan, warnings=(*plan.warnings, *unfitted))
+    if not settings.pattern and not sheet:
+        used = [file.path for f in plan.fields for file in (f.segment, *f.measure.values(), f.count) if file]
+        plan = replace(plan, missing=(*plan.missing, *lost_folders(images, used, plan.ignored)))
+    missing = (*plan.missing, *unfitted)
+    plan = replace(plan, warnings=missing, missing=()) if settings.allow_missing else replace(plan, missing=missing)
     return _check(plan, settings)
 
 
@@ -100,8 +104,8 @@ def _order_conditions(plan: Plan, sheet: Sheet | None) -> Plan:
             f"{plan.images}: a condition called all_conditions (expected another name: the summary's workbook is called so). Rename it."
         )
     fields = natsorted(plan.fields, key=lambda f: (conditions.index(f.condition), f.replicate, f.sample, f.field_id))
-    warnings = [f"condition {name} has no field" for name in conditions if name not in present]
-    return replace(plan, fields=tuple(fields), conditions=tuple(conditions), warnings=tuple(warnings))
+    missing = [f"condition {name} has no field" for name in conditions if name not in present]
+    return replace(plan, fields=tuple(fields), conditions=tuple(conditions), missing=tuple(missing))
 
 
 def _check(plan: Plan, settings: Settings) -> Plan:
@@ -226,6 +230,21 @@ def _unlike_sizes(field_id: str, infos: dict[str, ImageInfo]) -> list[str]:
     return problems
 
 
+def _require_one_spelling(plan: Plan, what: str, names: set[str]) -> None:
+    """1, 01 and 1.0 are one replicate."""
+    spelt: dict[object, str] = {}
+    for name in natsorted(names):
+        try:
+            key: object = float(name.replace(",", "."))
+        except ValueError:
+            key = name.casefold()
+        other = spelt.setdefault(key, name)
+        if other != name:
+            raise InputError(
+                f"{plan.images}: {what} that differ only in spelling (got {other} and {name}, expected one). Write them alike."
+            )
+
+
 def _named(values: ValueCalibration) -> str:
     if not values:
         return "none"
@@ -262,6 +281,7 @@ def _mixtures(fields: Sequence[Field], plan: Plan) -> list[str]:
                     warnings += [f"{file.path.name}: {warning}" for warning in inspect(file.path).warnings]
                 except InputError:
                     continue
+    _require_one_spelling(plan, "replicates", {f.replicate for f in fields})
     if any(f.replicate for f in fields) and not all(f.replicate for f in fields):
         warnings.append("some fields name a replicate and some do not")
     return list(dict.fromkeys(warnings))

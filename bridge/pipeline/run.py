@@ -239,6 +239,12 @@ class _Run:
             raise StaleError(f"{stale[0].message}{more}")
 
     def _require_enough(self) -> None:
+        if self.plan.missing and not self.settings.allow_missing:
+            listed = "\n".join(f"  {text}" for text in self.plan.missing)
+            raise InputError(
+                f"{self.plan.images}: conditions without a field (got {len(self.plan.missing)}, expected none). "
+                f"Add their images, or give --allow-missing to run without:\n{listed}"
+            )
         if all(item.problems for item in self.plan.fields):
             listed = "\n".join(f"  {problem}" for _, problem in self.plan.problems)
             raise InputError(

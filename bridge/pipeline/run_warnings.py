@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.imagej.maven import IMAGEJ_VERSION
 from bridge.pipeline.graph import EXPERIMENT
+from bridge.pipeline.pixel_checks import same_pixels
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -26,6 +27,7 @@ def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -
         *_calibrated(context, facts),
         *_unwitnessed(context, facts),
         *_differences(facts),
+        *_copies(context, records, finished),
         *_noted(records, finished),
         *_left_behind(context),
     ]
@@ -93,6 +95,18 @@ def _differences(facts: dict[str, dict[str, Any]]) -> list[str]:
         for name, f in facts.items()
         for channel, found in f.get("differences", {}).items()
     ]
+
+
+def _copies(context: Context, records: Records, finished: Sequence[Field]) -> list[str]:
+    hashes = []
+    for item in finished:
+        for step, channel in (("segment", context.plan.segment_channel), ("count", context.plan.count_channel)):
+            digest = (records.facts(item.field_id, step) or {}).get("pixels")
+            if channel and digest:
+                hashes.append((item.field_id, channel, digest))
+        measured = (records.facts(item.field_id, "measure") or {}).get("pixels", {})
+        hashes += [(item.field_id, channel, digest) for channel, digest in measured.items()]
+    return same_pixels(hashes)
 
 
 def _noted(records: Records, finished: Sequence[Field]) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def plan(images: Path | str, settings: Settings | None = None, **options: Any) -> Plan:
+def plan(images: Path | str, settings: Settings | None = None, check_pixels: bool = False, **options: Any) -> Plan:
     """Find every field, its condition and its channels; no work is done.
 
     Parameters
@@ -36,6 +36,8 @@ def plan(images: Path | str, settings: Settings | None = None, **options: Any) -
     images : Path or str
     settings : Settings, optional
         Or give the options by name.
+    check_pixels : bool
+        Also decode every image, and say what only its pixels tell; else headers alone are read.
 
     Returns
     -------
@@ -46,7 +48,11 @@ def plan(images: Path | str, settings: Settings | None = None, **options: Any) -
     InputError
         Nothing can be run before the user has decided something.
     """
-    return make_plan(Path(images), settings or settings_from(options, "plan"))
+    from bridge.pipeline.pixel_checks import check_pixels as work
+
+    settings = settings or settings_from(options, "plan")
+    found = make_plan(Path(images), settings)
+    return work(found, settings) if check_pixels else found
 
 
 def segment(

@@ -74,6 +74,7 @@ def _segment(task: Task) -> Outcome:
             )
     if plane is not None:
         facts["shown"] = list(display_range([plane.pixels]))
+        facts["pixels"] = plane.pixel_hash
     write_labels(task.folder.mask(item), labels, plane.calibration if plane is not None else None)
     return Outcome(labels, facts)
 
@@ -106,7 +107,7 @@ def _count(task: Task) -> Outcome:
     plane: Plane = task.given["count_image"]
     nuclei, facts = _segmented(task, "count", plane, task.given["nucleus_network"])
     write_labels(task.folder.nuclei_mask(task.item), nuclei, plane.calibration)
-    return Outcome(None, {**facts, "n_nuclei": int(label_ids(nuclei).size)})
+    return Outcome(None, {**facts, "n_nuclei": int(label_ids(nuclei).size), "pixels": plane.pixel_hash})
 
 
 def _count_made_from(task: Task) -> dict[str, Any]:
