@@ -101,7 +101,7 @@ class Settings:
         Option(PLAN, "Which channel of a colour image holds the signal."),
     ] = None
     allow_missing: Annotated[
-        bool, Option(PLAN, "Run although conditions, or lines of the sample sheet, have no field.", switch=True)
+        bool, Option(PLAN, "Run although conditions, or lines of the sample sheet, have no field.")
     ] = False
 
     colour: Annotated[
@@ -147,7 +147,6 @@ class Settings:
         Option(
             SEGMENT,
             "Take label images that do not look like any: one id in several places, ids in many places, a numbered background.",
-            switch=True,
         ),
     ] = False
 

@@ -28,7 +28,8 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
     broken: dict[str, str] = {}
     wanted = [name for name in (settings.segment, *settings.measure, settings.count) if name]
     numbers = {same(name): name for name in wanted if name.removeprefix("#").isdecimal()}
-    named_by: dict[str, dict[str, Path]] = {number: {} for number in numbers}
+    places: dict[str, dict[int, Path]] = defaultdict(dict)  # name -> position in a file -> such a file
+    asked: set[int] = set()
     for item in found:
         entry = files[ids[item.key]]
         if item.channel is None:
@@ -45,15 +46,17 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
                 # A number means that channel of each file, whatever the file calls it.
                 spelling.setdefault(number, number)
                 entry[number].append(ChannelFile(item.path, numbers[number]))
-                named_by[number].setdefault(same(info.channels[index]), item.path)
-            for name in info.channels:
+                asked.add(index + 1)
+            for position, name in enumerate(info.channels, 1):
+                if several:
+                    places[name].setdefault(position, item.path)
                 if same(name) not in numbers or not several:
                     spelling.setdefault(same(name), name)
                     entry[same(name)].append(ChannelFile(item.path, name if several else None))
         else:
             spelling.setdefault(same(item.channel), item.channel)
             entry[same(item.channel)].append(ChannelFile(item.path))
-    _require_one_meaning(images, named_by)
+    _require_one_order(images, places, asked)
     segment, measure, count = _roles(images, spelling, settings)
     playing = {name for name in (segment, *measure, count) if name}
     factors = {ids[item.key]: item.factors for item in found}
@@ -105,14 +108,14 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
     )
 
 
-def _require_one_meaning(images: Path, named_by: dict[str, dict[str, Path]]) -> None:
-    """A number must not mean one channel in one file and another in the next."""
-    for number, files in named_by.items():
-        names = {name: path for name, path in files.items() if name != number and not name.isdecimal()}
-        if len(names) > 1:
-            listed = " and ".join(f"{name} in {path.relative_to(images)}" for name, path in list(names.items())[:2])
+def _require_one_order(images: Path, places: dict[str, dict[int, Path]], asked: set[int]) -> None:
+    """A number must not mean one channel in one file and another in the next; names that occur once tell nothing."""
+    for name, paths in places.items():
+        if len(paths) > 1 and asked & set(paths) and not name.isdecimal():
+            (one, path), (other, path2) = sorted(paths.items())[:2]
             raise InputError(
-                f"{images}: channel {number} is not the same in all files (got {listed}, expected one). Give the channel's name instead of its number."
+                f"{images}: the channels are not in one order (got {name} as channel {one} of {path.relative_to(images)} and as channel {other} of "
+                f"{path2.relative_to(images)}). Give the channels' names instead of numbers."
             )
 
 

@@ -40,7 +40,7 @@ def test_plan_then_run_then_run_again(experiment: Path, tmp_path: Path, capsys: 
     assert call("run", experiment, "--out", results, "--masks", masks, "--count", "none") == 0
     out, err = said(capsys)
     assert out.splitlines()[0] == f"4 of 4 fields done, 32 cells. Results in {results}"
-    assert err == ""
+    assert err == f"4 files of {experiment} ignored: 4 channel TO-PRO-3 has no role\n"
     # The record of a run is a settings file.
     assert call("run", "--settings", results / "run.json", "--out", results) == 0
     said(capsys)

@@ -9,8 +9,10 @@ import tifffile
 
 from bridge.errors import InputError
 from bridge.experiment.fields import Plan
+from bridge.images.reader import read_plane
 from bridge.names import safe_name
 from bridge.pipeline.preflight import make_plan
+from bridge.pipeline.run import run
 from bridge.settings_file import settings_from
 
 ImageFile = Callable[..., Path]
@@ -123,7 +125,44 @@ def test_condition_without_a_field_is_said(lay: Callable[..., Path], tmp_path: P
     sheet.write_text("folder,condition\nd,DMSO\ne,Drug\n")
     plan = make_plan(images, settings_from({"samples": sheet}))
     assert plan.conditions == ("DMSO", "Drug")
-    assert plan.warnings == ("condition Drug has no field", "samples.csv: no image fits folder e (Drug)")
+    missing = ("condition Drug has no field", "samples.csv: no image fits folder e (Drug)")
+    assert (plan.missing, plan.warnings) == (missing, ())
+    plan = make_plan(images, settings_from({"samples": sheet, "allow_missing": True}))
+    assert (plan.missing, plan.warnings) == ((), missing)
+
+
+def test_folders_and_files_without_a_field_are_named(lay: Callable[..., Path]) -> None:
+    images = lay("DMSO/f1_phase.tif", "DMSO/f1_EdU.tif", "Drug_E/f1_GFP.tif", "Drug_E/f1_ch01.tif", "masks/f1_mask.tif")
+    for name in (
+        "Drug_A/f1.czi",
+        "Drug_A/f2.czi",
+        "Drug_D/notes.txt",
+        ".hidden/f1.czi",
+        "DMSO/f1_RoiSet.zip",
+        "readme",
+    ):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_bytes(b"")
+    (images / "Drug_0").mkdir()
+    plan = make_plan(images)
+    assert plan.conditions == ("DMSO",)
+    assert plan.missing == (
+        "Drug_0: no field (no file in it)", "Drug_A: no field (2 files of a kind that is not read (.czi))",
+        "Drug_D: no field (1 file of a kind that is not read (.txt))",
+        "Drug_E: no field (1 file channel GFP has no role, 1 file channel ch01 has no role)",
+    )  # fmt: skip
+    assert plan.ignored_by_reason == {
+        "of a kind that is not read (.zip)": 1, "of a kind that is not read (.czi)": 2, "of a kind that is not read (.txt)": 1,
+        "of a kind that is not read (no suffix)": 1, "channel GFP has no role": 1, "channel ch01 has no role": 1, "a label image": 1,
+    }  # fmt: skip
+    out = images.parent / "out"
+    with pytest.raises(InputError) as refused:
+        run(images, out, masks=images / "masks")
+    assert str(refused.value).splitlines()[:2] == [
+        f"{images}: conditions without a field (got 4, expected none). Add their images, or give --allow-missing to run without:",
+        "  Drug_0: no field (no file in it)",
+    ]
+    assert not out.exists() or not list(out.rglob("*_Results.csv"))
 
 
 def test_one_file_with_all_channels(tmp_path: Path) -> None:
@@ -231,7 +270,7 @@ def test_mixed_bit_depth_and_pixel_size_are_said(lay: Callable[..., Path]) -> No
 def test_no_image(tmp_path: Path) -> None:
     assert (
         refusal(tmp_path)
-        == f"{tmp_path}: no image found (expected .tif, .tiff, .png, .jpg, .jpeg in it or in its folders). Check the path."
+        == f"{tmp_path}: no image found (got nothing, expected .tif, .tiff, .png, .jpg, .jpeg in it or in its folders). Check the path."
     )
     assert (
         refusal(tmp_path / "no")
@@ -295,7 +334,7 @@ def test_sample_sheets_that_cannot_be_used(lay: Callable[..., Path], tmp_path: P
     sheet.write_text("name,treatment\na,b\n")
     assert refusal(images, samples=sheet) == (
         f"{sheet}: not a sample sheet (got columns name, treatment, expected condition and one of file, folder, well; "
-        "replicate, sample and order may follow). Correct the first line."
+        "plate, replicate, sample and order may follow). Correct the first line."
     )
     sheet.write_text("folder,condition\nA,\n")
     assert refusal(images, samples=sheet) == f"{sheet}: line 2 lacks condition (got an empty cell). Fill it in."
@@ -506,3 +545,71 @@ def test_pixel_sizes_that_differ_within_a_field(lay: Callable[..., Path]) -> Non
         "A_f1": "A_f1: its images have different pixel sizes (got 1 um in phase, 0.5 um in EdU, expected one). Give the right one with --pixel-size."
     }
     assert make_plan(images, settings_from({"pixel_size": 0.5})).problems == ()
+
+
+def two_channels(path: Path, names: tuple[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.stack([np.full((20, 20), 5, np.uint16), np.full((20, 20), 9, np.uint16)])
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "CYX", "Labels": list(names)})
+
+
+def test_a_number_that_is_another_channels_name(tmp_path: Path) -> None:
+    path = tmp_path / "A" / "f1.tif"
+    two_channels(path, ("0", "1"))
+    text = f"{path}: channel 1 could be two (got channel #1, named 0, and channel #2, named 1; expected one). Give #1 or #2."
+    assert refusal(tmp_path, segment="1", measure="0") == text
+    with pytest.raises(InputError) as refused:
+        read_plane(path, "1")
+    assert str(refused.value) == text
+    assert [int(read_plane(path, name).pixels[0, 0]) for name in ("#1", "#2", "0", "2")] == [5, 9, 5, 9]
+    plan = make_plan(tmp_path, settings_from({"segment": "#1", "measure": "#2"}))
+    assert (plan.segment_channel, plan.measure_channels) == ("1", ("2",))
+    assert plan.fields[0].measure["2"].channel == "#2"
+
+
+def test_channels_in_another_order(tmp_path: Path) -> None:
+    two_channels(tmp_path / "A" / "f1.tif", ("TL", "Cy5"))
+    two_channels(tmp_path / "B" / "f1.tif", ("Cy5", "TL"))
+    assert refusal(tmp_path, segment="1", measure="2") == (
+        f"{tmp_path}: the channels are not in one order (got TL as channel 1 of A/f1.tif and as channel 2 of B/f1.tif). "
+        "Give the channels' names instead of numbers."
+    )
+    plan = make_plan(tmp_path, settings_from({"segment": "TL", "measure": "Cy5"}))
+    assert not plan.problems
+
+
+def test_one_thing_in_two_spellings(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("A01_f1_phase.tif", "A01_f1_EdU.tif", "A02_f1_phase.tif", "A02_f1_EdU.tif")
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("well,condition,replicate\nA01,5 \u00b5M,1\nA02,5 \u03bcM,2\n", "utf-8")
+    assert make_plan(images, settings_from({"samples": sheet})).conditions == ("5 \u00b5M",)
+    for one, other in (("1", "01"), ("1", "1.0"), ("a", "A")):
+        sheet.write_text(f"well,condition,replicate\nA01,x,{one}\nA02,x,{other}\n")
+        text = refusal(images, samples=sheet)
+        assert text in {
+            f"{images}: replicates that differ only in spelling (got {a} and {b}, expected one). Write them alike."
+            for a, b in ((one, other), (other, one))
+        }
+    images = lay("u\u0308ber/f1_phase.tif", "u\u0308ber/f1_EdU.tif")
+    sheet.write_text("folder,condition\n\u00fcber,Drug\n", "utf-8")
+    assert "Drug" in make_plan(images, settings_from({"samples": sheet})).conditions
+
+
+def test_wells_of_two_plates(lay: Callable[..., Path], tmp_path: Path) -> None:
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("well,condition\nA01,DMSO\n")
+    names = [f"{plate}_A01_f{k}_{c}.tif" for plate in ("plate1", "plate2") for k in (1, 2) for c in ("phase", "EdU")]
+    images = lay(*names)
+    assert refusal(images, samples=sheet) == (
+        f"{sheet}: well A01 is on two plates (got plate1_A01_f1_EdU.tif and plate2_A01_f1_EdU.tif, expected one). "
+        "Add a column plate, with a word of their names or folders for each plate."
+    )
+    sheet.write_text("plate,well,condition\nplate1,A01,DMSO\nplate2,A01,Drug\n")
+    plan = make_plan(images, settings_from({"samples": sheet}))
+    assert {(f.field_id, f.condition, f.sample) for f in plan.fields} == {
+        (f"{plate}_A01_f{k}", condition, f"{plate} A01")
+        for plate, condition in (("plate1", "DMSO"), ("plate2", "Drug"))
+        for k in (1, 2)
+    }
+    sheet.write_text("plate,well,condition\nplate1,A01,DMSO\nplate3,A01,Drug\n")
+    assert "s.csv: no image fits well plate3 A01 (Drug)" in make_plan(images, settings_from({"samples": sheet})).missing

@@ -86,7 +86,7 @@ def test_overlaps_and_what_lies_outside_are_said_and_resolved() -> None:
         "partly.roi": partly.tobytes(),
         "twice.roi": rois(sets["whole"])[1],
     }
-    after = decode_roiset(zipped(entries), (60, 60), outside=True)
+    after = decode_roiset(zipped(entries), (60, 60))
     labels, changes = apply_corrections(BEFORE, after)
     by_roi = dict(zip(["mine", *"123456", "outside", "partly", "twice"], changes, strict=True))
     assert np.array_equal(labels == 1, BEFORE == 1)  # every pixel of an unchanged cell
@@ -101,7 +101,7 @@ def test_overlaps_and_what_lies_outside_are_said_and_resolved() -> None:
 def test_what_is_shared_is_counted_exactly() -> None:
     rng = np.random.default_rng(5)
     for k, rois in enumerate(hand_drawn(seed=8, n=12, shape=(90, 110))):
-        after = decode_roiset(zipped(rois), (90, 110), outside=True)
+        after = decode_roiset(zipped(rois), (90, 110))
         labels = rng.integers(0, 5, (90, 110)).astype(np.uint16)
         before = selections_of(labels)
         masks = []
