@@ -15,7 +15,7 @@ from bridge.files import all_or_none, new_file, write_text
 from bridge.images.label_files import label_files
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import SUFFIXES
-from bridge.labels import MAX_LABEL, as_labels
+from bridge.labels import MAX_LABEL, as_labels, parts_of_ids
 from bridge.names import MASK_SUFFIXES, image_name, is_marked, safe_name
 from bridge.scores.coco import annotations_of, counts_of, drawn, whole
 
@@ -115,12 +115,15 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
     -------
     list of Path
         Each cell has the id in its annotation's `label`, as `export_coco` writes it; without, they are numbered in their
-        order. Where annotations overlap, a pixel belongs to the first of them; a warning is logged.
+        order. Where annotations overlap, a pixel belongs to the first of them; a warning is logged. A mask that is
+        marked as a crowd and lies in one place is a cell, as CVAT writes it; other crowds are left out with a warning.
 
     Raises
     ------
     InputError
         Not a COCO json, or no such category.
+    LabelError
+        Annotations that cannot be read; the label images are written without them.
     OutputError
         A label image is there already.
     """
@@ -135,16 +138,13 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             raise ValueError("an id twice")
         if len({safe_name(name).casefold() for name in categories.values()}) < len(categories):
             raise ValueError("two categories of one name")
-        annotations_of: dict[Any, dict[Any, list[tuple[Any, Any]]]] = {c: {i: [] for i in images} for c in categories}
-        crowds = 0
+        annotations_of: dict[Any, dict[Any, list[dict[str, Any]]]] = {c: {i: [] for i in images} for c in categories}
         for a in content["annotations"]:
             image, cat = _id(a["image_id"]), _id(a["category_id"])
             if image not in images or cat not in categories:
                 raise ValueError(f"an annotation of image {image} and category {cat}, which are not both listed")
-            if a.get("iscrowd") and "label" not in a:
-                crowds += 1  # COCO's mark of many cells that nobody outlined one by one
-            else:
-                annotations_of[cat][image].append((a["segmentation"], a.get("label")))
+            _ = a["segmentation"]
+            annotations_of[cat][image].append(a)
     except OSError as error:
         raise InputError(f"{coco}: cannot be read ({error.strerror}). Check the path.") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -154,14 +154,13 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
         elif isinstance(error, TypeError | AttributeError):
             problem = "got something else where a list or an object should be"
         raise InputError(f"{coco}: not a COCO json ({problem}; expected images, annotations and categories). Export it again.") from error  # fmt: skip
-    if crowds:
-        _log.warning("%s: %d annotations of crowds left out: they are no single cells", coco, crowds)
     if category is not None and category not in categories.values():
         raise InputError(f"{coco}: no such category (got {category}, expected one of {', '.join(categories.values())}). Correct --category.")  # fmt: skip
     used = [c for c in categories if any(annotations_of[c].values())] or list(categories)[:1]
     chosen = {c: name for c, name in categories.items() if (name == category if category is not None else c in used)}
     work: dict[Path, tuple[list[tuple[int, Sequence[int]]], tuple[int, int]]] = {}
     taken: set[str] = set()
+    crowds, odd, n_read = 0, list[str](), 0
     for cat, title in chosen.items():
         folder = out / safe_name(title) if len(chosen) > 1 else out
         for image, (name, height, width) in images.items():
@@ -172,29 +171,50 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
             new_file(path)
             if not (height > 0 and width > 0 and height * width <= _MOST_PX):
                 raise InputError(f"{coco}: {name} has no size an image can have (got {height} x {width} px, expected at most {_MOST_PX} px). Export it again.")  # fmt: skip
-            labels = [label for _, label in annotations_of[cat][image]]
+            cells: list[tuple[Any, Sequence[int]]] = []
+            for a in annotations_of[cat][image]:
+                try:
+                    counts = _runs(a["segmentation"], height, width)
+                except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
+                    odd.append(f"{name} has an annotation that cannot be read ({str(error)[:200]})")
+                    continue
+                if a.get("iscrowd") and "label" not in a and _n_places(counts, height, width) > 1:
+                    crowds += 1
+                else:
+                    cells.append((a.get("label"), counts))
+            n_read += len(cells)
+            labels = [label for label, _ in cells]
             numbered = all(isinstance(n, int) and 0 < n <= MAX_LABEL for n in labels) and len(set(labels)) == len(labels)  # fmt: skip
             ids = labels if numbered else range(1, len(labels) + 1)
             if not numbered and any(label is not None for label in labels):
                 _log.warning("%s: %s has annotations without a `label` of their own (a whole number from 1 to %d): its cells are numbered anew", coco, name, MAX_LABEL)  # fmt: skip
-            try:
-                runs = [
-                    (int(k), counts_of(s, height, width))
-                    for k, (s, _) in zip(ids, annotations_of[cat][image], strict=True)
-                ]
-                for _, counts in runs:
-                    if any(count < 0 for count in counts):
-                        raise ValueError(f"a run of {min(counts)} px")
-                    if sum(counts) != height * width:
-                        raise ValueError(f"runs of {sum(counts)} px in an image of {height * width}")
-            except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
-                raise InputError(f"{coco}: {name} has an annotation that cannot be read ({str(error)[:200]}). Export it again.") from error  # fmt: skip
+            runs = [(int(k), counts) for k, (_, counts) in zip(ids, cells, strict=True)]
             work[path] = runs, (height, width)
-    # Everything was looked at: what cannot be read leaves nothing behind.
+    if odd and not n_read:
+        raise InputError(f"{coco}: {odd[0]}. Export it again.")
+    if crowds:
+        _log.warning("%s: %d annotations of crowds left out: they are no single cells", coco, crowds)
     with all_or_none(list(work)):
         for path, (runs, shape) in work.items():
             write_labels(path, as_labels(drawn(runs, shape, str(path)), str(path)))
+    if odd:
+        raise LabelError(f"{coco}: {odd[0]}; such are {len(odd)} of {len(odd) + n_read}. The others were written to {out}: export those again, or remove them.")  # fmt: skip
     return list(work)
+
+
+def _runs(segmentation: Any, height: int, width: int) -> Sequence[int]:
+    """Return the run lengths of an annotation that fits its image."""
+    counts = counts_of(segmentation, height, width)
+    if any(count < 0 for count in counts):
+        raise ValueError(f"a run of {min(counts)} px")
+    if sum(counts) != height * width:
+        raise ValueError(f"runs of {sum(counts)} px in an image of {height * width}")
+    return counts
+
+
+def _n_places(counts: Sequence[int], height: int, width: int) -> int:
+    """Return in how many places a mask lies: CVAT marks each brushed cell as a crowd; a real one has several."""
+    return int(parts_of_ids(drawn([(1, counts)], (height, width)))[1].sum())
 
 
 def _id(value: Any) -> int | str:

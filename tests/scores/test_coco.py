@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools.coco import COCO
 
 import bridge
-from bridge.errors import InputError, OutputError
+from bridge.errors import InputError, LabelError, OutputError
 from bridge.images.label_images import read_labels, write_labels
 from bridge.scores.coco import annotations_of, drawn, unpacked
 from bridge.synthetic import synthetic_field
@@ -179,7 +179,7 @@ def test_what_is_no_cell_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         {"segmentation": square, "label": 7},
         {"segmentation": {"size": [4, 5], "counts": [5, 1, 14]}},
         {"segmentation": [[0.1, 0.1, 0.2, 0.1, 0.2, 0.2]]},
-        {"segmentation": {"size": [4, 5], "counts": [0, 20]}, "iscrowd": 1},
+        {"segmentation": {"size": [4, 5], "counts": [0, 1, 18, 1]}, "iscrowd": 1},
     ), "utf-8")  # fmt: skip
     with caplog.at_level(logging.WARNING):
         (mask,) = bridge.import_coco(path, tmp_path / "out")
@@ -187,6 +187,26 @@ def test_what_is_no_cell_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert f"{path}: 1 annotations of crowds left out: they are no single cells" in caplog.text
     assert "up/f1 has annotations without a `label` of their own (a whole number from 1 to 16777216): its cells are numbered anew" in caplog.text  # fmt: skip
     assert f"{mask}: 2 annotations have no pixel of their own and are no cells (2, 3)" in caplog.text
+
+
+def test_brushed_masks_of_cvat_are_cells(tmp_path: Path) -> None:
+    brushed = [{"segmentation": {"size": [4, 5], "counts": [4 * k, 3, 17 - 4 * k]}, "iscrowd": 1} for k in range(3)]
+    (tmp_path / "a.json").write_text(coco_of(*brushed))
+    (mask,) = bridge.import_coco(tmp_path / "a.json", tmp_path / "out")
+    assert read_labels(mask).tolist() == [[1, 2, 3, 0, 0]] * 3 + [[0] * 5]
+
+
+def test_one_odd_annotation_costs_itself_only(tmp_path: Path) -> None:
+    good = {"segmentation": {"size": [4, 5], "counts": [4, 3, 13]}}
+    path = tmp_path / "a.json"
+    path.write_text(coco_of(good, {"segmentation": [[1, 2]]}, {"segmentation": [[0, 0, 2, 0, 2]]}))
+    with pytest.raises(LabelError) as refused:
+        bridge.import_coco(path, tmp_path / "out")
+    assert str(refused.value) == (
+        f"{path}: up/f1 has an annotation that cannot be read (a polygon of fewer than three corners); such are 2 of 3. "
+        f"The others were written to {tmp_path / 'out'}: export those again, or remove them."
+    )
+    assert read_labels(tmp_path / "out" / "up" / "f1_mask.tif").max() == 1
 
 
 def test_nuclei_beside_the_cells_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
