@@ -39,6 +39,7 @@ def safe_name(text: str) -> str:
 MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
 ROISET_MARK = "_RoiSet"
 SEG_SUFFIX = "_seg.npy"  # what the Cellpose GUI saves
+CELLPOSE_LEFTOVERS = ("_flows", "_cp_flows", "_cp_output", "_cp_outlines", "_outlines")  # pictures that Cellpose saves
 TRAINING_RECORD = "training.json"  # beside each model that was trained here
 
 
@@ -51,6 +52,17 @@ def is_marked(path: Path) -> bool:
     (True, True, False)
     """
     return path.name.endswith(SEG_SUFFIX) or path.stem.lower().endswith(MASK_SUFFIXES)
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a file is a picture that Cellpose saved beside its masks.
+
+    Examples
+    --------
+    >>> is_leftover(Path("f1_flows.tif")), is_leftover(Path("f1_cp_output.png")), is_leftover(Path("f1.tif"))
+    (True, True, False)
+    """
+    return path.stem.lower().endswith(CELLPOSE_LEFTOVERS)
 
 
 def is_roiset(path: Path) -> bool:

@@ -22,6 +22,7 @@ from bridge.names import (
     SEG_SUFFIX,
     TRAINING_RECORD,
     image_name,
+    is_leftover,
     is_marked,
     is_roiset,
     rois_that,
@@ -112,11 +113,15 @@ def find_pairs(
         labels = None
     truths = by_name(labels or folder, _label_files(labels or folder, labels is not None))
     truth_files = {path.resolve() for path in truths.values()}
-    images = by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in truth_files))  # fmt: skip
+    images = by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in truth_files and not is_leftover(p)))  # fmt: skip
     if not truths:
         raise InputError(
             f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
         )
+    # Cellpose's own training sets: 000_img.png and 000_masks.png.
+    images = {
+        name.removesuffix("_img") if name.removesuffix("_img") in truths else name: p for name, p in images.items()
+    }
     alone = [name for name in truths if name not in images]
     if alone:
         raise InputError(

@@ -59,6 +59,11 @@ def by_name(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
     matches: dict[str, Path] = {}
     for path in paths:
         name = labelled_name(path)
+        before = matches.get(name)
+        # The Cellpose GUI saves both; that they are equal is checked where they are read.
+        if before is not None and path.name.endswith(SEG_SUFFIX) != before.name.endswith(SEG_SUFFIX):
+            matches[name] = before if path.name.endswith(SEG_SUFFIX) else path
+            continue
         if name in matches:
             raise InputError(
                 f"{folder}: two files of one name (got {matches[name]} and {path}, expected one for {name}). Rename one."

@@ -13,7 +13,7 @@ from bridge.files import whole_file
 from bridge.images.label_check import require_plausible
 from bridge.images.label_pixels import read_ids
 from bridge.labels import Labels, as_labels
-from bridge.names import SEG_SUFFIX
+from bridge.names import SEG_SUFFIX, image_name
 from bridge.npy import read_npy
 
 
@@ -80,4 +80,16 @@ def read_labels(path: Path, foreign: bool = False) -> Labels:
         labels = as_labels(read_ids(path), str(path))
     if foreign:
         require_plausible(labels, path)
+        _require_same_as_saved_by_the_gui(labels, path)
     return labels
+
+
+def _require_same_as_saved_by_the_gui(labels: Labels, path: Path) -> None:
+    twin = path.with_name(f"{image_name(path)}{SEG_SUFFIX}")
+    if twin == path or not twin.is_file():
+        return
+    other = read_labels(twin)
+    if not np.array_equal(labels, other):
+        raise LabelError(
+            f"{path}: not the label image that {twin.name} holds (expected the same cells in both). Remove the older one of the two."
+        )

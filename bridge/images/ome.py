@@ -30,19 +30,13 @@ def read_ome(
     if len(pixels) > 1:
         raise InputError(f"{path}: {len(pixels)} images in one file (expected 1). Save one file for each field.")
     node = pixels[0]
-    for uuid in node.iter():
-        named = uuid.get("FileName") if _tag(uuid) == "UUID" else None
-        if named and Path(named).name != path.name:
-            raise InputError(
-                f"{path}: its OME header refers to another file (got {named}). "
-                "Export the field as one OME-TIFF that holds all of its channels."
-            )
     size = {axis: int(node.get(f"Size{axis}", "1")) for axis in "CZT"}
     if size["Z"] > 1 or size["T"] > 1:
         raise stack_refused(path, size["Z"], size["T"])
     named_channels = [child for child in node if _tag(child) == "Channel"]
     samples = sum(int(c.get("SamplesPerPixel", "1")) for c in named_channels) or size["C"]
     planes = len(named_channels) if named_channels and samples == size["C"] else size["C"]
+    _require_own_pixels(path, root, node, planes, count)
     if planes > count:
         raise damaged(path, f"its OME header promises {planes} planes, the file holds {count}")
     names = [c.get("Name") or str(i) for i, c in enumerate(named_channels, 1)]
@@ -58,6 +52,24 @@ def read_ome(
     if max(page_of) >= count:
         raise damaged(path, f"its OME header names page {max(page_of) + 1} of {count}")
     return tuple(names), tuple(page_of), _calibration(node, warnings)
+
+
+def _require_own_pixels(
+    path: Path, root: ElementTree.Element, pixels: ElementTree.Element, planes: int, count: int
+) -> None:
+    """Refuse a header whose pixels are in another file; one that was only renamed holds all of its planes."""
+    files = [uuid for uuid in pixels.iter() if _tag(uuid) == "UUID" and uuid.get("FileName")]
+    others = {Path(str(uuid.get("FileName"))).name for uuid in files} - {path.name}
+    own = (root.get("UUID") or "").strip().lower()
+    if not others or (own and all((uuid.text or "").strip().lower() == own for uuid in files)):
+        return
+    one = len({uuid.get("FileName") for uuid in files}) == 1 and planes <= count
+    if not own and one and not (path.parent / min(others)).exists():
+        return
+    raise InputError(
+        f"{path}: its OME header refers to another file (got {min(others)}). "
+        "Export the field as one OME-TIFF that holds all of its channels."
+    )
 
 
 def _calibration(pixels: ElementTree.Element, warnings: list[str]) -> Calibration:

@@ -19,7 +19,7 @@ from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_she
 from bridge.images.image import ImageInfo
 from bridge.images.label_files import find_mask
 from bridge.images.reader import channel_index, inspect, require_lossless
-from bridge.names import MASK_SUFFIXES, safe_name
+from bridge.names import MASK_SUFFIXES, is_leftover, safe_name
 from bridge.settings import Settings
 
 
@@ -58,7 +58,8 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     settings = settings or Settings()
     files, others = image_files(images)
     beside = [path for path in files if path.stem.lower().endswith(MASK_SUFFIXES)]
-    files = [path for path in files if path not in set(beside)]
+    leftovers = [path for path in files if is_leftover(path)]
+    files = [path for path in files if path not in {*beside, *leftovers}]
     if not files:
         raise InputError(
             f"{images}: no image found (got {len(beside)} label images, expected images beside them). Check the path."
@@ -75,6 +76,7 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
         files_named, unmatched = join_sheet(images, files_named, sheet, unfitted)
         ignored += unmatched
     ignored += [(path, LABEL_IMAGE) for path in beside] + others
+    ignored += [(path, "a picture that Cellpose saved") for path in leftovers]
     plan = assign_channels(images, files_named, ignored, settings)
     plan = _order_conditions(plan, sheet)
     if not settings.pattern and not sheet:

@@ -212,17 +212,26 @@ def test_strip_that_inflates_to_too_little(image_file: ImageFile) -> None:
     assert refusal(path).startswith(f"{path}: damaged TIFF (")
 
 
-@pytest.mark.parametrize("name", ["gone.ome.tif", "../outside.tif"])
-def test_ome_header_that_names_another_file(image_file: ImageFile, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "own", "of"),
+    [
+        ("outside.tif", "", "urn:uuid:1"), ("../outside.tif", "", "urn:uuid:1"), ("gone.ome.tif", ' UUID="urn:uuid:2"', "urn:uuid:1"),
+        ("before.ome.tif", "", "urn:uuid:1"), ("outside.tif", ' UUID="urn:uuid:1"', "urn:uuid:1"),
+    ],
+)  # fmt: skip
+def test_ome_header_that_names_another_file(image_file: ImageFile, name: str, own: str, of: str) -> None:
     image_file("outside.tif", NOISE + 9)
     header = (
-        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{own}><Image ID="Image:0"><Pixels ID="Pixels:0" '
         'DimensionOrder="XYCZT" Type="uint16" SizeX="500" SizeY="500" SizeC="1" SizeZ="1" SizeT="1"><Channel ID="Channel:0:0"/>'
-        f'<TiffData IFD="0"><UUID FileName="{name}">urn:uuid:1</UUID></TiffData></Pixels></Image></OME>'
+        f'<TiffData IFD="0"><UUID FileName="{name}">{of}</UUID></TiffData></Pixels></Image></OME>'
     )
     path = image_file("field.ome.tif", NOISE, description=header, metadata=None)
+    if name == "before.ome.tif" or own.endswith('1"'):  # renamed: all of it is here
+        np.testing.assert_array_equal(read_plane(path).pixels, NOISE)
+        return
     assert refusal(path) == (
-        f"{path}: its OME header refers to another file (got {name}). Export the field as one OME-TIFF that holds all of its channels."
+        f"{path}: its OME header refers to another file (got {Path(name).name}). Export the field as one OME-TIFF that holds all of its channels."
     )
 
 
