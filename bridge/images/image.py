@@ -48,8 +48,10 @@ class ImageInfo:
         Whether ImageJ shows a channel with an inverted look-up table.
     own_scale : bool
         The calibration is, by intention, not the one that ImageJ reads.
-    grey_alpha : bool
-        Grey with an alpha channel, which Java opens with other grey values.
+    refused : str
+        Why its pixels are not read; empty where they are.
+    unmeasured : str
+        Why its grey levels cannot be measured; empty where they can.
     """
 
     path: Path
@@ -66,7 +68,8 @@ class ImageInfo:
     slice_labels: tuple[str, ...] = ()
     inverted: tuple[bool, ...] = (False,)
     own_scale: bool = False
-    grey_alpha: bool = False
+    refused: str = ""
+    unmeasured: str = ""
 
     def plane_source(self, index: int, rgb_sample: int | None) -> Source:
         """Say where ImageJ finds a channel, or a sample of a colour image."""

@@ -50,8 +50,16 @@ def inspect_with_pillow(path: Path) -> ImageInfo:
         dtypes[mode],
         colour=mode in ("RGB", "RGBA"),
         lossy=path.suffix if path.suffix.lower() in (".jpg", ".jpeg") else "",
-        grey_alpha=mode == "LA",
+        unmeasured=_unmeasured(mode, head),
     )
+
+
+def _unmeasured(mode: str, head: bytes) -> str:
+    if mode == "LA":
+        return "a grey PNG with an alpha channel (expected grey alone). ImageJ opens it with other, brighter grey values; save it as TIFF."
+    if head.startswith(b"\x89PNG") and mode == "L" and head[24] < 8:
+        return f"a PNG of {head[24]} bits a pixel (expected 8 or 16). Its grey levels are scaled by whoever opens it; save it as TIFF."
+    return ""
 
 
 def decode_with_pillow(path: Path) -> npt.NDArray[Any]:

@@ -94,8 +94,7 @@ def read_plane(
     (4, 5)
     """
     info = inspect(path)
-    if measured:
-        require_lossless(info)
+    require_readable(info, measured)
     index = channel_index(info, channel)
     pixels = decode(info, index)
     warnings = list(info.warnings)
@@ -113,22 +112,20 @@ def read_plane(
     return Plane(measurable(path, pixels), calibration, path.name, tuple(warnings), seen, source)
 
 
-def require_lossless(info: ImageInfo) -> None:
-    """Refuse an image whose grey values are not those that were saved, or not those that ImageJ would have.
+def require_readable(info: ImageInfo, measured: bool) -> None:
+    """Refuse an image whose grey levels are not those that were saved, or not those that ImageJ would have.
 
     Raises
     ------
     InputError
-        JPEG or the like; a grey PNG with an alpha channel.
+        An inverted grey scale; of a measured image also JPEG or the like, and what Java opens with other grey levels.
     """
-    if info.grey_alpha:
-        raise InputError(
-            f"{info.path}: a grey PNG with an alpha channel (expected grey alone). ImageJ opens it with other, brighter grey values; save it as TIFF."
-        )
-    if info.lossy:
-        raise InputError(
-            f"{info.path}: JPEG changes grey values (got {info.lossy}, expected TIFF or PNG). Export the original as TIFF."
-        )
+    reasons = [info.refused]
+    if measured:
+        lossy = f"JPEG changes grey values (got {info.lossy}, expected TIFF or PNG). Export the original as TIFF."
+        reasons += [info.unmeasured, lossy if info.lossy else ""]
+    for reason in filter(None, reasons):
+        raise InputError(f"{info.path}: {reason}")
 
 
 def decode(info: ImageInfo, index: int = 0) -> npt.NDArray[Any]:

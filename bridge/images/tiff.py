@@ -29,21 +29,28 @@ _LOSSY_COMPRESSIONS = {
     "WEBP",
 }
 
+_WHITE_IS_ZERO = (
+    "an inverted grey scale (white is 0; expected black). Save it from Fiji after Image > Lookup Tables > Invert LUT."
+)
+
 
 def inspect_tiff(path: Path) -> ImageInfo:
     """Read what a TIFF says about itself, and check that it is complete as far as its directory tells."""
     import tifffile
 
     with tifffile_on_record(path) as said, tifffile.TiffFile(path, is_ome=False) as tif:
-        page = tif.pages.first
+        every = [other.aspage() for other in tif.pages]
         if said:
             raise damaged(path, said[0])
+        # Thumbnails are marked as such, and are no planes.
+        full = [k for k, other in enumerate(every) if not other.is_reduced] or [0]
+        page = every[full[0]]
         height, width = page.imagelength, page.imagewidth
         require_size(path, height, width)
         description = page.description or ""
-        count = len(tif.pages)
-        for other in tif.pages:
-            require_whole(path, tif.filehandle.size, other.aspage())
+        count = len(full)
+        for other in every:
+            require_whole(path, tif.filehandle.size, other)
         require_depth(path, page)
         samples = page.samplesperpixel
         colour = samples in (3, 4) and page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
@@ -55,10 +62,6 @@ def inspect_tiff(path: Path) -> ImageInfo:
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not tif.is_imagej:
             raise InputError(
                 f"{path}: indexed colour (a palette; expected grey levels). Save it as an 8- or 16-bit grey TIFF."
-            )
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            raise InputError(
-                f"{path}: an inverted grey scale (white is 0; expected black). Save it from Fiji after Image > Lookup Tables > Invert LUT."
             )
         dtype = str(page.dtype)
         lossy = (
@@ -92,9 +95,11 @@ def inspect_tiff(path: Path) -> ImageInfo:
         inverted = inverted_luts(page, imagej, len(channels))
         n_planes = count if own_scale else len(channels)
         own_scale |= bool(warnings)
+    pages = tuple(full[k] if k < len(full) else k for k in pages)
     return ImageInfo(
         path, height, width, dtype, channels, colour, calibration, tuple(warnings), lossy, pages,
         n_planes, slice_labels(imagej), inverted, own_scale,
+        _WHITE_IS_ZERO if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else "",
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from bridge.experiment.patterns import by_pattern
 from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
 from bridge.images.image import ImageInfo
 from bridge.images.label_files import find_mask
-from bridge.images.reader import channel_index, inspect, require_lossless
+from bridge.images.reader import channel_index, inspect, require_readable
 from bridge.names import MASK_SUFFIXES, is_leftover, safe_name
 from bridge.settings import Settings
 
@@ -181,8 +181,7 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
         try:
             info = inspect(file.path)
             channel_index(info, file.channel)
-            if measured:
-                require_lossless(info)
+            require_readable(info, measured)
             infos[name] = info
         except InputError as error:
             problems.append(str(error))

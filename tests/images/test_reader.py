@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from bridge.calibration import PIXELS, Calibration
 from bridge.errors import InputError
 from bridge.images.pixels import saturation_level
 from bridge.images.reader import inspect, read_plane
+from bridge.pipeline.roiset_verbs import rasterize
+from bridge.rois.roiset import encode_roiset
 
 ImageFile = Callable[..., Path]
 NOISE = np.random.default_rng(0).integers(1, 4000, (500, 500)).astype(np.uint16)
@@ -416,3 +419,50 @@ def test_pixel_sizes_that_cannot_be(tmp_path: Path, said: dict[str, object], tex
     found = inspect(ome_file(tmp_path / "a.ome.tif", **said))
     assert found.calibration == PIXELS
     assert found.warnings == (f"its OME header gives no usable pixel size (got {text}): taken as not calibrated",)
+
+
+def test_marked_thumbnails_are_no_planes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(pixels[::4, ::4], subfiletype=1, metadata=None)
+        tif.write(pixels, metadata=None)
+        tif.write(pixels[::2, ::2], subfiletype=1, metadata=None)
+    np.testing.assert_array_equal(read_plane(path).pixels, pixels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_png_of_few_bits_is_not_measured(tmp_path: Path, bits: int) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray((np.arange(64, dtype=np.uint8) % 2**bits).reshape(8, 8)).save(path, bits=bits) if bits > 1 else Image.fromarray(np.eye(8, dtype=bool)).save(path)  # fmt: skip
+    if path.read_bytes()[24] != bits:
+        path.write_bytes(_png_of(bits))
+    if bits == 1:
+        assert set(np.unique(read_plane(path).pixels)) == {0, 255}  # as ImageJ opens it
+        return
+    assert refusal(path) == (
+        f"{path}: a PNG of {bits} bits a pixel (expected 8 or 16). Its grey levels are scaled by whoever opens it; save it as TIFF."
+    )
+    assert read_plane(path, measured=False).pixels.shape == (8, 8)
+
+
+def _png_of(bits: int) -> bytes:
+    """A grey PNG of 8 x 8 px with so many bits a pixel, which Pillow reads and does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\x00" + bytes([0b00011011] * bits) for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_an_inverted_grey_scale_still_has_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, NOISE, photometric="miniswhite")
+    assert inspect(path).height == NOISE.shape[0]
+    cells = np.zeros(NOISE.shape, np.uint16)
+    cells[5:20, 5:20] = 3
+    (tmp_path / "a_RoiSet.zip").write_bytes(encode_roiset(cells))
+    mask = rasterize(tmp_path / "a_RoiSet.zip", path, tmp_path / "out")
+    np.testing.assert_array_equal(tifffile.imread(mask), cells)

@@ -1,235 +1,261 @@
-"""`evaluate`: which file is compared with which, what is read, and what the tables say."""
-
 from __future__ import annotations
 
-import unicodedata
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
-import tifffile
-from PIL import Image
+from scipy.optimize import linear_sum_assignment
 
-import bridge
-from bridge.cli.main import main
-from bridge.errors import InputError, LabelError, MissingDependencyError, OutputError
-from bridge.evaluation.tables import EVALUATED_IMAGES, EVALUATED_SETS, MATCHES
-from bridge.images.label_images import write_labels
-from bridge.images.objects import read_objects
-from bridge.tables import read_table
+from bridge.errors import LabelError
+from bridge.scores.boundary import boundary_f1
+from bridge.scores.matching import match_labels
+from bridge.scores.neurips import score_neurips
+from bridge.scores.overlaps import overlaps
+from bridge.scores.score import Counts, aggregated_jaccard, score
 
 
-def cells(n: int, shift: int = 0) -> np.ndarray:
-    labels = np.zeros((40, 60), np.uint16)
-    for k in range(n):
-        labels[4 + shift : 12 + shift, 2 + 10 * k : 9 + 10 * k] = k + 1
-    return labels
+def test_shifted_square() -> None:
+    true = np.zeros((20, 30), np.uint16)
+    true[5:15, 5:15] = 7
+    predicted = np.zeros_like(true)
+    predicted[5:15, 8:18] = 9
+    match = match_labels(true, predicted)
+    assert (match.true.tolist(), match.predicted.tolist()) == ([7], [9])
+    assert match.iou.tolist() == [70 / 130]
+    assert match_labels(true, np.roll(predicted, 1, axis=1)).true.size == 0  # 60 / 140
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
-    truth, good, bad = (tmp_path / name for name in ("truth", "good", "bad"))
-    for k in range(3):
-        write_labels(truth / f"f{k}_mask.tif", cells(5))
-        write_labels(good / "DMSO" / f"f{k}_cp_masks.tif", cells(5, shift=k))
-        write_labels(bad / f"f{k}.tif", np.where(cells(5) > 0, 1, 0).astype(np.uint16))
-    return truth, good, bad
+def test_exactly_half_is_no_match() -> None:
+    true = np.array([[1, 1, 1, 0]], np.uint16)
+    predicted = np.array([[0, 2, 2, 2]], np.uint16)
+    assert match_labels(true, predicted).true.size == 0  # 2 / 4
 
 
-def test_predictions_side_by_side(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    truth, good, bad = folders
-    found = bridge.evaluate(truth, [good, bad], tmp_path / "out")
-    assert found.failures == ()
-    images = read_table(tmp_path / "out" / "images.csv", EVALUATED_IMAGES)
-    # The worst first: shifted by 0, 1, 2 of 8 rows, an IoU of 1, 7/9, 6/10.
-    assert images["image"].tolist()[:3] in (["f0", "f1", "f2"], ["f2", "f1", "f0"])
-    own = images[images["prediction"] == "good"].set_index("image")
-    assert own.loc[["f0", "f1", "f2"], "mean_iou"].tolist() == [1.0, 7 / 9, 0.6]
-    assert own.loc[["f0", "f1", "f2"], "ap_75"].tolist() == [1.0, 1.0, 0.0]
-    assert own.loc["f2", "ap_60"] == 1.0
-    sets = read_table(tmp_path / "out" / "sets.csv", EVALUATED_SETS).set_index("prediction")
-    assert sets.loc["good", ["n_images", "n_true", "count_error", "merged"]].tolist() == [3, 15, 0, 0]
-    assert sets.loc["good", "ap_75_pooled"] == 10 / 20
-    assert sets.loc["good", "ap_75_mean"] == 2 / 3
-    assert sets.loc["good", ["ap_75_lowest", "ap_75_highest"]].tolist() == [0, 1]
-    # All cells as one: perfect pixels, nothing found.
-    assert sets.loc["bad", ["pixel_dice_mean", "f1_pooled", "merged"]].tolist() == [1, 0, 3]
-    matches = read_table(tmp_path / "out" / "matches.csv", MATCHES)
-    mine = matches[(matches["prediction"] == "good") & (matches["image"] == "f1")]
-    assert mine["true_label"].tolist() == mine["predicted_label"].tolist() == [1, 2, 3, 4, 5]
-    assert len(matches[(matches["prediction"] == "bad") & (matches["image"] == "f1")]) == 6
-    with Image.open(tmp_path / "out" / "average_precision.png") as picture:
-        assert picture.size[0] > 1000
-    with pytest.raises(OutputError, match=r"images\.csv: is there already\. It is not overwritten"):
-        bridge.evaluate(truth, [good], tmp_path / "out")
+def test_gaps_empty_images_and_small_cells() -> None:
+    empty = np.zeros((3, 3), np.uint16)
+    one = empty.copy()
+    one[0, 0] = 60000
+    match = match_labels(one, one)
+    assert (match.n_true, match.n_predicted, match.iou.tolist()) == (1, 1, [1.0])
+    for a, b, counts in ((empty, empty, (0, 0)), (one, empty, (1, 0)), (empty, one, (0, 1))):
+        match = match_labels(a, b)
+        assert (match.n_true, match.n_predicted, match.true.size) == (*counts, 0)
+    assert match_labels(one, one, min_area_px=2).n_true == 0
 
 
-def test_a_list_of_names_and_the_command(
-    folders: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    truth, good, _ = folders
-    (tmp_path / "test.txt").write_text("# held out\nf2_mask.tif\nf0\n")
-    with pytest.raises(SystemExit, match="0"):
-        main(["evaluate", str(truth), str(good), "--out", str(tmp_path / "out"), "--only", str(tmp_path / "test.txt"), "--rule", "neurips"])  # fmt: skip
-    assert "good" in capsys.readouterr().out
-    images = pd.read_csv(tmp_path / "out" / "images.csv")
-    assert sorted(images["image"]) == ["f0", "f2"]
-    (tmp_path / "test.txt").write_text("f9\n")
-    with pytest.raises(InputError) as refused:
-        bridge.evaluate(truth, [good], tmp_path / "new", only=tmp_path / "test.txt")
-    assert str(refused.value) == (
-        f"{tmp_path / 'test.txt'}: no ground truth of this name (got f9, expected one of f0, f1, f2). Correct the list."
+def test_sizes_differ() -> None:
+    with pytest.raises(
+        LabelError, match=r"^label images differ in size \(got \(2, 2\) and \(3, 3\), expected the same\)"
+    ):
+        match_labels(np.zeros((2, 2), np.uint16), np.zeros((3, 3), np.uint16))
+
+
+def test_against_an_independent_count() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 9, (8, 10)).repeat(5, 0).repeat(5, 1).astype(np.uint16)
+    predicted = np.where(rng.random(true.shape) < 0.15, rng.integers(0, 9, true.shape), true).astype(np.uint16)
+    match = match_labels(true, predicted)
+    expected = {}
+    for i in range(1, 9):
+        for j in range(1, 9):
+            a, b = true == i, predicted == j
+            iou = (a & b).sum() / (a | b).sum()
+            if iou > 0.5:
+                expected[i, j] = iou
+    assert (
+        dict(zip(zip(match.true.tolist(), match.predicted.tolist(), strict=True), match.iou.tolist(), strict=True))
+        == expected
     )
 
 
-def test_one_missing_prediction_stops_nothing(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    truth, good, _ = folders
-    (good / "DMSO" / "f1_cp_masks.tif").unlink()
-    write_labels(good / "DMSO" / "f2_cp_masks.tif", cells(3)[:30])
-    found = bridge.evaluate(truth, [good], tmp_path / "out")
-    assert dict(found.failures) == {
-        "f1": f"{good}: no prediction for f1 (expected f1_mask.tif). Add it, or leave f1 out with --only.",
-        "f2": f"{good / 'DMSO' / 'f2_cp_masks.tif'}: not the size of its ground truth (got 30 x 60, expected 40 x 60 px). Compare images of one field.",
-    }
-    assert len(found.images) == 1
+# ---------------------------------------------------------------- scores
 
 
-def test_truth_in_colours_and_in_one_file_per_object(tmp_path: Path) -> None:
-    labels = cells(4)
-    colours = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]], np.uint8)[labels]
-    Image.fromarray(colours).save(tmp_path / "f0.png")
-    objects = tmp_path / "dsb" / "f0" / "masks"
-    objects.mkdir(parents=True)
-    for k in range(1, 5):
-        Image.fromarray(((labels == k) * 255).astype(np.uint8)).save(objects / f"{k}.png")
-    for truth in (tmp_path / "f0.png", objects):
-        found = read_objects(truth)
-        assert np.array_equal(found > 0, labels > 0)
-        assert len({(int(a), int(b)) for a, b in zip(found.ravel(), labels.ravel(), strict=True)}) == 5
-    write_labels(tmp_path / "predicted" / "f0_mask.tif", labels)
-    assert bridge.evaluate(tmp_path / "dsb", [tmp_path / "predicted"], tmp_path / "out").images["ap_95"].tolist() == [1]
-    Image.fromarray(np.full((40, 60), 255, np.uint8)).save(objects / "9.png")
-    with pytest.raises(LabelError, match=r"9\.png: lies over another object"):
-        read_objects(objects)
+def random_labels(rng: np.random.Generator, n: int, gaps: bool) -> np.ndarray:
+    labels = rng.integers(0, n + 1, (9, 11)).repeat(4, 0).repeat(4, 1)
+    return (labels * (7 if gaps else 1)).astype(np.uint16)
 
 
-def test_bad_input_is_named(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    truth, good, _ = folders
-    gone, empty = tmp_path / "gone", tmp_path / "empty"
-    empty.mkdir()
-    other = tmp_path / "other"
-    write_labels(other / "x_mask.tif", cells(1))
-    for predicted, expected in (
-        (gone, f"{gone}: no such file or folder (expected label images). Check the path."),
-        (empty, f"{empty}: no label images in it (expected .tif, .png or _seg.npy). Check the path."),
-        (
-            other,
-            f"{other}: no image has the name of a ground truth (got x, expected one of f0, f1, f2). Name them alike.",
-        ),
-    ):
-        with pytest.raises(InputError) as refused:
-            bridge.evaluate(truth, [predicted], tmp_path / "out")
-        assert str(refused.value) == expected
-    with pytest.raises(InputError) as refused:
-        bridge.evaluate(truth, [good, good], tmp_path / "out")
-    assert str(refused.value) == f"{good}: the same prediction twice (expected each once). Leave one out."
-    Image.fromarray(cells(1)).save(other / "x_mask.png")
-    single = [other / "x_mask.tif", other / "x_mask.png"]
-    found = bridge.evaluate(other / "x_mask.tif", single, tmp_path / "single")
-    assert found.sets["prediction"].tolist() == ["x_mask.tif", "x_mask.png"]
-    assert not (tmp_path / "out").exists()
+def disturbed(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    other = np.where(rng.random(labels.shape) < 0.25, rng.choice(labels.ravel(), labels.shape), labels)
+    other[other == other.max()] = 0
+    return np.roll(other, int(rng.integers(0, 3)), axis=1).astype(np.uint16)
 
 
-def test_partners_of_exactly_one_half_are_told_once(tmp_path: Path) -> None:
-    true, halves = np.zeros((9, 9), np.uint16), np.zeros((9, 9), np.uint16)
-    true[2, 2:6] = 1
-    halves[2, 2:4], halves[2, 4:6] = 1, 2
-    for name, labels in (("a", true), ("b", halves)):
-        write_labels(tmp_path / name / "f_mask.tif", labels)
-    for truth, predicted in (("a", "b"), ("b", "a")):
-        found = bridge.evaluate(tmp_path / truth, [tmp_path / predicted], tmp_path / f"out_{truth}")
-        assert found.images["tp"].tolist() == [1]
-        assert (found.matches["iou"] > 0).sum() == 1
-        assert len(found.matches) == 2
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_are_those_of_the_best_assignment(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true = random_labels(rng, 12, gaps=bool(seed % 2))
+    predicted = disturbed(rng, true)
+    ids_true, ids_predicted = (np.unique(a[a > 0]) for a in (true, predicted))
+    iou = np.array([
+        [((true == i) & (predicted == j)).sum() / ((true == i) | (predicted == j)).sum() for j in ids_predicted]
+        for i in ids_true
+    ])  # fmt: skip
+    found = score(true, predicted)
+    assert (found.n_true, found.n_predicted) == iou.shape
+    for threshold, counts in found.by_iou.items():
+        rows, columns = linear_sum_assignment(iou >= threshold, maximize=True)
+        tp = int((iou[rows, columns] >= threshold).sum())
+        assert (counts.tp, counts.fp, counts.fn) == (tp, iou.shape[1] - tp, iou.shape[0] - tp)
+        assert counts.average_precision == tp / (iou.shape[0] + iou.shape[1] - tp)
+        if threshold > 0.5:
+            assert counts.iou_sum == pytest.approx(iou[iou >= threshold].sum(), abs=1e-12)
+    both, either = ((true > 0) & (predicted > 0)).sum(), ((true > 0) | (predicted > 0)).sum()
+    assert found.pixels.iou == both / either
+    assert found.pixels.dice == 2 * both / (both + either)
+    assert found.pixels.accuracy == ((true > 0) == (predicted > 0)).mean()
+    inside_true = [sum(((true == i) & (predicted == j)).sum() * 2 > (true == i).sum() for i in ids_true) for j in ids_predicted]  # fmt: skip
+    assert found.merged == sum(n > 1 for n in inside_true)
 
 
-def test_names_are_found_whatever_program_wrote_them(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    truth = tmp_path / "pairs"
-    for name, composed in (("Z\u00e4hlung", "NFD"), ("img.001", "NFC")):
-        write_labels(truth / f"{unicodedata.normalize(composed, name)}_mask.tif", cells(5))
-        tifffile.imwrite(truth / f"{unicodedata.normalize(composed, name)}.tif", np.zeros((40, 60), np.uint8))
-        for run in ("r1", "r2"):
-            write_labels(tmp_path / run / "masks" / f"{name}_mask.tif", cells(4))
-    listed = tmp_path / "names.txt"
-    listed.write_text("\ufeffimg.001\r\nZ\u00e4hlung\n", "utf-8")
-    predictions = [tmp_path / run / "masks" for run in ("r1", "r2")]
-    found = bridge.evaluate(truth, predictions, tmp_path / "out", only=listed)
-    assert (found.failures, found.sets["prediction"].tolist()) == ((), ["r1/masks", "r2/masks"])
-    assert found.sets["n_images"].tolist() == [2, 2]
-    for content, said in (
-        ("Z\u00e4hlung".encode("latin-1"), "not a text file in UTF-8 (got the byte 0xe4). Save it as UTF-8."),
-        (b"\n# none\n", "no names in it (expected the name of an image in each line). Fill it, or leave out --only."),
-    ):
-        listed.write_bytes(content)
-        with pytest.raises(InputError) as refused:
-            bridge.evaluate(truth, predictions, tmp_path / "new", only=listed)
-        assert str(refused.value) == f"{listed}: {said}"
+EMPTY = np.zeros((10, 10), np.uint16)
+SQUARE = np.pad(np.ones((4, 5), np.uint16), ((3, 3), (2, 3))) * 9
 
 
-def test_colour_pictures_that_are_no_truth(tmp_path: Path) -> None:
-    labels = cells(5)
-    path = tmp_path / "f0.png"
-    deep = np.zeros((*labels.shape, 3), np.uint16)
-    deep[..., 0] = labels  # below what eight bits could hold
-    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
-    assert np.array_equal(read_objects(tmp_path / "deep.tif"), labels)
-    palette = Image.fromarray(labels.astype(np.uint8), "P")
-    palette.putpalette([0, 0, 0, *(level for k in range(1, 256) for level in (k, 255 - k, 7))])
-    palette.save(path)
-    assert len({(int(a), int(b)) for a, b in zip(read_objects(path).ravel(), labels.ravel(), strict=True)}) == 6
-    white = np.array([[255, 255, 255], *[[40 * k, 9, 9] for k in range(1, 6)]], np.uint8)[labels]
-    repeated = np.array([[0, 0, 0], *[[200, 9, 9]] * 5], np.uint8)[labels]
-    for picture, said in (
-        (white, "a colour image without black (expected black where no object is). Save it as a label image: 0 for the background, one id for each object."),
-        (repeated, "1 colours in 5 separate places (expected a colour of its own for each object). Save it as a label image: one id for each object."),
-    ):  # fmt: skip
-        Image.fromarray(picture).save(path)
-        with pytest.raises(LabelError) as refused:
-            read_objects(path)
-        assert str(refused.value) == f"{path}: {said}"
+def test_nothing_against_nothing_is_perfect() -> None:
+    found = score(EMPTY, EMPTY)
+    for counts in found.by_iou.values():
+        assert (counts.average_precision, counts.precision, counts.recall, counts.f1) == (1, 1, 1, 1)
+        assert np.isnan(counts.mean_iou)
+        assert counts.panoptic_quality == 1
+    assert (found.pixels.dice, found.pixels.iou, found.pixels.precision, found.pixels.recall) == (1, 1, 1, 1)
+    assert (found.pixels.accuracy, found.count_error, aggregated_jaccard(overlaps(EMPTY, EMPTY))) == (1, 0, 1)
 
 
-def test_the_rule_is_in_the_tables(tmp_path: Path) -> None:
-    true = cells(5)
-    true[0:3, 0:3] = 6  # at the border
-    write_labels(tmp_path / "t" / "f_mask.tif", true)
-    write_labels(tmp_path / "p" / "f_mask.tif", cells(5))
-    for rule, missed in (("all", 1), ("neurips", 0)):
-        found = bridge.evaluate(tmp_path / "t", [tmp_path / "p"], tmp_path / rule, rule=rule)
-        for table in (found.images, found.sets):
-            assert table["rule"].tolist() == [rule]
-            assert table["n_true"].tolist() == [6]
-        assert found.images["fn"].tolist() == [missed]
-        assert found.sets[["ap_65_mean", "ap_65_lowest", "precision_mean", "count_error_mean"]].iloc[0].tolist() == [5 / 6, 5 / 6, 1, -1]  # fmt: skip
-    with pytest.raises(InputError) as refused:
-        bridge.evaluate(tmp_path / "t", [tmp_path / "p"], tmp_path / "new", boundary=float("nan"))
-    assert str(refused.value) == (
-        "--boundary: not a distance (got nan, expected a number of px, 0 or more). Correct it."
-    )
+def test_all_missed_and_all_false() -> None:
+    missed, false = score(SQUARE, EMPTY), score(EMPTY, SQUARE)
+    for found, error in ((missed, -1), (false, 1)):
+        counts = found.by_iou[0.5]
+        assert (counts.average_precision, counts.precision, counts.recall, counts.f1) == (0, 0, 0, 0)
+        assert (found.pixels.dice, found.pixels.accuracy, found.count_error) == (0, 0.8, error)
+    assert aggregated_jaccard(overlaps(SQUARE, EMPTY)) == aggregated_jaccard(overlaps(EMPTY, SQUARE)) == 0
 
 
-def test_a_full_disk_leaves_nothing_in_the_way(
-    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    truth, good, _ = folders
+def test_one_label_far_from_one_is_one_cell() -> None:
+    # Cellpose 3 counts cells by the largest label and gives 1 / 9.
+    assert score(SQUARE, SQUARE).by_iou[0.95] == Counts(1, 0, 0, 1.0)
 
-    def full(*_: object) -> None:
-        raise MissingDependencyError("the disk is full")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("bridge.evaluation.evaluate.precision_figure", full)
-        with pytest.raises(MissingDependencyError):
-            bridge.evaluate(truth, [good], tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-    assert len(bridge.evaluate(truth, [good], tmp_path / "out").files) == 4
+def test_one_huge_cell_merges_all() -> None:
+    true = EMPTY.copy()
+    true[1:4, 1:4], true[1:4, 5:8], true[6:9, 1:4] = 1, 2, 3
+    found = score(true, EMPTY + 1)
+    assert (found.merged, found.split, found.count_error) == (1, 0, -2)
+    assert found.by_iou[0.5].tp == 0
+    assert (found.pixels.recall, found.pixels.precision) == (1, 27 / 100)
+    # Each true cell of 9 px takes the one of 100 px: 27 shared, 3 x 100 in the unions.
+    assert aggregated_jaccard(overlaps(true, EMPTY + 1)) == 27 / 300
+    turned = score(EMPTY + 1, true)
+    assert (turned.merged, turned.split) == (0, 1)
+
+
+def test_exactly_one_half_counts_once() -> None:
+    # Each half of the cell has an IoU of exactly 0.5: two partners are possible, one counts.
+    true = np.array([[1, 1, 1, 1]], np.uint16)
+    halves = np.array([[1, 1, 2, 2]], np.uint16)
+    assert score(true, halves).by_iou[0.5] == Counts(1, 1, 0, 0.5)
+    assert score(true, halves).by_iou[0.55] == Counts(0, 2, 1, 0.0)
+
+
+def test_touching_nuclei_merged_hide_from_the_pixels() -> None:
+    true = EMPTY.copy()
+    true[2:8, 1:5], true[2:8, 5:9] = 1, 2
+    found = score(true, (true > 0).astype(np.uint16))
+    assert found.pixels.dice == 1
+    assert found.by_iou[0.55].f1 == 0
+    assert found.merged == 1
+
+
+def test_counts_add_up() -> None:
+    total = sum((score(SQUARE, SQUARE).by_iou[0.5], score(SQUARE, EMPTY).by_iou[0.5]), Counts())
+    assert (total.precision, total.recall, total.f1) == (1, 0.5, 2 / 3)
+    pixels = score(SQUARE, SQUARE).pixels + score(EMPTY, EMPTY).pixels
+    assert (pixels.tp, pixels.tn) == (20, 180)
+
+
+def test_the_challenges_rule() -> None:
+    true = EMPTY.copy()
+    true[3:6, 3:6] = 1
+    true[0:3, 6:9] = 2  # in the strip along the border
+    assert score_neurips(true, true) == Counts(1, 0, 0, 1.0)
+    assert score_neurips(true, EMPTY) == Counts(0, 0, 1, 0.0)
+    large = np.zeros((5000, 5000), np.uint8)  # 25 million px: in patches
+    large[100:110, 100:110] = 1
+    large[1995:2005, 100:110] = 2  # cut by two patches, so in the border of both
+    assert score_neurips(large, large) == Counts(1, 0, 0, 1.0)
+
+
+# ---------------------------------------------------------------- against independent implementations
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_stardist_counts_the_same(seed: int) -> None:
+    from stardist.matching import matching
+
+    rng = np.random.default_rng(100 + seed)
+    true = random_labels(rng, 12, gaps=bool(seed % 2))
+    predicted = disturbed(rng, true)
+    found = score(true, predicted)
+    for threshold, ours in found.by_iou.items():
+        theirs = matching(true, predicted, thresh=threshold)
+        assert (ours.tp, ours.fp, ours.fn) == (theirs.tp, theirs.fp, theirs.fn)
+        assert (ours.average_precision, ours.f1) == pytest.approx((theirs.accuracy, theirs.f1), abs=1e-12)
+        if ours.tp:
+            assert (ours.precision, ours.recall) == pytest.approx((theirs.precision, theirs.recall), abs=1e-12)
+        if threshold > 0.5:  # at one half there are several best sets of partners
+            # stardist adds up in 32 bit.
+            assert ours.panoptic_quality == pytest.approx(theirs.panoptic_quality, abs=1e-6)
+            assert not ours.tp or ours.mean_iou == pytest.approx(theirs.mean_matched_score, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_coco_and_scikit_image_see_the_same_overlaps(seed: int) -> None:
+    from pycocotools import mask
+    from skimage.metrics import contingency_table
+
+    rng = np.random.default_rng(200 + seed)
+    true = random_labels(rng, 9, gaps=True)
+    predicted = disturbed(rng, true)
+    found = overlaps(true, predicted)
+    table = contingency_table(true, predicted).tocoo()
+    theirs = {(int(t), int(p)): int(n) for t, p, n in zip(table.row, table.col, table.data, strict=True) if t and p}
+    ours = {(int(t), int(p)): int(n) for t, p, n in zip(found.true, found.predicted, found.both_px, strict=True)}
+    assert ours == theirs
+
+    def encoded(labels: np.ndarray, i: int) -> object:
+        return mask.encode(np.asfortranarray(labels == i, np.uint8))
+
+    for t, p, iou in zip(found.true[:20], found.predicted[:20], found.iou[:20], strict=True):
+        assert iou == pytest.approx(mask.iou([encoded(predicted, p)], [encoded(true, t)], [0])[0, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cellposes_own_metrics_agree_on_labels_without_gaps(seed: int) -> None:
+    from cellpose import metrics
+
+    rng = np.random.default_rng(300 + seed)
+    true = random_labels(rng, 9, gaps=False)
+    predicted = np.unique(disturbed(rng, true), return_inverse=True)[1].reshape(true.shape).astype(np.uint16)
+    found = score(true, predicted)
+    theirs, tp, _, _ = metrics.average_precision(true, predicted, threshold=[0.55, 0.75, 0.9])
+    ours = [found.by_iou[t] for t in (0.55, 0.75, 0.9)]
+    assert [c.tp for c in ours] == tp.tolist()
+    assert [c.average_precision for c in ours] == pytest.approx(theirs.tolist(), abs=1e-6)
+
+
+def test_outlines_within_a_tolerance() -> None:
+    square = np.zeros((20, 20), np.uint16)
+    square[5:15, 5:15] = 1
+    # 36 outline pixels; shifted by 4, the upper and lower rows share 8 (within 2 px), a right column 2 of 8 at each end.
+    assert boundary_f1(square, np.roll(square, 4, axis=1), 2) == pytest.approx((8 + 8 + 2 + 2) / 36)
+    halves = square.copy()
+    halves[5:15, 10:15] = 2
+    assert boundary_f1(halves, square, 0) == pytest.approx(2 * 36 / (36 + 52))  # the line between two cells counts
+    assert (boundary_f1(EMPTY, EMPTY), boundary_f1(SQUARE, EMPTY)) == (1, 0)
+
+
+def test_the_last_patches_are_filled_up_as_the_challenge_does() -> None:
+    labels = np.zeros((5100, 5000), np.uint16)
+    labels[5090:5100, 100:110] = 1  # at the lower border of the image, not of its patch
+    labels[0:9, 100:110] = 2
+    labels[1995:2005, 300:310] = 3  # cut by two patches: at the border of both
+    assert score_neurips(labels, labels) == Counts(1, 0, 0, 1.0)
