@@ -48,10 +48,24 @@ FIELDS = (
     Column("pixel_size_um", "float64", "um", "size of a pixel; empty where not calibrated"),
     Column("problems", "str", "", "why the field cannot be processed"),
 )
+# Why a network's objects become no cells.
+DROPPED = {
+    "flow": "their flows do not fit (--flow-threshold)",
+    "inside": "they lay in a hole of another cell",
+    "small": "they have too few pixels (--min-size)",
+    "border": "they touch the border (--border drop)",
+}
 COUNTS = (
     *KEYS,
     Column("n_cells", "Int64", "", "cells found in the segment channel"),
     Column("n_nuclei", "Int64", "", "nuclei found in the count channel; empty without one"),
+    *(
+        Column(
+            f"n_dropped_{why}", "Int64", "", f"objects dropped because {because}; empty where a label image was given"
+        )
+        for why, because in DROPPED.items()
+    ),
+    Column("diameter_px", "float64", "px", "diameter that the network was given; empty where it takes none"),
 )
 FAILURES = (
     Column("field_id", "str", "", "field that failed"),

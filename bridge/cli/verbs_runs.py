@@ -151,6 +151,8 @@ def _report(report: Report) -> None:
     OUT.print(
         f"{report.done} of {number(len(report.plan.fields), 'field')} done, {number(report.n_cells, 'cell')}. Results in {report.out}",
     )
+    if report.diameters:
+        OUT.print(report.diameters)
     if report.failures:
         OUT.print(f"What failed is listed in {report.out / 'failures.csv'}")
     figures = sorted(

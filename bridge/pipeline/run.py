@@ -22,7 +22,7 @@ from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import Records, differences
 from bridge.pipeline.results_folder import ResultsFolder
 from bridge.pipeline.run_record import RECORDS, RunRecord, recorded_settings, write_plan
-from bridge.pipeline.run_warnings import warnings_of
+from bridge.pipeline.run_warnings import diameters, warnings_of
 from bridge.pipeline.status import interruptible
 from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
@@ -53,6 +53,8 @@ class Report:
     n_cells : int
     failures : tuple of Failure
     warnings : tuple of str
+    diameters : str
+        Which cell diameters were found; empty where one was given.
     """
 
     out: Path
@@ -61,6 +63,7 @@ class Report:
     n_cells: int
     failures: tuple[Failure, ...] = ()
     warnings: tuple[str, ...] = ()
+    diameters: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -171,7 +174,7 @@ class _Run:
             self._refuse_stale(record)
             self.warnings += warnings_of(self.context, self.records, self.executor.finished)
             self.executor.run_groups()
-            self.warnings += (self.records.facts("_experiment", "tables") or {}).get("notices", [])
+            self.warnings += (self.records.facts("_experiment", "tables") or {}).get("warnings", [])
         finally:
             self.executor.close()
         failures = self._sorted_failures()
@@ -185,6 +188,7 @@ class _Run:
             record.n_cells,
             tuple(failures),
             tuple(dict.fromkeys(self.warnings)),
+            diameters(self.context, self.records, self.executor.finished),
         )
 
     def _sorted_failures(self) -> list[Failure]:

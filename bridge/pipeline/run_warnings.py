@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bridge.pipeline.records import Records
     from bridge.pipeline.step import Context
 
+_DIAMETERS = 1.5  # times the median of all fields
+_DROPPED_SHARE, _FEWEST_DROPPED, _FEWEST_UNLIKE = 0.3, 5, 10
 _SATURATED_SHARE = 0.001  # of a field's cell pixels, from which on it is said
 _NOTING = ("segment", "count", "measure")  # steps that note warnings of their own
 
@@ -22,6 +25,9 @@ def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -
     """Return the warnings about the finished fields, from their records."""
     facts = {item.field_id: records.facts(item.field_id, "measure") or {} for item in finished}
     return [
+        *_many_dropped(records, finished),
+        *_odd_diameters(context, records, finished),
+        *_unlike_counts(context, records, finished),
         *_small_ball(context, facts),
         *_saturated(context, facts),
         *_calibrated(context, facts),
@@ -30,6 +36,79 @@ def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -
         *_copies(context, records, finished),
         *_noted(records, finished),
         *_left_behind(context),
+    ]
+
+
+def diameters(context: Context, records: Records, finished: Sequence[Field]) -> str:
+    """Say which diameters were found, with --diameter auto or style; empty otherwise."""
+    if context.settings.diameter not in ("auto", "style"):
+        return ""
+    of = _diameters(records, finished, "segment")
+    if not of:
+        return ""
+    least, most = min(of, key=lambda name: of[name]), max(of, key=lambda name: of[name])
+    return f"Diameter: median {statistics.median(of.values()):.3g} px, {of[least]:.3g} ({least}) to {of[most]:.3g} ({most}); each in counts.csv"
+
+
+def _diameters(records: Records, finished: Sequence[Field], step: str) -> dict[str, float]:
+    found = {item.field_id: (records.facts(item.field_id, step) or {}).get("diameter_px") for item in finished}
+    return {name: float(value) for name, value in found.items() if value}
+
+
+def _odd_diameters(context: Context, records: Records, finished: Sequence[Field]) -> list[str]:
+    if context.settings.diameter not in ("auto", "style"):
+        return []
+    warnings = []
+    of, of_nuclei = _diameters(records, finished, "segment"), _diameters(records, finished, "count")
+    middle = statistics.median(of.values()) if of else 0.0
+    odd = [name for name, value in of.items() if not middle / _DIAMETERS < value < middle * _DIAMETERS]
+    if odd:
+        warnings.append(
+            f"{len(odd)} of {len(of)} fields: the diameter found is far from that of the others ({of[odd[0]]:.3g} px in {odd[0]}, median "
+            f"{middle:.3g} px); look at their overlays, or give --diameter in px"
+        )
+    small = [name for name in of if name in of_nuclei and of[name] < of_nuclei[name]]
+    if small:
+        warnings.append(
+            f"{len(small)} of {len(of)} fields: the cells' diameter is smaller than that of the nuclei ({of[small[0]]:.3g} and "
+            f"{of_nuclei[small[0]]:.3g} px in {small[0]}); speckles may have been taken for cells: give --diameter in px"
+        )
+    return warnings
+
+
+def _many_dropped(records: Records, finished: Sequence[Field]) -> list[str]:
+    shares = {}
+    for item in finished:
+        facts = records.facts(item.field_id, "segment") or {}
+        dropped, kept = facts.get("dropped", {}).get("flow", 0), facts.get("n_cells", 0)
+        if dropped >= _FEWEST_DROPPED and dropped > _DROPPED_SHARE * (dropped + kept):
+            shares[item.field_id] = (dropped, dropped + kept)
+    if not shares:
+        return []
+    name, (dropped, n) = max(shares.items(), key=lambda entry: entry[1][0] / entry[1][1])
+    return [
+        f"{len(shares)} of {len(finished)} fields: the flow threshold drops more than {_DROPPED_SHARE:.0%} of the objects found ({dropped} of {n} in "
+        f"{name}); compare their overlays with a higher --flow-threshold"
+    ]
+
+
+def _unlike_counts(context: Context, records: Records, finished: Sequence[Field]) -> list[str]:
+    if not context.plan.count_channel:
+        return []
+    unlike = {}
+    for item in finished:
+        cells = (records.facts(item.field_id, "measure") or {}).get("n_cells")
+        nuclei = (records.facts(item.field_id, "count") or {}).get("n_nuclei")
+        if cells is None or nuclei is None or abs(cells - nuclei) <= _FEWEST_UNLIKE:
+            continue
+        if not 0.5 < (cells + 1) / (nuclei + 1) < 2:
+            unlike[item.field_id] = (cells, nuclei)
+    if not unlike:
+        return []
+    name, (cells, nuclei) = next(iter(unlike.items()))
+    return [
+        f"{len(unlike)} of {len(finished)} fields: cells and nuclei differ more than twofold ({cells} cells, {nuclei} nuclei in {name}); "
+        "one of the two was not found well: look at the overlays"
     ]
 
 

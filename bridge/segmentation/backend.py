@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from bridge.errors import MissingDependencyError
 from bridge.files import sha256, whole_file
 from bridge.segmentation.models import ModelFile, cellpose_version, require_version
 
+Window = tuple[slice, slice]
+WHOLE: Window = (slice(None), slice(None))
 # Complete at every call: Cellpose keeps what an earlier call turned off (models.normalize_default is changed in place).
 NORMALIZE: dict[str, Any] = {
     "lowhigh": None,
@@ -63,8 +66,10 @@ class Backend(Protocol):
     ) -> Prediction:
         """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
 
-    def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
-        """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
+    def masks(
+        self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float, window: Window = WHOLE
+    ) -> tuple[npt.NDArray[Any], Counter[str]]:
+        """Make a label image (Y, X), and count what was dropped: see `labels_of`. Small objects are still in it."""
 
     def style(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the network's style vector of an image (Y, X) or (2, Y, X), shape (256,)."""
@@ -107,23 +112,49 @@ def targets_of(labels: npt.NDArray[Any], device: Any) -> npt.NDArray[np.float32]
 
 
 def labels_of(
-    prediction: Prediction, flow_threshold: float, cellprob_threshold: float, device: Any
-) -> npt.NDArray[Any]:
-    """Make a label image (Y, X) from what the network said; the call is the same in both versions of Cellpose."""
-    from cellpose import dynamics
+    prediction: Prediction, flow_threshold: float, cellprob_threshold: float, device: Any, window: Window = WHOLE
+) -> tuple[npt.NDArray[Any], Counter[str]]:
+    """Make a label image of what the network said, and count what Cellpose drops on the way.
 
-    # min_size=-1: with a size, 3.1.1.3 removes by rank instead of label and so deletes good cells.
-    labels: npt.NDArray[Any] = dynamics.resize_and_compute_masks(
+    Cellpose's own steps, as its ``dynamics.resize_and_compute_masks`` makes them in both versions.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    flow_threshold, cellprob_threshold : float
+    device : torch.device
+    window : (slice, slice)
+        The part of the image that counts; what lies beyond is cut off.
+
+    Returns
+    -------
+    labels : ndarray of unsigned int, shape (Y, X)
+    dropped : Counter
+        Objects in the window that were dropped, by reason: ``flow`` (their flows do not fit), ``inside`` (they lay in a
+        hole of another cell, which was filled).
+    """
+    from cellpose import dynamics, utils
+
+    masks: npt.NDArray[Any] = dynamics.compute_masks(
         prediction.flows,
         prediction.cellprob,
         niter=prediction.niter,
         cellprob_threshold=cellprob_threshold,
-        flow_threshold=flow_threshold,
-        min_size=-1,
+        flow_threshold=0.0,
         max_size_fraction=1.0,  # Cellpose drops what is larger than 0.4 of the image, without a word
         device=device,
     )
-    return labels
+    found = _n_objects(masks[window])
+    if masks.max() > 0 and flow_threshold > 0:
+        masks = dynamics.remove_bad_flow_masks(masks, prediction.flows, threshold=flow_threshold, device=device)
+    fitting = _n_objects(masks[window])
+    # min_size=-1: with a size, 3.1.1.3 removes by rank instead of label and so deletes good cells.
+    labels: npt.NDArray[Any] = utils.fill_holes_and_remove_small_masks(masks, min_size=-1)[window]
+    return labels, Counter(flow=found - fitting, inside=fitting - _n_objects(labels))
+
+
+def _n_objects(labels: npt.NDArray[Any]) -> int:
+    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
 
 
 def load_backend(model: ModelFile, device: str = "auto") -> Backend:

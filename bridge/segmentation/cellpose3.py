@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +15,7 @@ from cellpose.resnet_torch import CPnet
 from torch import nn
 
 from bridge.errors import ModelError, SegmentationError
-from bridge.segmentation.backend import NORMALIZE, Prediction, labels_of
+from bridge.segmentation.backend import NORMALIZE, WHOLE, Prediction, Window, labels_of
 from bridge.segmentation.models import ModelFile
 
 _STYLE_LENGTH = 256  # hard-coded in cellpose.core.run_net
@@ -90,9 +91,11 @@ class Cellpose3:
         niter = 1 / (self._model.diam_mean / diameter_px) * 200
         return Prediction(np.asarray(flows), np.asarray(cellprob), niter)
 
-    def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
-        """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
-        return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device)
+    def masks(
+        self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float, window: Window = WHOLE
+    ) -> tuple[npt.NDArray[Any], Counter[str]]:
+        """Make a label image (Y, X), and count what was dropped; small objects are still in it."""
+        return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device, window)
 
     @property
     def net(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -12,7 +13,7 @@ import torch
 from cellpose import models, train, transforms
 
 from bridge.errors import ModelError, SegmentationError
-from bridge.segmentation.backend import NORMALIZE, Prediction, labels_of
+from bridge.segmentation.backend import NORMALIZE, WHOLE, Prediction, Window, labels_of
 from bridge.segmentation.models import ModelFile
 
 _log = logging.getLogger(__name__)
@@ -63,9 +64,11 @@ class Cellpose4:
         rescale = 30.0 / diameter_px if diameter_px else 1.0
         return Prediction(np.asarray(flows), np.asarray(cellprob), int(200 / rescale))
 
-    def masks(self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float) -> npt.NDArray[Any]:
-        """Make a label image (Y, X) with ids 1..n; small objects are still in it."""
-        return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device)
+    def masks(
+        self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float, window: Window = WHOLE
+    ) -> tuple[npt.NDArray[Any], Counter[str]]:
+        """Make a label image (Y, X), and count what was dropped; small objects are still in it."""
+        return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device, window)
 
     @property
     def net(self) -> Any:

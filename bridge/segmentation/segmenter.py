@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -41,12 +42,16 @@ class Segmented:
         Labels that are cut at the edge of a tile because no tile held them whole.
     large : tuple of int
         Labels of more than 0.4 of the image, which Cellpose itself would drop.
+    dropped : Counter
+        Objects that were found and dropped, by reason: ``flow``, ``inside`` (see `bridge.segmentation.backend.labels_of`),
+        ``small``, ``border``. Of an image in tiles those in two tiles count twice.
     """
 
     labels: Labels
     diameter_px: float | None
     cut: tuple[int, ...] = ()
     large: tuple[int, ...] = ()
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 class Segmenter:
@@ -164,15 +169,15 @@ class Segmenter:
                 chosen = self.style_diameter_px(image)
             masks = self._predict(image, chosen, *thresholds)
             if diameter in ("auto", "style"):
-                found = median_diameter(_without_small(masks(None, None)[0], min_size))
+                found = median_diameter(_without_small(masks(None, None).labels, min_size))
                 if found is not None:
                     chosen = found
                     masks = self._predict(image, chosen, *thresholds)
 
         def finish(flow_threshold: float | None = None, cellprob_threshold: float | None = None) -> Segmented:
             with _named(name, shape):
-                labels, cut = masks(flow_threshold, cellprob_threshold)
-            return _kept(labels, cut, chosen, min_size, border, name)
+                made = masks(flow_threshold, cellprob_threshold)
+            return _kept(made, chosen, min_size, border, name)
 
         return finish
 
@@ -212,10 +217,8 @@ class Segmenter:
         tile: int,
         flow_threshold: float,
         cellprob_threshold: float,
-    ) -> Callable[[float | None, float | None], tuple[npt.NDArray[np.int64], list[int]]]:
-        def whole(
-            part: npt.NDArray[Any], normalize: bool = True
-        ) -> Callable[[float | None, float | None], npt.NDArray[Any]]:
+    ) -> Callable[[float | None, float | None], _Made]:
+        def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[float | None, float | None], _Made]:
             height, width = part.shape[-2:]
             pad = max(min(self.model.pad_px, min(height, width) - 1), 0)
             around = [(0, 0)] * (part.ndim - 2) + [(pad, pad)] * 2
@@ -224,33 +227,38 @@ class Segmenter:
                 warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
                 prediction = self._backend.predict(padded, diameter_px, batch_size, normalize)
 
-            def masks(flow: float | None, cellprob: float | None) -> npt.NDArray[Any]:
-                labels = self._backend.masks(
+            def masks(flow: float | None, cellprob: float | None) -> _Made:
+                labels, dropped = self._backend.masks(
                     prediction,
                     flow_threshold if flow is None else flow,
                     cellprob_threshold if cellprob is None else cellprob,
+                    (slice(pad, pad + height), slice(pad, pad + width)),
                 )
-                return labels[pad : pad + height, pad : pad + width]
+                return _Made(labels.astype(np.int64), [], dropped)
 
             return masks
 
         shape = image.shape[-2:]
         if float(image.max()) == float(image.min()):
-            return lambda _, __: (np.zeros(shape, np.int64), [])
+            return lambda _, __: _Made(np.zeros(shape, np.int64), [], Counter())
         if max(shape) <= tile:
-            masks = whole(image)
-            return lambda flow, cellprob: (masks(flow, cellprob).astype(np.int64), [])
+            return whole(image)
         # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
         low, high = np.percentile(image, (1, 99), axis=(-2, -1), keepdims=True).astype(np.float32)
         grey = (image.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
-        # Tile by tile, at once: what the network says about a large image would fill the memory.
-        parts = (
-            (window, whole(grey[(..., *window)], normalize=False)(None, None)) for window in tiles(shape, tile, overlap)
-        )
-        stitched = stitch(parts, (shape[0], shape[1]))
+        dropped: Counter[str] = Counter()
 
-        def stitched_before(flow: float | None, cellprob: float | None) -> tuple[npt.NDArray[np.int64], list[int]]:
+        def parts() -> Iterator[tuple[tuple[slice, slice], npt.NDArray[Any]]]:
+            for window in tiles(shape, tile, overlap):
+                made = whole(grey[(..., *window)], normalize=False)(None, None)
+                dropped.update(made.dropped)
+                yield window, made.labels
+
+        # Tile by tile, at once: what the network says about a large image would fill the memory.
+        stitched = _Made(*stitch(parts(), (shape[0], shape[1])), dropped)
+
+        def stitched_before(flow: float | None, cellprob: float | None) -> _Made:
             if flow is not None or cellprob is not None:
                 raise SegmentationError(
                     f"an image of {shape[0]} x {shape[1]} px is segmented in tiles, at one threshold (expected sides up to {tile} px). Crop it, or use a larger --tile."
@@ -274,18 +282,29 @@ def _named(name: str, shape: tuple[int, ...]) -> Iterator[None]:
         ) from error
 
 
-def _kept(
-    labels: npt.NDArray[np.int64], cut: list[int], diameter_px: float | None, min_size: int, border: str, name: str
-) -> Segmented:
+@dataclass
+class _Made:
+    """What the network's words became: labels, those cut at tiles, and what Cellpose dropped."""
+
+    labels: npt.NDArray[np.int64]
+    cut: list[int]
+    dropped: Counter[str]
+
+
+def _kept(made: _Made, diameter_px: float | None, min_size: int, border: str, name: str) -> Segmented:
     """Remove small cells, and those at the border if asked; the others are numbered 1..n."""
+    labels, cut = made.labels, made.cut
     areas = label_areas(labels)
     gone = areas < min_size
+    dropped = made.dropped + Counter(small=int(np.count_nonzero(gone & (areas > 0))))
     if border == "drop":
-        gone |= touches_border(labels)
+        at_border = touches_border(labels) & ~gone
+        dropped["border"] = int(np.count_nonzero(at_border))
+        gone |= at_border
     new_ids = np.cumsum(~gone & (areas > 0)) * (~gone & (areas > 0))
     kept = tuple(int(new_ids[label]) for label in cut if new_ids[label])
     large = tuple(int(new_ids[label]) for label in np.flatnonzero(areas > _LARGE * labels.size) if new_ids[label])
-    return Segmented(as_labels(new_ids[labels], name), diameter_px, kept, large)
+    return Segmented(as_labels(new_ids[labels], name), diameter_px, kept, large, +dropped)
 
 
 def _without_small(labels: npt.NDArray[Any], min_size: int) -> npt.NDArray[Any]:

@@ -338,7 +338,7 @@ def test_macros_say_what_is_wrong(tmp_path: Path, macro) -> None:
     # What the bridge itself says, through the status file.
     said = macro("Segment_and_Measure.ijm", images=empty, out=out, command=PROGRAM)
     assert said == (
-        f"Error: {empty}: no image found (expected .tif, .tiff, .png, .jpg, .jpeg in it or in its folders). Check the path."
+        f"Error: {empty}: no image found (got nothing, expected .tif, .tiff, .png, .jpg, .jpeg in it or in its folders). Check the path."
     )
     assert not out.exists()
 

@@ -316,6 +316,45 @@ def test_pixel_size_of_the_user_overrides_the_files(experiment: Path, tmp_path: 
     np.testing.assert_array_equal(cells["cell_area_um2"], cells["cell_area_px2"] * 4.0)
 
 
+@pytest.mark.slow
+def test_what_the_network_found_and_dropped_is_counted(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.pipeline.run_warnings._FEWEST_DROPPED", 1)
+    report = run(experiment, tmp_path / "out", **{**DEMO, "diameter": "auto"}, flow_threshold=0.1, border="drop")
+    counts = pd.read_csv(tmp_path / "out" / "counts.csv")
+    assert (counts["n_dropped_flow"] > 0).any()
+    assert (counts["n_dropped_border"] > 0).any()
+    assert report.diameters.startswith(f"Diameter: median {counts['diameter_px'].median():.3g} px, ")
+    assert report.diameters.endswith("; each in counts.csv")
+    worst = (counts["n_dropped_flow"] / (counts["n_dropped_flow"] + counts["n_cells"])).idxmax()
+    n, of = int(counts["n_dropped_flow"][worst]), int(counts["n_dropped_flow"][worst] + counts["n_cells"][worst])
+    assert any(
+        f"the flow threshold drops more than 30% of the objects found ({n} of {of} in {counts['field_id'][worst]}); "
+        "compare their overlays with a higher --flow-threshold" in text
+        for text in report.warnings
+    )
+
+
+@pytest.mark.slow
+def test_cells_and_nuclei_that_differ_are_pointed_out(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.pipeline.run_warnings._FEWEST_UNLIKE", 2)
+    masks = experiment.parent / "masks"
+    path = masks / "DMSO_day1_f1_mask.tif"
+    labels = read_labels(path)
+    write_labels(path, np.where(labels == labels.max(), labels, 0).astype(np.uint16))
+    report = run(experiment, tmp_path / "out", masks=masks, count_model="demo", count_diameter=24.0, device="cpu")
+    counts = pd.read_csv(tmp_path / "out" / "counts.csv", index_col=0)
+    nuclei = counts.loc["DMSO_day1_f1", "n_nuclei"]
+    assert counts["n_dropped_flow"].isna().all()
+    assert (
+        f"1 of 4 fields: cells and nuclei differ more than twofold (1 cells, {nuclei} nuclei in DMSO_day1_f1); "
+        "one of the two was not found well: look at the overlays"
+    ) in report.warnings
+
+
 # ---------------------------------------------------------------- the steps alone
 
 

@@ -97,7 +97,7 @@ def test_masks_from_true_flows(sam: Segmenter) -> None:
     flows = dynamics.labels_to_flows([FIELD.cells.astype(np.int32).copy()], device=torch.device("cpu"))[0]
     cellprob = np.where(FIELD.cells > 0, 6.0, -6.0).astype(np.float32)
     prediction = Prediction(flows[-2:].astype(np.float32) * 5, cellprob, 200)
-    labels = sam._backend.masks(prediction, 0.4, 0.0).astype(np.uint16)
+    labels = sam._backend.masks(prediction, 0.4, 0.0)[0].astype(np.uint16)
     match = match_labels(FIELD.cells, labels, 15)
     assert match.true.size >= 0.95 * match.n_true
     assert match.iou.mean() > 0.95

@@ -22,7 +22,7 @@ from bridge.scores.matching import match_labels
 from bridge.segmentation.backend import Prediction, labels_of
 from bridge.segmentation.cyto_0 import _convert_mxnet
 from bridge.segmentation.models import _hash_of_first_use, resolve_model
-from bridge.segmentation.segmenter import Segmenter, _kept
+from bridge.segmentation.segmenter import Segmenter, _kept, _Made
 from bridge.segmentation.tiles import stitch, tiles
 from bridge.synthetic import synthetic_field
 
@@ -339,8 +339,40 @@ def test_a_cell_of_any_size_is_kept(segmenter: Segmenter, share: float) -> None:
     disc = (x * x + y * y < share * side * side / np.pi).astype(np.uint16)
     said = segmenter.targets(disc)
     prediction = Prediction(5 * said[1:], np.where(disc, 6, -6).astype(np.float32), 2000)
-    found = labels_of(prediction, 0.4, 0.0, torch.device("cpu"))
+    found, dropped = labels_of(prediction, 0.4, 0.0, torch.device("cpu"))
+    assert not +dropped
     assert np.array_equal(found > 0, disc > 0)
     assert found.max() == 1
-    kept = _kept(found.astype(np.int64), [], None, 15, "keep", "image")
+    kept = _kept(_Made(found.astype(np.int64), [], dropped), None, 15, "keep", "image")
     assert kept.large == ((1,) if share > 0.4 else ())
+
+
+def test_masks_are_cellposes_own_and_what_it_drops_is_counted(segmenter: Segmenter) -> None:
+    from cellpose import dynamics
+
+    labels = np.zeros((120, 160), np.uint16)
+    labels[10:50, 10:50], labels[20:40, 20:40] = 1, 2  # the second in a hole of the first
+    labels[60:90, 10:40], labels[60:90, 60:90], labels[60:63, 120:123] = 3, 4, 5
+    labels[5:35, 100:130], labels[100:120, 70:100] = 6, 7
+    said = segmenter.targets(labels)
+    flows = 5 * said[1:]
+    flows[:, 60:75, 60:90] = -flows[:, 60:75, 60:90]  # half of the fourth flows the other way
+    prediction = Prediction(flows, np.where(labels, 6, -6).astype(np.float32), 200)
+    device = torch.device("cpu")
+    for threshold in (0.0, 0.05, 0.4):
+        made, dropped = labels_of(prediction, threshold, 0.0, device)
+        expected = dynamics.resize_and_compute_masks(
+            prediction.flows, prediction.cellprob, niter=200, flow_threshold=threshold, min_size=-1, max_size_fraction=1.0, device=device
+        )  # fmt: skip
+        np.testing.assert_array_equal(made, expected)
+        everything = dynamics.compute_masks(prediction.flows, prediction.cellprob, niter=200, flow_threshold=0.0, max_size_fraction=1.0, device=device)  # fmt: skip
+        n_found = len(np.unique(everything)) - 1
+        assert n_found == len(np.unique(made)) - 1 + dropped.total()
+    assert dropped["flow"] >= 1
+    assert dropped["inside"] == 1
+    kept = _kept(_Made(made.astype(np.int64), [], dropped), None, 15, "drop", "image")
+    assert kept.dropped["border"] == 1
+    assert kept.dropped.total() + kept.labels.max() == n_found
+    half = labels_of(prediction, 0.4, 0.0, device, (slice(0, 55), slice(0, 60)))
+    assert half[0].shape == (55, 60)
+    assert half[1] == {"flow": 0, "inside": 1}

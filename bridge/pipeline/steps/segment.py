@@ -55,7 +55,13 @@ def _segmented(task: Task, role: str, plane: Plane, finish: Any) -> tuple[Labels
             f"a cell covers more than 0.4 of the image (label {listed}): kept, where Cellpose itself drops it"
         )
     info: dict[str, Any] = task.resources[f"{role}_network"].info
-    return found.labels, {"diameter_px": found.diameter_px, "warnings": warnings, **info}
+    return found.labels, {
+        "diameter_px": found.diameter_px,
+        "n_cells": int(found.labels.max()),
+        "dropped": dict(found.dropped),
+        "warnings": warnings,
+        **info,
+    }
 
 
 def _segment(task: Task) -> Outcome:

@@ -11,7 +11,16 @@ from bridge.assay.summary import condition_table, replicate_table
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.measure import columns_of
 from bridge.report.workbook import MAX_ROWS, write_workbook
-from bridge.tables import COUNTS, Column, empty_table, measured_columns, replicate_columns, typed_table, write_table
+from bridge.tables import (
+    COUNTS,
+    DROPPED,
+    Column,
+    empty_table,
+    measured_columns,
+    replicate_columns,
+    typed_table,
+    write_table,
+)
 
 _KEYS = ("field_id", "condition", "replicate", "sample")
 
@@ -25,14 +34,19 @@ def all_cells(task: Task) -> pd.DataFrame:
 def all_counts(task: Task) -> pd.DataFrame:
     """Return the numbers of cells and nuclei of all finished fields."""
     counted = task.context.plan.count_channel is not None
-    rows = [
-        {
-            **{key: getattr(item, key) for key in _KEYS},
-            "n_cells": len(task.given["measure"][item.field_id]),
-            "n_nuclei": task.facts["count"].get(item.field_id, {}).get("n_nuclei") if counted else None,
-        }
-        for item in task.fields
-    ]
+    rows = []
+    for item in task.fields:
+        found = task.facts["segment"].get(item.field_id, {})
+        dropped = found.get("dropped")  # None: a given label image
+        rows.append(
+            {
+                **{key: getattr(item, key) for key in _KEYS},
+                "n_cells": len(task.given["measure"][item.field_id]),
+                "n_nuclei": task.facts["count"].get(item.field_id, {}).get("n_nuclei") if counted else None,
+                **{f"n_dropped_{why}": None if dropped is None else dropped.get(why, 0) for why in DROPPED},
+                "diameter_px": found.get("diameter_px"),
+            }
+        )
     return typed_table(rows, COUNTS)
 
 
@@ -78,6 +92,6 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 # Tables follow from the fields: more fields make new ones, unasked.
 TABLES = Step(
-    "tables", "experiment", _tables, lane="tables", needs=("measure", "count"), outputs=_files, made_from=_made_from,
+    "tables", "experiment", _tables, lane="tables", needs=("segment", "measure", "count"), outputs=_files, made_from=_made_from,
     load=all_cells, derived=True, words="tables and figures",
 )  # fmt: skip
