@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, say_if_compiling
+from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, say, say_if_compiling
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AcceptLabels, AllSettings, OutFolder
 from bridge.names import number
@@ -122,7 +122,13 @@ def correct(
     /,
     *,
     field: Annotated[
-        list[str] | None, Parameter(group=GENERAL, help="Field to correct; several, or all if none is named.")
+        list[str] | None,
+        Parameter(
+            group=GENERAL,
+            consume_multiple=True,
+            negative=(),
+            help="Field to correct; several, or all if none is named.",
+        ),
     ] = None,
     hide_condition: Annotated[
         bool, Parameter(group=GENERAL, negative=(), help="Name the files so that they do not tell the condition.")
@@ -154,6 +160,8 @@ def correct(
             OUT.print(str(path))
         return 0
     found = bridge.pipeline.corrections.collect(results)
+    for warning in found.warnings:
+        say(f"Warning: {warning}")
     for _, problem in found.failures:
         complain(problem)
     for path in found.masks.values():
@@ -161,6 +169,6 @@ def correct(
     counts = found.changes["change"].value_counts()
     changes_text = ", ".join(f"{n} {change}" for change, n in counts.items()) or "nothing changed"
     changes_text = f"{number(len(found.masks), 'field')} corrected: {changes_text}. See {results / 'corrections.csv'}"
-    note(changes=changes_text)
+    note(changes="\n".join([changes_text, *(f"Warning: {text}" for text in found.warnings)]))
     OUT.print(changes_text)
     return int(bool(found.failures))

@@ -17,7 +17,7 @@ from bridge.images.image import Plane
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import inspect, read_plane
 from bridge.images.write import write_image
-from bridge.labels import Labels
+from bridge.labels import Labels, label_ids
 from bridge.names import SEG_SUFFIX
 from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.rois.change import Change, apply_corrections
@@ -45,11 +45,14 @@ class Collected:
         As `corrections.csv`: one row for each cell that is not as it was.
     failures : tuple of (str, str)
         Field and what is wrong with its correction.
+    warnings : tuple of str
+        What may not have been meant.
     """
 
     masks: dict[str, Path]
     changes: pd.DataFrame
     failures: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
 
 
 def correct(
@@ -152,6 +155,11 @@ def collect(results: Path | str) -> Collected:
     masks: dict[str, Path] = {}
     rows: list[dict[str, Any]] = []
     failures: list[tuple[str, str]] = []
+    warnings = [
+        f"{path}: not collected (expected a name that ends in {_ROISET} or {_CELLPOSE})"
+        for path in sorted(folder.iterdir())
+        if path not in edited and (path.suffix.lower() in (".roi", ".zip") or path.name.endswith(SEG_SUFFIX))
+    ]
     for path in edited:
         name = path.name.removesuffix(_ROISET).removesuffix(_CELLPOSE)
         field_id = hidden.get(name, name)
@@ -174,6 +182,13 @@ def collect(results: Path | str) -> Collected:
                 run.records.begin(field_id, "correct", made_from, [target])
                 write_labels(target, after, inspect(mask).calibration)
                 run.records.finish(field_id, "correct", made_from, [target], {"changed": len(changed)})
+            gone = sum(change.change in ("deleted", "covered") for change in changes)
+            n_before = int(label_ids(before).size)
+            if gone > n_before / 2 and gone > 1:
+                warnings.append(
+                    f"{path}: {gone} of {n_before} cells are gone (ROI Manager > Save writes only the selected ROIs where some are); "
+                    "if they were not meant to go, deselect and save again"
+                )
             masks[field_id] = target
             rows += [_row(field_id, change) for change in changed]
         except BridgeError as error:
@@ -182,7 +197,7 @@ def collect(results: Path | str) -> Collected:
         run.records.withdraw(field_id, "correct")  # of a correction that was undone or cannot be used any more
     table = typed_table(rows, CORRECTIONS)
     write_table(run.out / "corrections.csv", table, CORRECTIONS)
-    return Collected(masks, table, tuple(failures))
+    return Collected(masks, table, tuple(failures), tuple(warnings))
 
 
 def _apply(path: Path, before: Labels) -> tuple[Labels, list[Change]]:

@@ -16,6 +16,7 @@ from roifile import ROI_TYPE, ImagejRoi
 from small import hand_drawn, make_experiment, zipped
 
 import bridge
+from bridge.cli.main import main
 from bridge.errors import InputError, OutputError, RoiError
 from bridge.images.label_images import read_labels
 from bridge.labels import label_ids
@@ -189,6 +190,29 @@ def test_round_trip_through_fiji(results: Path) -> None:
     found.masks[FIELD].write_bytes(b"mine")
     ((_, problem),) = bridge.collect(results).failures
     assert "was changed since it was written" in problem
+
+
+def test_what_may_not_have_been_meant_is_said(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = bridge.correct(results, [FIELD])
+    labels = read_labels(results / "masks" / "DMSO" / f"{FIELD}_mask.tif")
+    ids = label_ids(labels)
+    path.write_bytes(encode_roiset(np.where(np.isin(labels, ids[:2]), labels, 0).astype(labels.dtype)))
+    for name in ("0001-0002.roi", "mine.zip", "mine_seg.npy"):
+        (path.parent / name).write_bytes(b"x")
+    warnings = bridge.collect(results).warnings
+    assert warnings == (
+        *(f"{path.parent / name}: not collected (expected a name that ends in _RoiSet.zip or _cellpose_seg.npy)" for name in ("0001-0002.roi", "mine.zip", "mine_seg.npy")),
+        f"{path}: {ids.size - 2} of {ids.size} cells are gone (ROI Manager > Save writes only the selected ROIs where some are); if they were not meant to go, deselect and save again",
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        main(["correct", str(results), "--collect"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().err.count("Warning: ") == 4
+    # Several fields after one flag.
+    with pytest.raises(SystemExit) as ended:
+        main(["correct", str(results), "--field", "DMSO_day2_f1", "Drug_day1_f1"])
+    assert ended.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_hidden_conditions(results: Path) -> None:
