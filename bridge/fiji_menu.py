@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bridge.errors import MissingDependencyError, OutputError
 from bridge.files import sha256, write_bytes, write_text
+from bridge.foreign import read_json, within
 from bridge.names import escaped
 
 FOLDER = "Cellpose Fiji Bridge"  # the name of the menu: Plugins > Cellpose Fiji Bridge
@@ -182,8 +183,11 @@ def program() -> Path:
 
 
 def _digests(folder: Path) -> dict[str, str]:
+    record = folder / _INSTALLED
     try:
-        files: dict[str, str] = json.loads((folder / _INSTALLED).read_text("utf-8"))["files"]
-    except (OSError, json.JSONDecodeError, KeyError):
+        files = dict(read_json(record)["files"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
         return {}
+    for name in files:
+        within(folder, str(name), record)
     return files

@@ -33,6 +33,10 @@ TRAINING_GROUPS = {
 }
 # Files and folders; a model or a Fiji may also be given by name.
 NAMES_FIRST = ("model", "count_model", "fiji")
+# What executes, and where is written, is typed by the person who runs it: a file may be a stranger's.
+ON_THE_COMMAND_LINE = {
+    "java": "runs a program", "fiji": "runs a program", "out": "says where is written", "status": "says where is written"
+}  # fmt: skip
 PATHS = ("samples", "masks", "java", *NAMES_FIRST)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from bridge.errors import InputError
+from bridge.foreign import read_json, read_text
 from bridge.settings import NAMES_FIRST, PATHS, Settings
 from bridge.training_settings import TrainSettings
 
@@ -88,19 +88,23 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     """
     try:
         if path.suffix.lower() == ".json":
-            values = json.loads(path.read_text("utf-8"))["settings"]
+            values = dict(read_json(path)["settings"])
         else:
-            values = tomllib.loads(path.read_text("utf-8"))
+            values = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such settings file. Check the path given with --settings.") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: not a settings file ({error}). Give TOML, or the run.json of an earlier run."
         ) from None
     values = {name.replace("-", "_"): value for name, value in values.items()}
     # Relative to the settings file, so that it works from any folder.
     for name in ("images", *PATHS):
-        if values.get(name) and (name not in NAMES_FIRST or _is_there(name, path.parent / values[name])):
+        if (
+            isinstance(values.get(name), str)
+            and values[name]
+            and (name not in NAMES_FIRST or _is_there(name, path.parent / values[name]))
+        ):
             values[name] = str(path.parent / values[name])
     return values
 

@@ -20,7 +20,7 @@ from bridge.cli.console import ERR, complain, watched
 from bridge.cli.options import GENERAL, Debug, SettingsFile
 from bridge.errors import BridgeError, InputError
 from bridge.pipeline.status import Status, interruptible
-from bridge.settings import Settings
+from bridge.settings import ON_THE_COMMAND_LINE, Settings
 from bridge.settings_file import read_settings_file, refusal
 
 app = App(
@@ -100,13 +100,20 @@ def _answer(tokens: Sequence[str], settings: Path | None, debug: bool) -> int:
 def _tokens_of(path: Path, given: Sequence[str]) -> list[str]:
     """Return what a settings file says as flags, without those that are given on the command line."""
     values = read_settings_file(path)
-    known = {field.name for field in dataclasses.fields(Settings)} | {"images", "out"}
+    known = {field.name for field in dataclasses.fields(Settings)} | {"images", *ON_THE_COMMAND_LINE}
     for name in values:
         if name not in known:
             raise InputError(
                 f"{path}: unknown setting (got {name}, expected one of {', '.join(sorted(known))}). Correct the name."
             )
     flags = {token.partition("=")[0].replace("-no-", "-", 1) for token in given if token.startswith("--")}
+    plain = Settings()
+    for name, why in ON_THE_COMMAND_LINE.items():
+        value = values.pop(name, None)
+        if value not in (None, getattr(plain, name, None)) and f"--{name}" not in flags:
+            raise InputError(
+                f"{path}: {name} is not taken from a file, since it {why} (got {value}, expected it on the command line). Type --{name} {value}."
+            )
     if given[:1] not in (("plan",), ("run",)) or _names_images(given):
         values.pop("images", None)
     tokens: list[str] = []

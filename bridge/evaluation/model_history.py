@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from bridge.foreign import read_json
 from bridge.names import TRAINING_RECORD
 
 _STATE = "training.state"
@@ -24,8 +24,8 @@ def seen_by(model: str | None) -> set[str]:
 def record_beside(model: Path) -> dict[str, Any]:
     """What `training.json` says of the model beside it; nothing if it is of another model."""
     try:
-        record: dict[str, Any] = json.loads(model.with_name(TRAINING_RECORD).read_text("utf-8"))
+        record = read_json(model.with_name(TRAINING_RECORD))
         _ = set(record["held_out_pixels"]), set(record["seen_pixels"]), str(record["base"]), str(record["licence"])
         return record if record["model"] == model.name else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError, RoiError
+from bridge.foreign import within
 from bridge.images.label_files import by_name, label_files
 from bridge.images.label_images import read_labels
 from bridge.images.reader import SUFFIXES, decode, inspect, read_plane
@@ -164,7 +165,7 @@ def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour:
         name = image_name(path)
         if name not in rows.index:
             continue
-        image = run.plan.images / str(rows.loc[name, "segment_path"])
+        image = within(run.plan.images, str(rows.loc[name, "segment_path"]), results / "fields.csv")
         several = len(inspect(image).channels) > 1
         shown = channel or (run.plan.segment_channel if several else None)
         pairs.append(Pair(name, image, path, shown, rgb_channel or run.settings.rgb_channel, colour))

@@ -185,7 +185,8 @@ class _ImageJ:
         resource = str(self.j("java.lang.ClassLoader").getSystemClassLoader().getResource("ij/IJ.class"))
         location = urllib.request.url2pathname(resource.removeprefix("jar:file:").partition("!")[0])
         return {
-            "imagej": str(self.j("ij.IJ").getVersion()),
+            # An ImageJ2 says "2.17.0/1.54p".
+            "imagej": str(self.j("ij.IJ").getVersion()).rpartition("/")[2],
             "gateway": str(self.gateway.getVersion()) if self.gateway is not None else None,
             "java": str(system.getProperty("java.version")),
             "java_vendor": str(system.getProperty("java.vendor")),
@@ -334,7 +335,8 @@ def _use_java(home: Path) -> None:
     import scyjava.config as config
 
     os.environ["JAVA_HOME"] = str(home)
-    config.set_java_constraints(fetch="auto", version="11")
+    # Without this a Java that is not found would be downloaded, unasked.
+    config.set_java_constraints(fetch="never", version="11")
     release = home / "release"
     version = release.read_text() if release.is_file() else ""
     if 'JAVA_VERSION="1.' not in version and not any(f'JAVA_VERSION="{old}' in version for old in ("11", "17")):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bridge.errors import BridgeError, InputError
 from bridge.files import sha256, whole_file, write_bytes
+from bridge.foreign import within
 from bridge.images.image import Plane
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import inspect, read_plane
@@ -105,7 +106,7 @@ def correct(
         if edited.exists():
             continue
         images = {
-            channel: run.plan.images / text
+            channel: within(run.plan.images, text, run.out / "fields.csv")
             for channel, column in _image_columns(run)
             if (text := str(paths.loc[field_id].get(column, "")))
         }

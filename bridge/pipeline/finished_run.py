@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import InputError
 from bridge.experiment.fields import Field, Plan
+from bridge.foreign import read_json
+from bridge.names import safe_name
 from bridge.pipeline.executor import Executor
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.records import Records
@@ -80,12 +81,14 @@ def open_run(results: Path) -> FinishedRun:
     """
     folder = ResultsFolder(results)
     try:
-        content = json.loads(folder.run.read_text("utf-8"))
+        content = read_json(folder.run)
         values = dict(content["settings"])
         images = Path(values.pop("images"))
-        channels, conditions = content["channels"], tuple(content["conditions"])
+        channels, conditions = dict(content["channels"]), tuple(map(str, content["conditions"]))
+        segment, measure, count = channels["segment"], tuple(map(str, channels["measure"])), channels["count"]
         state, finished = content["state"], set(content["finished"])
-    except (OSError, json.JSONDecodeError, KeyError) as error:
+        segmentation = dict(content.get("segmentation") or {})
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{results}: not the folder of a run (no run.json that can be read). Name the folder given with --out."
         ) from error
@@ -95,7 +98,14 @@ def open_run(results: Path) -> FinishedRun:
         )
     rows = read_table(folder.fields, [c for c in FIELDS if c.name in _KEYS])
     fields = tuple(Field(*values) for values in rows[list(_KEYS)].itertuples(index=False, name=None))
-    plan = Plan(images, fields, conditions, channels["segment"], tuple(channels["measure"]), channels["count"])
+    for item in fields:
+        if item.field_id != safe_name(item.field_id):
+            raise InputError(
+                f"{folder.fields}: not the name of a field (got {item.field_id!r}). It was changed or comes from elsewhere: do not use it."
+            )
+    plan = Plan(images, fields, conditions, segment, measure, count)
     context = Context(plan, settings_from(values, str(folder.run)), folder, Hashes(results))
     done = tuple(item for item in fields if item.field_id in finished)
-    return FinishedRun(context, Records(results), done, content.get("segmentation") or {})
+    records = Records(results)
+    records.require_own_names()
+    return FinishedRun(context, records, done, segmentation)

@@ -14,6 +14,7 @@ import filelock
 
 from bridge.errors import OutputError
 from bridge.files import PART_SUFFIX
+from bridge.foreign import read_json
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def _remove_parts(out: Path) -> None:
 
 def _owner(path: Path) -> str:
     try:
-        owner = json.loads(path.read_text())
+        owner = read_json(path)
         return f"process {owner['pid']} on {owner['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "process unknown"

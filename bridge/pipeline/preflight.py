@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -94,6 +95,7 @@ def _order_conditions(plan: Plan, sheet: Sheet | None) -> Plan:
         conditions = order + [name for name in natsorted(present, alg=ns.IGNORECASE) if name not in order]
     else:
         conditions = natsorted(present, alg=ns.IGNORECASE)
+    _require_printable(plan, conditions)
     folders = Counter(safe_name(name).lower() for name in conditions)
     clash = next((name for name in conditions if folders[safe_name(name).lower()] > 1), None)
     if clash is not None:
@@ -229,6 +231,19 @@ def _unlike_sizes(field_id: str, infos: dict[str, ImageInfo]) -> list[str]:
             text += " Export both at the camera's full size, without cropping."
         problems.append(text)
     return problems
+
+
+def _require_printable(plan: Plan, conditions: Sequence[str]) -> None:
+    """Control characters give workbooks that no program opens, and line breaks pictures that cannot be drawn."""
+    named = [
+        *(("condition", name) for name in conditions),
+        *(("replicate", f.replicate) for f in plan.fields), *(("sample", f.sample) for f in plan.fields),
+    ]  # fmt: skip
+    for what, name in named:
+        if any(unicodedata.category(letter) in ("Cc", "Cs", "Co", "Zl", "Zp") for letter in name):
+            raise InputError(
+                f"{plan.images}: a {what} with a letter that cannot be printed (got {name!r}, expected letters, digits and signs). Rename it."
+            )
 
 
 def _require_one_spelling(plan: Plan, what: str, names: set[str]) -> None:

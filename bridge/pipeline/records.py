@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.errors import OutputError, StaleError
 from bridge.files import sha256, write_text
+from bridge.foreign import read_json, within
 
 
 class Records:
@@ -25,6 +26,17 @@ class Records:
     def __init__(self, out: Path, update: bool = False) -> None:
         self.out = out
         self.update = update
+
+    def require_own_names(self) -> None:
+        """Refuse records that name files outside of the results folder, before anything is done with them.
+
+        Raises
+        ------
+        InputError
+            One does.
+        """
+        for path in sorted(self.out.glob("records/*/*.json")):
+            self._read(path.parent.name, path.stem)
 
     def folder(self, field_id: str) -> Path:
         """Return where the records of a field are."""
@@ -140,11 +152,19 @@ class Records:
         return self.folder(field_id) / f"{step}.json"
 
     def _read(self, field_id: str, step: str) -> dict[str, Any] | None:
+        path = self._path(field_id, step)
         try:
-            record: dict[str, Any] = json.loads(self._path(field_id, step).read_text("utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            record = read_json(path)
+        except (FileNotFoundError, ValueError):
             return None
-        return record if isinstance(record, dict) and isinstance(record.get("outputs"), dict) else None
+        outputs = record.get("outputs")
+        if not isinstance(outputs, dict) or not isinstance(record.get("made_from"), dict):
+            return None
+        if not isinstance(record.get("facts", {}), dict) or not all(isinstance(v, str) for v in outputs.values()):
+            return None
+        for name in outputs:
+            within(self.out, name, path)  # what a step no longer writes is removed
+        return record
 
     def _write(self, field_id: str, step: str, record: dict[str, Any]) -> None:
         write_text(self._path(field_id, step), json.dumps(record, indent=1, ensure_ascii=False) + "\n")

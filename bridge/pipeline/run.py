@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import InputError, OutputError, StaleError
 from bridge.files import require_writable
+from bridge.foreign import read_json
 from bridge.imagej.fiji_folder import fiji_root
 from bridge.pipeline.executor import Executor, Failure
 from bridge.pipeline.hashes import Hashes
@@ -156,6 +156,7 @@ class _Run:
         self._refuse_foreign_files(folder)
         self.context = Context(self.plan, self.settings, folder, Hashes(self.out), self.models)
         self.records = Records(self.out, self.update)
+        self.records.require_own_names()
         self.executor = Executor(self.context, self.records, ORDER, self._tell)
         self.executor.failures += [
             Failure(item.field_id, "plan", "InputError", problem)
@@ -204,11 +205,13 @@ class _Run:
 
     def _refuse_other_settings(self, folder: ResultsFolder) -> None:
         try:
-            content = json.loads(folder.run.read_text("utf-8"))
+            content = read_json(folder.run)
             before = content["settings"]
+            if not isinstance(before, dict):
+                raise ValueError("its settings are no object")
         except FileNotFoundError:
             return
-        except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+        except (KeyError, ValueError):
             content, before = {}, {}
         # The images may have moved: their hashes decide.
         free = {"images", *self.settings.in_groups("machine")}

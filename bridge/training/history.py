@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 
 from bridge.errors import OutputError
 from bridge.evaluation.sweep import SCORES
+from bridge.foreign import read_json
 from bridge.names import TRAINING_RECORD
 from bridge.tables import empty_table, read_table, typed_table, write_table
 from bridge.training.tables import CYCLES
@@ -32,7 +32,7 @@ def earlier_cycles(out: Path) -> list[dict[str, Any]]:
     cycles: list[dict[str, Any]] = []
     while (path := out / cycle_folder(len(cycles) + 1) / TRAINING_RECORD).is_file():
         try:
-            record = json.loads(path.read_text("utf-8"))
+            record = read_json(path)
             _ = record["state"], record["made_from"], record["held_out_pixels"], record["base"]
             record.setdefault("warnings", record.get("notes", []))  # their name before 0.1.0
             cycles.append(record)

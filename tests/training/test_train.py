@@ -418,7 +418,8 @@ def test_nothing_of_others_is_removed(pairs: Path, tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
     (mine.parent / "training.json").write_text("[]")
     with pytest.raises(
-        OutputError, match=r"training\.json: not the record of a training \(TypeError: .*\)\. Delete the folder"
+        OutputError,
+        match=r"training\.json: not the record of a training \(ValueError: it holds a list, not an object\)\. Delete the folder",
     ):
         bridge.train(pairs, tmp_path / "m", **GENTLE)
 
