@@ -213,12 +213,12 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
 
     dtypes = {column.name: column.dtype for column in columns}
     try:
-        table = pd.read_csv(
+        table: pd.DataFrame = pd.read_csv(
             path,
             dtype=dtypes,
             keep_default_na=False,
             na_values={name: [""] for name, dtype in dtypes.items() if dtype != "str"},
-            float_precision="round_trip",  # the default parser changes the last bits of one double in nine
+            **_exact_floats(pd.__version__),
         )
     except FileNotFoundError:
         raise TableError(f"{path}: no such table. Run `cellpose-fiji run` first.") from None
@@ -230,3 +230,9 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
             f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Delete it and run again."
         )
     return table[list(dtypes)]
+
+
+def _exact_floats(pandas_version: str) -> dict[str, Any]:
+    """Before pandas 3.1 the default parser changes the last bits of one double in nine; from then on it is exact."""
+    major, minor = (int(part) for part in pandas_version.split(".")[:2])
+    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}

@@ -107,7 +107,7 @@ def test_no_package_is_named_like_a_public_function() -> None:
     [
         ("cellpose", {"segmentation", "doctor"}),
         ("torch", {"segmentation", "doctor"}),
-        ("jpype", {"imagej.worker"}),
+        ("jpype", {"imagej.worker", "imagej.java_image"}),
         ("scyjava", {"imagej.worker"}),
         ("imagej", {"imagej.worker"}),
         ("matplotlib", {"report"}),

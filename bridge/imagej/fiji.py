@@ -105,7 +105,7 @@ class FijiEngine(Engine):
             with self._starting:
                 self._begin()
         except _WorkerLost as error:
-            raise ImageJError(f"ImageJ: did not start ({error}). Run `cellpose-fiji doctor`.") from error
+            raise MissingDependencyError(f"ImageJ: did not start ({error}). {_advice(str(error))}") from error
 
     def _begin(self) -> None:
         if self._closed:
@@ -222,14 +222,18 @@ class FijiEngine(Engine):
         self, request: dict[str, Any], blobs: list[Any], what: str
     ) -> tuple[dict[str, Any], list[bytearray]]:
         for attempt in (1, 2):
+            started = False
             try:
                 with self._starting:
                     self._begin()
+                started = True
                 return self._ask(request, blobs)
             except _WorkerLost as error:
                 if self._closed:
                     raise ImageJError("ImageJ: was closed while it was at work.") from error
                 self._kill()
+                if attempt == 2 and not started:
+                    raise MissingDependencyError(f"ImageJ: did not start ({error}). {_advice(str(error))}") from error
                 if attempt == 2:
                     raise ImageJError(f"{what}: ImageJ {error} twice. {_advice(str(error))}") from error
         raise AssertionError
@@ -302,6 +306,8 @@ def _collect(stream: IO[bytes], answers: queue.SimpleQueue[Any]) -> None:
 
 
 def _advice(problem: str) -> str:
+    if "reserve" in problem or "heap size" in problem:
+        return "Give it less with --java-memory, e.g. 2g: the machine has no more."
     if "memory" in problem:
         return "Give it more with --java-memory, e.g. 8g."
     if "answer" in problem:

@@ -18,6 +18,7 @@ from bridge.errors import BridgeError, MissingDependencyError
 from bridge.files import sha256
 from bridge.imagej.fiji_folder import fiji_root, update_sites
 from bridge.imagej.java import java_home
+from bridge.imagej.java_image import into_stack, make_image, pixels_of
 from bridge.imagej.maven import core_jars
 from bridge.imagej.pipe import digest, receive, send
 from bridge.imagej.witness import testimony
@@ -130,16 +131,28 @@ class _ImageJ:
         # Without this a Ctrl-C in the terminal would kill the JVM.
         config.add_kwargs(interrupt=False)
         if source == "core":
-            self._start_core(java_home(named=named), bool(request["macros"]))
+            home = java_home(named=named)
+            self._start_core(home, bool(request["macros"]))
         elif source.count(":") >= 2 and not Path(source).exists():
-            self._start_pyimagej(source, java_home(named=named))
+            home = java_home(named=named)
+            self._start_pyimagej(source, home)
         else:
             root = fiji_root(Path(source))
             self.sites = update_sites(root)
-            self._start_pyimagej(str(root), java_home(root, named))
+            home = java_home(root, named)
+            self._start_pyimagej(str(root), home)
         import jpype
 
         self.j = jpype.JClass
+        self._require_java(home)
+
+    def _require_java(self, home: Path) -> None:
+        """JPype takes any Java that it finds where the one it was told has no machine in it."""
+        runs = Path(str(self.j("java.lang.System").getProperty("java.home")))
+        if not runs.resolve().is_relative_to(home.resolve()):
+            raise MissingDependencyError(
+                f"{home}: no Java that starts (got {runs} instead, expected that one). Give another JAVA_HOME with --java, or leave it out."
+            )
 
     def _start_core(self, home: Path, macros: bool) -> None:
         import scyjava
@@ -208,7 +221,7 @@ class _ImageJ:
         import numpy as np
 
         overlay = self._overlay(request["names"], encoded, request["offset"])
-        image = self._image(request, pixels)
+        image = make_image(self.j, request, pixels)
         processor = image.getProcessor()
         source = request["source"]
         witness = None if source is None else testimony(self.j, source, image)
@@ -224,7 +237,7 @@ class _ImageJ:
                 True,  # correctCorners: of effect for the paraboloid only
             )
         if source is not None and source["n_planes"] > 1:
-            self._into_stack(image, processor, source["plane"], source["label"])
+            into_stack(self.j, image, processor, source["plane"], source["label"])
         bits = request["measurements"] | _LABELS
         table = self._results(image, overlay, bits, request["decimals"])
         n = overlay.size()
@@ -244,37 +257,9 @@ class _ImageJ:
         }
         blobs: list[Any] = [saved, np.array(columns, np.float64).tobytes()]
         if request["return_pixels"]:
-            blobs.append(self._pixels(processor, request["dtype"], request["width"] * request["height"]))
+            blobs.append(pixels_of(self.j, processor, request["dtype"], request["width"] * request["height"]))
         image.close()
         return header, blobs
-
-    def _image(self, request: dict[str, Any], pixels: bytearray) -> Any:
-        """Return the image as ImageJ has it after it opened the file."""
-        processor = self._processor(request["dtype"], request["width"], request["height"], pixels)
-        given = request["calibration"]
-        if given["inverted_lut"]:
-            processor.invertLut()
-        image = self.j("ij.ImagePlus")(request["title"], processor)
-        calibration = self.j("ij.measure.Calibration")(image)
-        calibration.pixelWidth, calibration.pixelHeight = given["width"], given["height"]
-        calibration.setUnit(given["unit"])
-        calibration.xOrigin, calibration.yOrigin = given["x_origin"], given["y_origin"]
-        calibration.setInvertY(given["invert_y"])
-        values = given["values"]
-        coefficients = values["coefficients"] or None
-        calibration.setFunction(values["function"], coefficients, values["unit"], values["zero_clip"])
-        image.setCalibration(calibration)
-        return image
-
-    def _into_stack(self, image: Any, processor: Any, plane: int, label: str) -> None:
-        """Make the image a slice of a stack, all of whose slices are itself, so that ImageJ labels it as one."""
-        stack = self.j("ij.ImageStack")(processor.getWidth(), processor.getHeight())
-        for k in range(max(2, plane + 1)):
-            stack.addSlice(label if k == plane and label else None, processor.getPixels())
-        calibration = image.getCalibration()
-        image.setStack(stack)
-        image.setSlice(plane + 1)
-        image.setCalibration(calibration)
 
     def _overlay(self, names: list[str], encoded: bytearray, offset: list[int]) -> Any:
         decoder = self.j("ij.io.RoiDecoder")
@@ -283,33 +268,6 @@ class _ImageJ:
         for name, begin, end in zip(names, offset[:-1], offset[1:], strict=True):
             overlay.add(decoder(content[begin:end], name).getRoi())
         return overlay
-
-    def _processor(self, dtype: str, width: int, height: int, pixels: bytearray) -> Any:
-        import jpype
-
-        n = width * height
-        buffer = jpype.nio.convertToDirectBuffer(pixels).order(self.j("java.nio.ByteOrder").nativeOrder())
-        if dtype == "uint8":
-            array: Any = jpype.JArray(jpype.JByte)(n)
-            buffer.get(array)
-            return self.j("ij.process.ByteProcessor")(width, height, array, None)
-        if dtype == "uint16":
-            array = jpype.JArray(jpype.JShort)(n)
-            buffer.asShortBuffer().get(array)
-            return self.j("ij.process.ShortProcessor")(width, height, array, None)
-        array = jpype.JArray(jpype.JFloat)(n)
-        buffer.asFloatBuffer().get(array)
-        return self.j("ij.process.FloatProcessor")(width, height, array, None)
-
-    def _pixels(self, processor: Any, dtype: str, n: int) -> bytearray:
-        import jpype
-        import numpy as np
-
-        content = bytearray(n * np.dtype(dtype).itemsize)
-        buffer = jpype.nio.convertToDirectBuffer(content).order(self.j("java.nio.ByteOrder").nativeOrder())
-        view = {"uint8": lambda: buffer, "uint16": buffer.asShortBuffer, "float32": buffer.asFloatBuffer}[dtype]()
-        view.put(processor.getPixels())  # a fresh handle: JPype caches what an old one showed
-        return content
 
     def _results(self, image: Any, overlay: Any, bits: int, decimals: int) -> Any:
         """Measure with every setting that ImageJ keeps in its preferences given explicitly."""
