@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from bridge.files import require_writable
 from bridge.foreign import read_json
 from bridge.imagej.fiji_folder import fiji_root
 from bridge.pipeline.executor import Executor, Failure
+from bridge.pipeline.graph import EXPERIMENT
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.lock import locked
 from bridge.pipeline.preflight import make_plan
@@ -153,10 +154,10 @@ class _Run:
         self._require_enough()
         self._resolve_models()
         self.warnings += self.plan.warnings
-        self._refuse_foreign_files(folder)
-        self.context = Context(self.plan, self.settings, folder, Hashes(self.out), self.models)
         self.records = Records(self.out, self.update)
         self.records.require_own_names()
+        self._refuse_foreign_files(folder)
+        self.context = Context(self.plan, self.settings, folder, Hashes(self.out), self.models)
         self.executor = Executor(self.context, self.records, ORDER, self._tell)
         self.executor.failures += [
             Failure(item.field_id, "plan", "InputError", problem)
@@ -167,7 +168,8 @@ class _Run:
         record.write("running", self.executor)  # first: it marks the folder as ours
         if self.announce and not compiled():
             self.announce(COMPILING)
-        write_plan(self.context)
+        with self._own_file("plan", folder.fields):
+            write_plan(self.context)
         try:
             # What draws is imported meanwhile, which takes a second or two.
             threading.Thread(target=load_figures, name="figures", daemon=True).start()
@@ -175,11 +177,12 @@ class _Run:
             self._refuse_stale(record)
             self.warnings += warnings_of(self.context, self.records, self.executor.finished)
             self.executor.run_groups()
-            self.warnings += (self.records.facts("_experiment", "tables") or {}).get("warnings", [])
+            self.warnings += (self.records.facts(EXPERIMENT, "tables") or {}).get("warnings", [])
         finally:
             self.executor.close()
         failures = self._sorted_failures()
-        write_table(folder.failures, typed_table([vars(f) for f in failures], FAILURES), FAILURES)
+        with self._own_file("failures", folder.failures):
+            write_table(folder.failures, typed_table([vars(f) for f in failures], FAILURES), FAILURES)
         record.write("failed" if failures else "done", self.executor, self.warnings)
         self._tell("done")
         return Report(
@@ -229,13 +232,21 @@ class _Run:
             )
 
     def _refuse_foreign_files(self, folder: ResultsFolder) -> None:
-        if folder.run.exists():
-            return
-        for path in (folder.fields, folder.failures):
-            if path.exists():
+        for name, path in (("plan", folder.fields), ("failures", folder.failures)):
+            self.records.current(EXPERIMENT, name, {}, [path], derived=True)  # refuses what a person changed
+            if path.exists() and not folder.run.exists():
                 raise OutputError(
                     f"{path}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out."
                 )
+
+    @contextlib.contextmanager
+    def _own_file(self, name: str, path: Path) -> Iterator[None]:
+        """Keep the hash of a file of the whole run, so that a change by a person is seen."""
+        if not self.records.outputs(EXPERIMENT, name):
+            path.unlink(missing_ok=True)  # of a run that was killed, or of the version before
+        self.records.begin(EXPERIMENT, name, {}, [path])
+        yield
+        self.records.finish(EXPERIMENT, name, {}, [path], {})
 
     def _refuse_stale(self, record: RunRecord) -> None:
         """Stop before tables are made without the fields whose inputs changed: the old ones stay as they are."""

@@ -121,6 +121,21 @@ def test_what_a_person_changed_is_not_overwritten(experiment: Path, tmp_path: Pa
     assert (mask.read_bytes(), book.read_bytes()) == edited
 
 
+def test_the_plan_and_the_failures_that_a_person_changed_are_not_overwritten(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(experiment, out, **given(experiment))
+    for name in ("fields.csv", "failures.csv"):
+        before = (out / name).read_bytes()
+        (out / name).write_bytes(before + b"mine")
+        with pytest.raises(OutputError, match=rf"{name}: was changed since it was written \(its SHA-256 differs\)"):
+            run(experiment, out, **given(experiment))
+        assert (out / name).read_bytes() == before + b"mine"
+        (out / name).unlink()
+        assert run(experiment, out, **given(experiment)).exit_code == 0
+        assert (out / name).read_bytes() == before
+
+
+@pytest.mark.slow
 def test_a_foreign_file_in_the_way_is_not_overwritten(experiment: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "out" / "masks" / "DMSO" / "DMSO_day1_f1_mask.tif"
     foreign.parent.mkdir(parents=True)
