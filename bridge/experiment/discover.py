@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ def image_files(images: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     }
     files: list[Path] = []
     others: list[tuple[Path, str]] = []
+    _require_utf8(images)
     for path in natsorted(images.rglob("*"), key=str, alg=ns.IGNORECASE):
         hidden = any(part.startswith(".") for part in path.relative_to(images).parts)
         if hidden or not path.is_file() or not results.isdisjoint(path.parents):
@@ -55,6 +57,20 @@ def image_files(images: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             f"{images}: no image found (got {kinds or 'nothing'}, expected {', '.join(SUFFIXES)} in it or in its folders). Check the path."
         )
     return files, others
+
+
+def _require_utf8(images: Path) -> None:
+    """Names from old shares and zips may be no UTF-8, and a POSIX locale reads none beyond ASCII."""
+    for path in images.rglob("*"):
+        name = path.relative_to(images).as_posix()
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            plain = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
+            todo = "Rename it (e.g. with convmv)" if plain else "Set LC_ALL=C.UTF-8 in this shell"
+            raise InputError(
+                f"{images}: a name whose letters cannot be read (got {name.encode('ascii', 'backslashreplace').decode()}, expected UTF-8). {todo}."
+            ) from None
 
 
 def lost_folders(images: Path, found: Iterable[Path], ignored: Sequence[tuple[Path, str]]) -> list[str]:

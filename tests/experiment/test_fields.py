@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -613,3 +616,18 @@ def test_wells_of_two_plates(lay: Callable[..., Path], tmp_path: Path) -> None:
     }
     sheet.write_text("plate,well,condition\nplate1,A01,DMSO\nplate3,A01,Drug\n")
     assert "s.csv: no image fits well plate3 A01 (Drug)" in make_plan(images, settings_from({"samples": sheet})).missing
+
+
+def test_names_that_are_no_utf8(lay: Callable[..., Path], tmp_path: Path) -> None:
+    images = lay("DMSO/f1_phase.tif", "DMSO/f1_EdU.tif")
+    os.rename(images / "DMSO" / "f1_phase.tif", os.fsencode(images / "DMSO") + b"/f\xb5_phase.tif")
+    assert refusal(images) == (
+        f"{images}: a name whose letters cannot be read (got DMSO/f\\udcb5_phase.tif, expected UTF-8). Rename it (e.g. with convmv)."
+    )
+    greek = tmp_path / "greek"
+    (greek / "5 µM").mkdir(parents=True)
+    (greek / "5 µM" / "f1_phase.tif").write_bytes(b"")
+    environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-m", "bridge", "plan", str(greek)], capture_output=True, check=False, env=environment)  # fmt: skip
+    assert done.returncode == 2
+    assert b"Set LC_ALL=C.UTF-8 in this shell." in b" ".join(done.stderr.split())
