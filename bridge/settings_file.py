@@ -61,11 +61,27 @@ def refusal(error: ValidationError, source: str, kind: type[Any] = Settings) -> 
         return InputError(
             f"{source}: unknown setting (got {name}, expected one of {', '.join(f.name for f in dataclasses.fields(kind))}). Correct the name."
         )
-    text = str(first["msg"]).removeprefix("Value error, ")
+    text = _words(first)
     got = "" if "(got " in text else f" (got {first['input']!r})"
     if name:
         text = f"{name.replace('_', '-')}: {text}{got}"
     return InputError(f"{source}: {text}. Correct the value.")
+
+
+def _words(error: Any) -> str:
+    """Say in our words what pydantic found."""
+    kind, given = str(error["type"]), error["input"]
+    if kind in ("float_parsing", "int_parsing", "float_type", "int_type"):
+        return "not a number; write it with a decimal point" if "," in str(given) else "not a number"
+    if kind in ("bool_parsing", "bool_type"):
+        return "neither true nor false"
+    if kind == "literal_error":
+        return f"not one of {error['ctx']['expected']}"
+    limits = {"greater_than_equal": ("ge", "at least"), "greater_than": ("gt", "more than"), "less_than_equal": ("le", "at most"), "less_than": ("lt", "less than")}  # fmt: skip
+    if kind in limits:
+        key, words = limits[kind]
+        return f"out of range (got {given}, expected {words} {error['ctx'][key]})"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:

@@ -73,6 +73,12 @@ def _answer(tokens: Sequence[str], settings: Path | None, debug: bool) -> int:
             tokens = [*tokens, *_tokens_of(settings, tokens)]
         with interruptible():
             result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.UnusedCliTokensError as error:
+        more = " ".join(error.unused_tokens or ())
+        complain(
+            f"command line: more than this command takes (got {more}). Put paths with spaces into quotes; options begin with --."
+        )
+        return 2
     except cyclopts.CycloptsError as error:
         cause = error.__cause__ or error.__context__
         complain(

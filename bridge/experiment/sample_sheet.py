@@ -42,8 +42,11 @@ def read_sheet(path: Path) -> Sheet:
         if content[:2] == b"PK":
             raise InputError(f"{path}: a workbook (expected CSV). Save the sheet as CSV.") from None
         text = content.decode("cp1252", errors="replace")  # what Excel on Windows saves as plain CSV
-    first = text.splitlines()[0] if text.strip() else ""
-    separator = max(",;\t", key=first.count)
+    lines = text.splitlines()
+    if lines and lines[0].lower().startswith("sep="):
+        text, separator = "\n".join(lines[1:]), lines[0][4:5] or ","  # what Excel is told about the file
+    else:
+        separator = max(",;\t", key=(lines or [""])[0].count)
     rows = [
         {(name or "").strip().lower(): one_spelling((value or "").strip()) for name, value in row.items() if name}
         for row in csv.DictReader(text.splitlines(), delimiter=separator)

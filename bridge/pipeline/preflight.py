@@ -133,7 +133,7 @@ def _check(plan: Plan, settings: Settings) -> Plan:
         else f
         for f in fields
     )
-    warnings = [*plan.warnings, *_mixtures(fields, plan)]
+    warnings = [*plan.warnings, *_mixtures(fields, plan, settings)]
     if settings.masks is not None:
         plain = Settings()
         names = ("model", "diameter", "min_size", "border", "flow_threshold", "cellprob_threshold")
@@ -261,13 +261,20 @@ def _require_one_spelling(plan: Plan, what: str, names: set[str]) -> None:
             )
 
 
+def _is_colour(item: Field, channel: str) -> bool:
+    try:
+        return channel in item.measure and inspect(item.measure[channel].path).colour
+    except InputError:
+        return False
+
+
 def _named(values: ValueCalibration) -> str:
     if not values:
         return "none"
     return f"{values.unit} ({', '.join([f'function {values.function}', *(f'{c:g}' for c in values.coefficients)])})"
 
 
-def _mixtures(fields: Sequence[Field], plan: Plan) -> list[str]:
+def _mixtures(fields: Sequence[Field], plan: Plan, settings: Settings) -> list[str]:
     warnings = []
     for channel in plan.measure_channels:
         kinds: dict[str, dict[str, list[str]]] = {
@@ -282,6 +289,12 @@ def _mixtures(fields: Sequence[Field], plan: Plan) -> list[str]:
                     continue
                 kinds["bit depth"][info.dtype].append(f.field_id)
                 kinds["value calibration"][_named(info.calibration.values)].append(f.field_id)
+        colour = [f.field_id for f in fields if _is_colour(f, channel)]
+        if colour and settings.rgb_channel is None:
+            warnings.append(
+                f"{channel} is a colour image in {len(colour)} fields (e.g. {colour[0]}); whether one of its channels holds the signal shows when it is "
+                "read (plan --check-pixels), or name one with --rgb-channel"
+            )
         for what, ids_of in kinds.items():
             if len(ids_of) > 1:
                 listed = ", ".join(f"{name} in {len(ids)} (e.g. {ids[0]})" for name, ids in ids_of.items())

@@ -51,6 +51,11 @@ def plan(images: Path | str, settings: Settings | None = None, check_pixels: boo
     from bridge.pipeline.pixel_checks import check_pixels as work
 
     settings = settings or settings_from(options, "plan")
+    for name in (settings.model if settings.masks is None else None, settings.count_model):
+        if name is not None:
+            from bridge.segmentation.models import require_known
+
+            require_known(name)
     found = make_plan(Path(images), settings)
     return work(found, settings) if check_pixels else found
 

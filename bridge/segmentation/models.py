@@ -128,7 +128,23 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
         digest = sha256(path)
         _require_as_trained(path, digest)
         return ModelFile(name, path, digest)
+    require_known(name)
+    raise AssertionError(name)
+
+
+def require_known(name: str) -> None:
+    """Refuse the name of no model, without fetching anything.
+
+    Raises
+    ------
+    ModelError
+        Neither a file nor a name that is known.
+    """
+    if name in (DEMO, CYTO_0) or Path(name).is_file():
+        return
     known = (*built_in_models(), CYTO_0, DEMO)
+    if name in known:
+        return
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else "Correct the name."
     raise ModelError(f"{name}: no such model (got {name}, expected a model file or one of {', '.join(known)}). {hint}")

@@ -280,6 +280,14 @@ def _named(name: str, shape: tuple[int, ...]) -> Iterator[None]:
         raise SegmentationError(
             f"{name}: Cellpose failed ({str(error).splitlines()[0][:200]}). Run again with --debug to see where."
         ) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "cv2":
+            raise
+        # Scaled to the network's cell size, a side has no pixel left: an assertion of OpenCV.
+        raise SegmentationError(
+            f"{name}: too small for this diameter (got {shape[0]} x {shape[1]} px, expected sides of more than a few px at the network's scale). "
+            "Give a smaller --diameter, or leave the image out."
+        ) from error
 
 
 @dataclass

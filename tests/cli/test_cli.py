@@ -258,3 +258,40 @@ def test_macros_are_installed_by_command(tmp_path: Path, capsys: pytest.CaptureF
     for verb, words in (("install", "5 macros are in "), ("uninstall", "The macros were taken out of ")):
         assert call("macros", verb, "--fiji", tmp_path) == 0
         assert said(capsys)[0].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--diameter", "37,5"), "command line: diameter: not a number; write it with a decimal point (got '37,5'). Correct the value."),
+        (("--decimals", "99"), "command line: decimals: out of range (got 99, expected at most 9). Correct the value."),
+        (("--engine", "foo"), "command line: engine: not one of 'both', 'fiji' or 'native' (got 'foo'). Correct the value."),
+        (("my", "folder"), "command line: more than this command takes (got my folder). Put paths with spaces into quotes; options begin with --."),
+    ],
+)  # fmt: skip
+def test_what_was_typed_wrong_is_said_in_words(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], text: str
+) -> None:
+    assert call("run", experiment, *words, "--out", tmp_path / "out") == 2
+    assert " ".join(said(capsys)[1].split()) == f"Error: {text}"
+
+
+def test_the_plan_knows_the_models_and_colour_images(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", experiment, "--model", "cyto33") == 2
+    assert said(capsys)[1].startswith("Error: cyto33: no such model (got cyto33, expected a model file or one of ")
+    path = experiment / "DMSO" / "day1" / "f1_EdU.tif"
+    tifffile.imwrite(path, np.zeros((160, 160, 3), np.uint8), photometric="rgb")
+    assert call("plan", experiment, "--model", "demo") == 0
+    assert (
+        "Warning: EdU is a colour image in 1 fields (e.g. DMSO_day1_f1); whether one of its channels holds the signal shows when it is "
+        "read (plan --check-pixels), or name one with --rgb-channel"
+    ) in said(capsys)[0]
+
+
+def test_a_sheet_that_tells_excel_its_separator(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("sep=;\nfolder;condition\nDMSO;a\nDrug;b\n")
+    assert call("plan", experiment, "--samples", sheet) == 0
+    assert "4 fields in 2 conditions" in said(capsys)[0]

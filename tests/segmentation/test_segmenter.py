@@ -376,3 +376,14 @@ def test_masks_are_cellposes_own_and_what_it_drops_is_counted(segmenter: Segment
     half = labels_of(prediction, 0.4, 0.0, device, (slice(0, 55), slice(0, 60)))
     assert half[0].shape == (55, 60)
     assert half[1] == {"flow": 0, "inside": 1}
+
+
+@pytest.mark.parametrize("shape", [(1, 200), (3, 200), (6, 6)])
+def test_an_image_smaller_than_a_cell(segmenter: Segmenter, shape: tuple[int, int]) -> None:
+    image = np.arange(shape[0] * shape[1], dtype=np.uint16).reshape(shape)
+    with pytest.raises(SegmentationError) as refused:
+        segmenter.segment(image, diameter=2000, name="a.tif")
+    assert str(refused.value) == (
+        f"a.tif: too small for this diameter (got {shape[0]} x {shape[1]} px, expected sides of more than a few px at the network's scale). "
+        "Give a smaller --diameter, or leave the image out."
+    )
