@@ -95,7 +95,7 @@ else {
 	if (diameter != "") text = text + "diameter = \"" + escaped(diameter) + "\"\n";
 	if (radius != "") text = text + "rolling-ball = \"" + escaped(radius) + "\"\n";
 	File.saveString(text, base + ".toml");
-	exec(command, "run", "--status", status, "--settings", base + ".toml");
+	exec(command, "run", "--status", status, "--trust-settings", "--settings", base + ".toml");
 }
 showStatus("Cellpose Fiji Bridge starts; Esc stops it");
 // In a macro of its own: Esc ends that one, and this one goes on.

@@ -130,4 +130,4 @@ def counts(cells: pd.DataFrame) -> pd.DataFrame:
         cells.groupby(["field_id", "condition", "replicate", "sample"], sort=False).size().reset_index(name="n_cells")
     )
     table["n_nuclei"] = table["n_cells"] + 2
-    return table.astype({c.name: c.dtype for c in COUNTS})
+    return table.reindex(columns=[c.name for c in COUNTS]).astype({c.name: c.dtype for c in COUNTS})

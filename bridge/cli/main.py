@@ -17,7 +17,7 @@ from cyclopts import App, Parameter
 from pydantic import ValidationError
 
 from bridge.cli.console import ERR, complain, watched
-from bridge.cli.options import GENERAL, Debug, SettingsFile
+from bridge.cli.options import GENERAL, Debug, SettingsFile, TrustSettings
 from bridge.errors import BridgeError, InputError
 from bridge.pipeline.status import Status, interruptible
 from bridge.settings import ON_THE_COMMAND_LINE, Settings
@@ -36,6 +36,7 @@ app = App(
 def _meta(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     settings: SettingsFile = None,
+    trust_settings: TrustSettings = False,
     status: Annotated[
         Path | None,
         Parameter(
@@ -46,12 +47,12 @@ def _meta(
     debug: Debug = False,
 ) -> int:
     if status is None:
-        return _answer(tokens, settings, debug)
+        return _answer(tokens, settings, trust_settings, debug)
     try:
         with Status(status) as seen:
             before = watched.set(seen)
             try:
-                code = _answer(tokens, settings, debug)
+                code = _answer(tokens, settings, trust_settings, debug)
             finally:
                 watched.reset(before)
             seen.tell(state={0: "done", 1: "failed", 130: "stopped"}.get(code, "error"))
@@ -63,14 +64,14 @@ def _meta(
     return code
 
 
-def _answer(tokens: Sequence[str], settings: Path | None, debug: bool) -> int:
+def _answer(tokens: Sequence[str], settings: Path | None, trusted: bool, debug: bool) -> int:
     if debug:
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
         for noisy in ("matplotlib", "numba", "PIL", "jgo", "urllib3", "cellpose"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         if settings is not None:
-            tokens = [*tokens, *_tokens_of(settings, tokens)]
+            tokens = [*tokens, *_tokens_of(settings, tokens, trusted)]
         with interruptible():
             result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.UnusedCliTokensError as error:
@@ -103,7 +104,7 @@ def _answer(tokens: Sequence[str], settings: Path | None, debug: bool) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _tokens_of(path: Path, given: Sequence[str]) -> list[str]:
+def _tokens_of(path: Path, given: Sequence[str], trusted: bool) -> list[str]:
     """Return what a settings file says as flags, without those that are given on the command line."""
     values = read_settings_file(path)
     known = {field.name for field in dataclasses.fields(Settings)} | {"images", *ON_THE_COMMAND_LINE}
@@ -114,11 +115,11 @@ def _tokens_of(path: Path, given: Sequence[str]) -> list[str]:
             )
     flags = {token.partition("=")[0].replace("-no-", "-", 1) for token in given if token.startswith("--")}
     plain = Settings()
-    for name, why in ON_THE_COMMAND_LINE.items():
+    for name, why in () if trusted else ON_THE_COMMAND_LINE.items():
         value = values.pop(name, None)
         if value not in (None, getattr(plain, name, None)) and f"--{name}" not in flags:
             raise InputError(
-                f"{path}: {name} is not taken from a file, since it {why} (got {value}, expected it on the command line). Type --{name} {value}."
+                f"{path}: {name} is not taken from a file, since it {why} (got {value}, expected it on the command line). Type --{name} {value}, or --trust-settings if the file is your own."
             )
     if given[:1] not in (("plan",), ("run",)) or _names_images(given):
         values.pop("images", None)

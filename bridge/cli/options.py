@@ -23,6 +23,10 @@ SettingsFile = Annotated[
         help="Settings file (TOML), or the run.json of an earlier run; flags go before it.",
     ),
 ]
+TrustSettings = Annotated[
+    bool,
+    Parameter(group=GENERAL, negative=(), help="The settings file is your own: fiji, java and out count in it, too."),
+]
 AcceptLabels = Annotated[
     bool, Parameter(group=GENERAL, negative=(), help="Take label images that do not look like any: as in run.")
 ]

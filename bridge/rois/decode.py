@@ -81,6 +81,8 @@ def decode_rois(entries: Sequence[str], encoded: bytes, offset: npt.NDArray[np.i
             counts[k + 1] = sum(map(len, drawn[k][2])), len(drawn[k][2])
         except RoiError as error:
             problems.append(RoiProblem(k, f"{names[-1]}: {error}", not isinstance(error, NoAreaError)))
+        except Exception as error:  # whatever the numbers of a damaged ROI make of arithmetic
+            raise RoiError(f"{name}: {entry} is not a ROI ({error}). Save the ROI set again.") from error
     counts = np.cumsum(counts, axis=0)
     x, y = np.empty(counts[-1, 0]), np.empty(counts[-1, 0])
     ring = np.zeros(counts[-1, 1] + 1, np.int64)

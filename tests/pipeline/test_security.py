@@ -58,7 +58,7 @@ def test_what_executes_or_says_where_is_written_is_typed(
     for path in (toml, record):
         said = refusal(capsys, "plan", tmp_path, "--settings", path)
         assert said == (
-            f"Error: {path}: {name} is not taken from a file, since it {why} (got {value}, expected it on the command line). Type --{name} {value}."
+            f"Error: {path}: {name} is not taken from a file, since it {why} (got {value}, expected it on the command line). Type --{name} {value}, or --trust-settings if the file is your own."
         )
 
 
