@@ -32,8 +32,10 @@ def tifffile_on_record(path: Path) -> Iterator[list[str]]:
         yield problems
     except InputError:
         raise
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: needs more memory than there is, or is damaged (got a file of {path.stat().st_size} bytes). Crop it, or copy it again."
+        ) from error
     except tifffile.TiffFileError as error:
         raise damaged(path, str(error)) from error
     except Exception as error:

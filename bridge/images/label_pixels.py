@@ -12,6 +12,7 @@ from bridge.errors import LabelError
 from bridge.images.damage import damaged, require_whole, tifffile_on_record
 from bridge.images.image import require_size
 from bridge.images.reader import decode, inspect
+from bridge.images.tiff import all_pages
 
 
 def read_ids(path: Path) -> npt.NDArray[Any]:
@@ -56,8 +57,8 @@ def _ids_of_tiff(path: Path) -> npt.NDArray[Any]:
             raise damaged(path, problems[0])
         page = tif.pages.first
         require_size(path, page.imagelength, page.imagewidth)
-        for other in tif.pages:
-            require_whole(path, tif.filehandle.size, other.aspage())
+        for other in all_pages(tif):
+            require_whole(path, tif.filehandle.size, other)
         if page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR):
             raise _not_one_plane(path, "colour")
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:

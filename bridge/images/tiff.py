@@ -34,12 +34,17 @@ _WHITE_IS_ZERO = (
 )
 
 
+def all_pages(tif: Any) -> list[Any]:
+    """Return the pages of an open TIFF; counted first, since tifffile sees only then that a chain of pages bites its tail."""
+    return [tif.pages[k].aspage() for k in range(len(tif.pages))]
+
+
 def inspect_tiff(path: Path) -> ImageInfo:
     """Read what a TIFF says about itself, and check that it is complete as far as its directory tells."""
     import tifffile
 
     with tifffile_on_record(path) as said, tifffile.TiffFile(path, is_ome=False) as tif:
-        every = [other.aspage() for other in tif.pages]
+        every = all_pages(tif)
         if said:
             raise damaged(path, said[0])
         # Thumbnails are marked as such, and are no planes.

@@ -13,6 +13,7 @@ from PIL import Image
 
 from bridge.calibration import PIXELS, Calibration
 from bridge.errors import InputError
+from bridge.images.label_images import read_labels
 from bridge.images.pixels import saturation_level
 from bridge.images.reader import inspect, read_plane
 from bridge.pipeline.roiset_verbs import rasterize
@@ -466,3 +467,16 @@ def test_an_inverted_grey_scale_still_has_a_size(tmp_path: Path) -> None:
     (tmp_path / "a_RoiSet.zip").write_bytes(encode_roiset(cells))
     mask = rasterize(tmp_path / "a_RoiSet.zip", path, tmp_path / "out")
     np.testing.assert_array_equal(tifffile.imread(mask), cells)
+
+
+def test_a_chain_of_pages_that_bites_its_tail(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, NOISE, metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        first, n_tags = tif.pages.first.offset, len(tif.pages.first.tags)
+    content = bytearray(path.read_bytes())
+    content[first + 2 + 12 * n_tags : first + 6 + 12 * n_tags] = struct.pack("<I", first)
+    path.write_bytes(bytes(content))
+    for read in (read_plane, read_labels):
+        with pytest.raises(InputError, match=r"a\.tif: damaged TIFF \("):
+            read(path)
