@@ -15,10 +15,12 @@ from bridge.measurements import DEFAULT_WORDS, IMAGEJ_ONLY, WORDS
 
 # What an option belongs to: changing it re-runs the steps that name its group (`bridge.pipeline.steps`).
 PLAN, SEGMENT, COUNT, CELLPOSE, MEASURE, MACHINE = "plan", "segment", "count", "cellpose", "measure", "machine"
+FILTERS = "filters"
 TRAIN, PAIRS, RECIPE, SCORES = "train", "pairs", "recipe", "scores"
 GROUPS = {
     PLAN: "Plan: which image is what",
     SEGMENT: "Segmentation: where the cells are",
+    FILTERS: "Filters: which cells are kept, found or given",
     COUNT: "Count channel: how many nuclei",
     CELLPOSE: "Cellpose, for both",
     MEASURE: "Measuring in ImageJ",
@@ -37,7 +39,9 @@ NAMES_FIRST = ("model", "count_model", "fiji")
 ON_THE_COMMAND_LINE = {
     "java": "runs a program", "fiji": "runs a program", "out": "says where is written", "status": "says where is written"
 }  # fmt: skip
-PATHS = ("samples", "masks", "java", *NAMES_FIRST)
+PATHS = ("samples", "masks", "regions", "java", *NAMES_FIRST)
+# They decide whether something is done, not what comes out.
+CHANGE_NOTHING = ("allow_missing", "accept_labels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +108,7 @@ class Settings:
         Literal["red", "green", "blue"] | None,
         Option(PLAN, "Which channel of a colour image holds the signal."),
     ] = None
-    allow_missing: Annotated[
-        bool, Option(PLAN, "Run although conditions, or lines of the sample sheet, have no field.")
-    ] = False
+    allow_missing: Annotated[bool, Option(PLAN, "Run although conditions or lines of the sheet have no field.")] = False
 
     colour: Annotated[
         Literal["adaptive", "merged"] | None,
@@ -146,6 +148,14 @@ class Settings:
             SEGMENT, "Folder of label images (_mask, _masks, _cp_masks, _seg.npy) to use instead of running Cellpose."
         ),
     ] = None
+    normalise: Annotated[
+        str,
+        Option(SEGMENT, "Percentiles of the image that become 0 and 1 for the network, e.g. 1,99 or 0.1,99.9."),
+    ] = "1,99"
+    invert: Annotated[
+        bool,
+        Option(SEGMENT, "Show the network the image with dark and bright exchanged: dark cells on a bright ground."),
+    ] = False
     accept_labels: Annotated[
         bool,
         Option(
@@ -153,6 +163,21 @@ class Settings:
             "Take label images that do not look like any: one id in several places, ids in many places, a numbered background.",
         ),
     ] = False
+
+    max_size: Annotated[int | None, Field(ge=1), Option(FILTERS, "Largest cell in px.")] = None
+    min_circularity: Annotated[
+        float | None, Field(ge=0, le=1), Option(FILTERS, "Least circularity (ImageJ's: 4 pi area / perimeter^2).")
+    ] = None
+    min_mean: Annotated[
+        float | None, Option(FILTERS, "Least mean grey level in the image in which the cells are found.")
+    ] = None
+    regions: Annotated[
+        Path | None,
+        Option(
+            FILTERS,
+            "ROI file for all fields, or a folder with one for each (FIELD_RoiSet.zip or .roi): cells outside are not counted.",
+        ),
+    ] = None
 
     count_model: Annotated[
         str | None, Option(COUNT, "Cellpose model for the count channel. Default: nuclei (Cellpose 4: as --model).")
@@ -245,6 +270,23 @@ class Settings:
                 f"sliding-paraboloid: the sliding paraboloid is computed by ImageJ only (got engine {self.engine}, expected fiji); give --engine fiji with it"
             )
         return self
+
+    @property
+    def percentiles(self) -> tuple[float, float]:
+        """The percentiles of `normalise`."""
+        low, high = self.normalise.split(",")
+        return float(low), float(high)
+
+    @field_validator("normalise", mode="after")
+    @classmethod
+    def _rising_percentiles(cls, value: str) -> str:
+        try:
+            low, high = map(float, value.split(","))
+        except ValueError:
+            low = high = 0.0
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"not two rising percentiles (got {value}, expected e.g. 1,99)")
+        return value
 
     @field_validator("rolling_ball", mode="after")
     @classmethod

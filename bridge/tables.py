@@ -54,6 +54,10 @@ DROPPED = {
     "inside": "they lay in a hole of another cell",
     "small": "they have too few pixels (--min-size)",
     "border": "they touch the border (--border drop)",
+    "large": "they are too large (--max-size)",
+    "shape": "they are not round enough (--min-circularity)",
+    "dim": "they are too dim (--min-mean)",
+    "outside": "their centroid lies outside of the drawn region (--regions)",
 }
 COUNTS = (
     *KEYS,
@@ -61,7 +65,7 @@ COUNTS = (
     Column("n_nuclei", "Int64", "", "nuclei found in the count channel; empty without one"),
     *(
         Column(
-            f"n_dropped_{why}", "Int64", "", f"objects dropped because {because}; empty where a label image was given"
+            f"n_dropped_{why}", "Int64", "", f"objects dropped because {because}; empty where nothing was looked for"
         )
         for why, because in DROPPED.items()
     ),

@@ -40,6 +40,8 @@ class Field:
         By channel name.
     mask : Path or None
         Label image that is there already.
+    region : Path or None
+        ROIs within which cells count.
     height_px, width_px : int
     dtype : str
         Type of the first measured image, else of the segment image.
@@ -56,6 +58,7 @@ class Field:
     measure: dict[str, ChannelFile] = field(default_factory=dict)
     count: ChannelFile | None = None
     mask: Path | None = None
+    region: Path | None = None
     height_px: int = 0
     width_px: int = 0
     dtype: str = ""

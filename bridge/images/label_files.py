@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bridge.errors import InputError, LabelError
-from bridge.names import MASK_SUFFIXES, SEG_SUFFIX, TRAINING_RECORD, image_name, is_marked
+from bridge.names import MASK_SUFFIXES, SEG_SUFFIX, TRAINING_RECORD, image_name, is_marked, safe_name
 
 ENDINGS = (".tif", ".tiff", ".png")
 OBJECTS = "masks"  # a folder of this name holds one file per object
@@ -111,3 +111,23 @@ def find_mask(folder: Path, names: list[str]) -> Path | None:
         if matches:
             return matches[0]
     return None
+
+
+def find_region(regions: Path | None, names: list[str]) -> Path | None:
+    """Return the ROIs of a field: the file itself, or the one in the folder that is named like the field or its images.
+
+    Raises
+    ------
+    InputError
+        Nothing is named like it.
+    """
+    if regions is None or regions.is_file():
+        return regions
+    for name in names:
+        for suffix in ("_RoiSet.zip", ".zip", ".roi"):
+            for text in (name, safe_name(name)):
+                if (path := regions / f"{text}{suffix}").is_file():
+                    return path
+    raise InputError(
+        f"{names[0]}: no region in {regions} (expected {names[0]}_RoiSet.zip or .roi). Draw it and save it there, or give one file for all."
+    )

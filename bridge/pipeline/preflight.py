@@ -18,7 +18,7 @@ from bridge.experiment.fields import Field, Plan
 from bridge.experiment.patterns import by_pattern
 from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
 from bridge.images.image import ImageInfo
-from bridge.images.label_files import find_mask
+from bridge.images.label_files import find_mask, find_region
 from bridge.images.reader import channel_index, inspect, require_readable
 from bridge.names import MASK_SUFFIXES, is_leftover, safe_name
 from bridge.settings import Settings
@@ -117,6 +117,8 @@ def _check(plan: Plan, settings: Settings) -> Plan:
         raise InputError(
             f"{plan.images}: no field (got {len(plan.ignored)} files that play no part). Check --pattern, --samples and the channel names."
         )
+    if settings.regions is not None and not settings.regions.exists():
+        raise InputError(f"{settings.regions}: no such file or folder of regions. Check the path given with --regions.")
     if settings.masks is not None and not settings.masks.is_dir():
         raise InputError(f"{settings.masks}: no such folder of label images. Check the path given with --masks.")
     fields = tuple(_check_field(plan, f, settings) for f in plan.fields)
@@ -145,9 +147,13 @@ def _check(plan: Plan, settings: Settings) -> Plan:
 
 def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
     problems = list(item.problems)
-    mask = None
+    mask = region = None
+    files = [f.path for f in (item.segment, *item.measure.values(), item.count) if f]
+    try:
+        region = find_region(settings.regions, [item.field_id, *(path.stem for path in files)])
+    except InputError as error:
+        problems.append(str(error))
     if settings.masks is not None:
-        files = [f.path for f in (item.segment, *item.measure.values(), item.count) if f]
         inside = [path.relative_to(plan.images).with_suffix("").as_posix() for path in files]
         try:
             mask = find_mask(settings.masks, [item.field_id, *inside, *(path.stem for path in files)])
@@ -206,6 +212,7 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
     return replace(
         item,
         mask=mask,
+        region=region,
         problems=tuple(dict.fromkeys(problems)),
         height_px=sized.height if sized else 0,
         width_px=sized.width if sized else 0,

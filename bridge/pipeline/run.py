@@ -29,7 +29,7 @@ from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
 from bridge.report.figures import load as load_figures
 from bridge.rois.trace import COMPILING, compiled
-from bridge.settings import Settings
+from bridge.settings import CHANGE_NOTHING, Settings
 from bridge.settings_file import settings_from
 from bridge.tables import FAILURES, typed_table, write_table
 
@@ -217,7 +217,7 @@ class _Run:
         except (KeyError, ValueError):
             content, before = {}, {}
         # The images may have moved: their hashes decide.
-        free = {"images", *self.settings.in_groups("machine")}
+        free = {"images", *CHANGE_NOTHING, *self.settings.in_groups("machine")}
         now = {k: v for k, v in recorded_settings(self.plan.images, self.settings).items() if k not in free}
         changed = differences({k: v for k, v in before.items() if k not in free}, now)
         if changed and not self.update:

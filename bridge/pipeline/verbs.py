@@ -12,6 +12,7 @@ from bridge.errors import InputError
 from bridge.experiment.fields import Plan
 from bridge.files import new_file, write_bytes
 from bridge.images.image import Plane
+from bridge.images.label_files import find_region
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import read_plane
 from bridge.images.write import write_image
@@ -84,21 +85,26 @@ def segment(
     ------
     InputError, OutputError, SegmentationError, MissingDependencyError
     """
+    from bridge.pipeline.cell_filters import filter_cells
     from bridge.segmentation.segmenter import Segmenter
 
     s = settings or settings_from(options, "segment")
     image = Path(image)
     plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False, colour=s.colour)
     found = Segmenter(s.model, s.device).segment(
-        plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name
+        plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name,
+        s.percentiles, s.invert,
     )  # fmt: skip
+    labels, dropped = filter_cells(found.labels, plane, s, find_region(s.regions, [image.stem]), image.name)
+    if dropped:
+        _log.warning("%s: cells left out: %s", image, ", ".join(f"{n} {why}" for why, n in dropped.items()))
     if found.large:
         _log.warning(
             "%s: a cell covers more than 0.4 of the image (label %s): kept, where Cellpose itself drops it",
             image, ", ".join(map(str, found.large)),
         )  # fmt: skip
     path = new_file(Path(out) / f"{image.stem}_mask.tif")
-    write_labels(path, found.labels, plane.calibration)
+    write_labels(path, labels, plane.calibration)
     return path
 
 

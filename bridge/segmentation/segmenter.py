@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.segmentation.network_training import Training
     from bridge.segmentation.recipe import Recipe
 
+PERCENTILES = (1.0, 99.0)  # Cellpose's own
 _LEAST_OVERLAP_PX = 256
 _LARGE = 0.4  # of the image: Cellpose's max_size_fraction
 
@@ -106,6 +107,8 @@ class Segmenter:
         batch_size: int = 8,
         tile: int = 4096,
         name: str = "image",
+        percentiles: tuple[float, float] = PERCENTILES,
+        invert: bool = False,
     ) -> Segmented:
         """Find the cells of one image.
 
@@ -126,6 +129,10 @@ class Segmenter:
             Longest side in px that is segmented at once.
         name : str
             Named in messages.
+        percentiles : (float, float)
+            Of the grey levels: they become 0 and 1 for the network, as Cellpose's ``normalize99`` does it.
+        invert : bool
+            Exchange dark and bright after that.
 
         Returns
         -------
@@ -137,7 +144,7 @@ class Segmenter:
             Cellpose failed, e.g. out of memory.
         """
         return self.predict(
-            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name
+            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name, percentiles, invert
         )()  # fmt: skip
 
     def predict(
@@ -151,6 +158,8 @@ class Segmenter:
         batch_size: int = 8,
         tile: int = 4096,
         name: str = "image",
+        percentiles: tuple[float, float] = PERCENTILES,
+        invert: bool = False,
     ) -> Callable[..., Segmented]:
         """Run the network on one image; what is returned makes the label image, also in another thread.
 
@@ -162,7 +171,7 @@ class Segmenter:
                 f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
             )
         shape = image.shape[-2:]
-        thresholds = (batch_size, tile, flow_threshold, cellprob_threshold)
+        thresholds = (batch_size, tile, flow_threshold, cellprob_threshold, percentiles, invert)
         with _named(name, shape):
             chosen = float(diameter) if isinstance(diameter, int | float) else self._backend.diameter_px
             if diameter == "style":
@@ -217,6 +226,8 @@ class Segmenter:
         tile: int,
         flow_threshold: float,
         cellprob_threshold: float,
+        percentiles: tuple[float, float],
+        invert: bool,
     ) -> Callable[[float | None, float | None], _Made]:
         def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[float | None, float | None], _Made]:
             height, width = part.shape[-2:]
@@ -242,10 +253,11 @@ class Segmenter:
         if float(image.max()) == float(image.min()):
             return lambda _, __: _Made(np.zeros(shape, np.int64), [], Counter())
         if max(shape) <= tile:
-            return whole(image)
+            if percentiles == PERCENTILES and not invert:
+                return whole(image)
+            return whole(_normalised(image, percentiles, invert), normalize=False)
         # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
-        low, high = np.percentile(image, (1, 99), axis=(-2, -1), keepdims=True).astype(np.float32)
-        grey = (image.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
+        grey = _normalised(image, percentiles, invert)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
         dropped: Counter[str] = Counter()
 
@@ -266,6 +278,13 @@ class Segmenter:
             return stitched
 
         return stitched_before
+
+
+def _normalised(image: npt.NDArray[Any], percentiles: tuple[float, float], invert: bool) -> npt.NDArray[np.float32]:
+    """Return an image on the grey scale of two of its percentiles, each plane on its own, as Cellpose's normalize99."""
+    low, high = np.percentile(image, percentiles, axis=(-2, -1), keepdims=True).astype(np.float32)
+    grey: npt.NDArray[np.float32] = (image.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
+    return 1 - grey if invert else grey
 
 
 @contextmanager

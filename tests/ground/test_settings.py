@@ -14,8 +14,8 @@ from bridge.settings_file import read_settings_file, settings_from
 def test_every_setting_belongs_to_a_step_or_to_the_machine() -> None:
     assert set(Settings().in_groups(*GROUPS)) == set(Settings().as_json())
     named = {name for step in ORDER if not callable(step.settings) for name in step.settings}
-    # The plan's decide which fields there are; of `segment` a given label image has none.
-    assert named | {"plan", "machine", "segment"} == set(GROUPS)
+    # The plan's decide which fields there are; of a given label image `segment` has the filters alone.
+    assert named | {"plan", "machine", "segment", "filters"} == set(GROUPS)
 
 
 def test_the_radius_belongs_to_measuring_alone() -> None:

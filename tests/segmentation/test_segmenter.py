@@ -387,3 +387,39 @@ def test_an_image_smaller_than_a_cell(segmenter: Segmenter, shape: tuple[int, in
         f"a.tif: too small for this diameter (got {shape[0]} x {shape[1]} px, expected sides of more than a few px at the network's scale). "
         "Give a smaller --diameter, or leave the image out."
     )
+
+
+@pytest.mark.parametrize(
+    ("percentiles", "invert"), [((1.0, 99.0), True), ((0.0, 100.0), False), ((5.0, 90.0), False), ((5.0, 90.0), True)]
+)
+def test_the_grey_scale_is_cellposes_own(segmenter: Segmenter, percentiles: tuple[float, float], invert: bool) -> None:
+    from cellpose import transforms
+
+    image = synthetic_field(seed=4, size_px=96, n_cells=4).phase
+    shown: list[np.ndarray] = []
+    real = segmenter._backend.predict
+
+    def predict(image: np.ndarray, diameter: float | None, batch_size: int, normalize: bool) -> Prediction:
+        assert not normalize
+        shown.append(image)
+        return real(image, diameter, batch_size, normalize)
+
+    segmenter._backend.predict = predict  # type: ignore[method-assign]
+    try:
+        segmenter.segment(image, diameter=37, percentiles=percentiles, invert=invert)
+    finally:
+        del segmenter._backend.predict
+    expected = transforms.normalize_img(
+        image[..., None].astype(np.float32), axis=-1, percentile=list(percentiles), invert=invert
+    )[..., 0]
+    pad = segmenter.model.pad_px
+    inside = shown[0][pad:-pad, pad:-pad] if pad and shown[0].shape != image.shape else shown[0]
+    np.testing.assert_allclose(inside, expected, atol=1e-5)
+
+
+def test_dark_cells_on_a_bright_ground(segmenter: Segmenter) -> None:
+    field = synthetic_field(seed=4, size_px=160, n_cells=6)
+    dark = field.phase.max() - field.phase
+    plain = match_labels(field.cells, segmenter.segment(field.phase, diameter=37).labels, 0.5).true.size
+    inverted = match_labels(field.cells, segmenter.segment(dark, diameter=37, invert=True).labels, 0.5).true.size
+    assert inverted == plain > 3

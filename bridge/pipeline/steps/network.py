@@ -20,7 +20,7 @@ def _count_network(context: Context) -> Segmenter:
     return Segmenter(context.models["count"], context.settings.device)
 
 
-def _predict(task: Task, role: str, seen: Any, diameter: Any) -> Outcome:
+def _predict(task: Task, role: str, seen: Any, diameter: Any, **shown: Any) -> Outcome:
     s = task.settings
     return Outcome(
         task.resources[f"{role}_network"].predict(
@@ -33,13 +33,15 @@ def _predict(task: Task, role: str, seen: Any, diameter: Any) -> Outcome:
             s.batch_size,
             s.tile,
             task.name,
+            **shown,
         )
     )
 
 
 def _predict_cells(task: Task) -> Outcome:
     plane: Plane = task.given["segment_image"]
-    return _predict(task, "segment", plane.seen, task.settings.diameter)
+    s = task.settings
+    return _predict(task, "segment", plane.seen, s.diameter, percentiles=s.percentiles, invert=s.invert)
 
 
 def _predict_nuclei(task: Task) -> Outcome:
