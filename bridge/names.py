@@ -38,6 +38,7 @@ def safe_name(text: str) -> str:
 
 MASK_SUFFIXES = ("_mask", "_masks", "_cp_masks")
 ROISET_MARK = "_RoiSet"
+OUTLINES_SUFFIX = "_cp_outlines.txt"  # what Cellpose saves for ImageJ
 SEG_SUFFIX = "_seg.npy"  # what the Cellpose GUI saves
 CELLPOSE_LEFTOVERS = ("_flows", "_cp_flows", "_cp_output", "_cp_outlines", "_outlines")  # pictures that Cellpose saves
 TRAINING_RECORD = "training.json"  # beside each model that was trained here
@@ -66,14 +67,16 @@ def is_leftover(path: Path) -> bool:
 
 
 def is_roiset(path: Path) -> bool:
-    """Return whether a file's name is that of a ROI set, or of a single ROI.
+    """Return whether a file's name is that of a ROI set, of a single ROI, or of another program's outlines.
 
     Examples
     --------
     >>> is_roiset(Path("f1_RoiSet.zip")), is_roiset(Path("0001-0123.roi")), is_roiset(Path("f1_mask.tif"))
     (True, True, False)
+    >>> is_roiset(Path("f1.geojson")), is_roiset(Path("f1_cp_outlines.txt"))
+    (True, True)
     """
-    return path.suffix.lower() in (".zip", ".roi")
+    return path.suffix.lower() in (".zip", ".roi", ".geojson") or path.name.endswith(OUTLINES_SUFFIX)
 
 
 def image_name(path: Path) -> str:
@@ -87,6 +90,8 @@ def image_name(path: Path) -> str:
     name, stem = (unicodedata.normalize("NFC", text) for text in (path.name, path.stem))
     if name.endswith(SEG_SUFFIX):
         return name.removesuffix(SEG_SUFFIX)
+    if name.endswith(OUTLINES_SUFFIX):
+        return name.removesuffix(OUTLINES_SUFFIX)
     marks = (ROISET_MARK,) if is_roiset(path) else MASK_SUFFIXES
     for mark in sorted(marks, key=len, reverse=True):
         if stem.lower().endswith(mark.lower()):

@@ -144,18 +144,13 @@ class Settings:
     )
     masks: Annotated[
         Path | None,
-        Option(
-            SEGMENT, "Folder of label images (_mask, _masks, _cp_masks, _seg.npy) to use instead of running Cellpose."
-        ),
+        Option(SEGMENT, "Folder of label images (_mask, _masks, _cp_masks, _seg.npy) to use instead of Cellpose."),
     ] = None
-    normalise: Annotated[
-        str,
-        Option(SEGMENT, "Percentiles of the image that become 0 and 1 for the network, e.g. 1,99 or 0.1,99.9."),
-    ] = "1,99"
-    invert: Annotated[
-        bool,
-        Option(SEGMENT, "Show the network the image with dark and bright exchanged: dark cells on a bright ground."),
-    ] = False
+    normalise: Annotated[str, Option(SEGMENT, "Percentiles of the image that become 0 and 1 for the network.")] = "1,99"
+    normalise_tile: Annotated[
+        int, Field(ge=0), Option(SEGMENT, "Take the percentiles of blocks of this side in px; 0: of the whole image.")
+    ] = 0
+    invert: Annotated[bool, Option(SEGMENT, "Show the network dark cells on a bright ground as bright ones.")] = False
     accept_labels: Annotated[
         bool,
         Option(

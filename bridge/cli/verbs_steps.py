@@ -29,12 +29,19 @@ def segment(
 
 
 @app.command(sort_key=5)
-def rois(*masks: Path, out: OutFolder, accept_labels: AcceptLabels = False) -> int:
+def rois(
+    *masks: Path,
+    out: OutFolder,
+    accept_labels: AcceptLabels = False,
+    program: Annotated[
+        Literal["fiji", "qupath"], Parameter(name="--for", group=GENERAL, help="QuPath gets GeoJSON: NAME.geojson.")
+    ] = "fiji",
+) -> int:
     """Make the ROI sets of label images: NAME_mask.tif -> NAME_RoiSet.zip."""
     from bridge.pipeline.roiset_verbs import trace
 
     say_if_compiling()
-    return each(masks, lambda path: trace(path, out, accept_labels))
+    return each(masks, lambda path: trace(path, out, accept_labels, program))
 
 
 @app.command(sort_key=6)
@@ -43,7 +50,7 @@ def labels(
     like: Annotated[Path, Parameter(group=GENERAL, help="The image the ROI sets belong to: gives size and scale.")],
     out: OutFolder,
 ) -> int:
-    """Make the label images of ROI sets, also of those drawn in Fiji: NAME_RoiSet.zip -> NAME_mask.tif."""
+    """Make the label images of ROI sets, also of those drawn in Fiji, QuPath or saved by Cellpose: NAME_RoiSet.zip -> NAME_mask.tif."""
     from bridge.pipeline.roiset_verbs import rasterize
 
     say_if_compiling()

@@ -124,7 +124,7 @@ def find_region(regions: Path | None, names: list[str]) -> Path | None:
     if regions is None or regions.is_file():
         return regions
     for name in names:
-        for suffix in ("_RoiSet.zip", ".zip", ".roi"):
+        for suffix in ("_RoiSet.zip", ".zip", ".roi", ".geojson"):
             for text in (name, safe_name(name)):
                 if (path := regions / f"{text}{suffix}").is_file():
                     return path

@@ -135,7 +135,7 @@ def _check(plan: Plan, settings: Settings) -> Plan:
         else f
         for f in fields
     )
-    warnings = [*plan.warnings, *_mixtures(fields, plan, settings)]
+    warnings = [*plan.warnings, *_mixtures(fields, plan, settings), *_undrawn(fields)]
     if settings.masks is not None:
         plain = Settings()
         names = ("model", "diameter", "min_size", "border", "flow_threshold", "cellprob_threshold")
@@ -321,3 +321,19 @@ def _mixtures(fields: Sequence[Field], plan: Plan, settings: Settings) -> list[s
     if any(f.replicate for f in fields) and not all(f.replicate for f in fields):
         warnings.append("some fields name a replicate and some do not")
     return list(dict.fromkeys(warnings))
+
+
+def _undrawn(fields: tuple[Field, ...]) -> list[str]:
+    """Name the letters that figures cannot show on this machine."""
+    texts = [text for item in fields for text in (item.condition, item.replicate, item.field_id)]
+    # Up to Arabic, and signs: what matplotlib's own font has. It is imported for other letters only.
+    if not any(ord(letter) > 0x6FF and not 0x2000 <= ord(letter) < 0x2C00 for text in texts for letter in text):
+        return []
+    from bridge.report.fonts import families
+
+    missing = families(texts)[1]
+    return (
+        [f"no font of this machine has {missing[:20]}: figures show boxes. Install one that has, e.g. Noto Sans CJK"]
+        if missing
+        else []
+    )

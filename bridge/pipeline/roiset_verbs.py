@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bridge.errors import RoiError
 from bridge.files import new_file, write_bytes
@@ -20,33 +20,39 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def trace(mask: Path | str, out: Path | str, accept_labels: bool = False) -> Path:
-    """Make the ROI set of a label image, and prove it.
+def trace(
+    mask: Path | str, out: Path | str, accept_labels: bool = False, program: Literal["fiji", "qupath"] = "fiji"
+) -> Path:
+    """Make the ROI set of a label image, or the objects of QuPath, and prove it.
 
     Parameters
     ----------
     mask : Path or str
         Label image.
     out : Path or str
-        Folder for ``<name>_RoiSet.zip``.
+        Folder for ``<name>_RoiSet.zip`` or ``<name>.geojson``.
     accept_labels : bool
         Take a label image that does not look like any.
+    program : {"fiji", "qupath"}
+        That opens it.
 
     Returns
     -------
     Path
-        The ROI set; decoded again, not one pixel differs from the label image.
+        The file; decoded again, not one pixel differs from the label image.
 
     Raises
     ------
     InputError, LabelError, OutputError, RoiError
     """
+    from bridge.rois.geojson import encode_geojson
     from bridge.rois.roiset import encode_roiset, read_roiset, verify_roiset
 
     mask = Path(mask)
     labels = read_labels(mask, foreign=not accept_labels)
-    path = new_file(Path(out) / f"{image_name(mask)}_RoiSet.zip")
-    write_bytes(path, encode_roiset(labels))
+    name = image_name(mask)
+    path = new_file(Path(out) / (f"{name}_RoiSet.zip" if program == "fiji" else f"{name}.geojson"))
+    write_bytes(path, encode_roiset(labels) if program == "fiji" else encode_geojson(labels, name))
     verify_roiset(read_roiset(path, (labels.shape[0], labels.shape[1])), labels, str(path))
     return path
 
@@ -57,7 +63,8 @@ def rasterize(roiset: Path | str, like: Path | str, out: Path | str) -> Path:
     Parameters
     ----------
     roiset : Path or str
-        Zip of ROIs (polygon, freehand, traced, oval, ellipse, rectangle, composite), each filled as ImageJ fills it.
+        Zip of ROIs (polygon, freehand, traced, oval, ellipse, rectangle, composite), each filled as ImageJ fills it;
+        GeoJSON of QuPath; ``_cp_outlines.txt`` of Cellpose.
     like : Path or str
         The image it belongs to: gives size and calibration.
     out : Path or str

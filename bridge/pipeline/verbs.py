@@ -86,6 +86,7 @@ def segment(
     InputError, OutputError, SegmentationError, MissingDependencyError
     """
     from bridge.pipeline.cell_filters import filter_cells
+    from bridge.segmentation.normalisation import Normalisation
     from bridge.segmentation.segmenter import Segmenter
 
     s = settings or settings_from(options, "segment")
@@ -93,7 +94,7 @@ def segment(
     plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False, colour=s.colour)
     found = Segmenter(s.model, s.device).segment(
         plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name,
-        s.percentiles, s.invert,
+        Normalisation(s.percentiles, s.invert, s.normalise_tile),
     )  # fmt: skip
     labels, dropped = filter_cells(found.labels, plane, s, find_region(s.regions, [image.stem]), image.name)
     if dropped:

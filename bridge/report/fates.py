@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bridge.files import whole_file
 from bridge.grey_scale import display_range
 from bridge.labels import Labels, outlines
+from bridge.report.fonts import typeface
 from bridge.report.picture import FONT_PX, STRIP_PX, font_for
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -57,7 +58,7 @@ def fates_picture(path: Path, image: npt.NDArray[Any], panels: Sequence[Panel], 
     OutputError
         The file cannot be written.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     low, high = display_range([image])
     grey = np.clip((image.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
@@ -68,7 +69,7 @@ def fates_picture(path: Path, image: npt.NDArray[Any], panels: Sequence[Panel], 
     rows = np.minimum((np.arange(size[1]) / scale).astype(int), image.shape[0] - 1)
     columns = np.minimum((np.arange(size[0]) / scale).astype(int), image.shape[1] - 1)
     sheet = Image.new("RGB", (len(panels) * (size[0] + 8) + 8, size[1] + 2 * STRIP_PX + 8), "white")
-    draw, typeface = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_PX)
+    draw = ImageDraw.Draw(sheet)
     for k, panel in enumerate(panels):
         picture = background.copy()
         for labels, fates in panel.layers:
@@ -87,8 +88,9 @@ def fates_picture(path: Path, image: npt.NDArray[Any], panels: Sequence[Panel], 
     x, y = 8, size[1] + STRIP_PX + 6
     for fate, colour in FATES.items():
         draw.rectangle((x, y + 2, x + 12, y + 14), fill=colour, outline="black")
-        draw.text((x + 18, y), fate, fill="black", font=typeface)
-        x += 34 + round(draw.textlength(fate, typeface))
-    draw.text((x + 10, y), caption, fill="black", font=typeface)
+        font = typeface(fate, FONT_PX)
+        draw.text((x + 18, y), fate, fill="black", font=font)
+        x += 34 + round(draw.textlength(fate, font))
+    draw.text((x + 10, y), caption, fill="black", font=typeface(caption, FONT_PX))
     with whole_file(path) as part:
         sheet.save(part, format="PNG")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bridge.files import whole_file
+from bridge.report.fonts import families
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +59,7 @@ def violin_figure(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(style(*conditions)):
         longest = max(
             (len(line) for condition in conditions for line in tick(cells, condition).splitlines()), default=0
         )
@@ -149,7 +150,7 @@ def cells_against_nuclei(path: Path, counts: pd.DataFrame, conditions: Sequence[
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(style(*conditions)):
         figure = Figure(figsize=(6.2, 4.6), layout="constrained")
         axes = figure.add_subplot()
         known = counts[counts["n_nuclei"].notna()]
@@ -192,13 +193,15 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")  # matplotlib would read a formula
 
 
-STYLE = {
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "cellpose-fiji-bridge",
-    "axes.linewidth": 0.8,
-}
+def style(*texts: str) -> dict[str, Any]:
+    """Return matplotlib's settings for figures in which these texts are drawn."""
+    return {
+        "font.size": 9,
+        "font.family": families(texts)[0],
+        "svg.fonttype": "none",
+        "svg.hashsalt": "cellpose-fiji-bridge",
+        "axes.linewidth": 0.8,
+    }
 
 
 def short(names: Sequence[str], most: int = 28) -> list[str]:

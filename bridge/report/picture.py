@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.files import whole_file
+from bridge.report.fonts import typeface
 
 OUTLINE = (255, 214, 0)
 _MAX_SIDE_PX = 2048
@@ -70,9 +71,7 @@ def with_caption(picture: Any, caption: str) -> Any:
 
 def font_for(draw: Any, text: str, width_px: int) -> Any:
     """The font in which a line of text fits, as far as it can still be read."""
-    from PIL import ImageFont
-
     size = FONT_PX
-    while size > _SMALLEST_FONT_PX and draw.textlength(text, ImageFont.load_default(size)) > width_px:
+    while size > _SMALLEST_FONT_PX and draw.textlength(text, typeface(text, size)) > width_px:
         size -= 1
-    return ImageFont.load_default(size)
+    return typeface(text, size)

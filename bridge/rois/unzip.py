@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from bridge.errors import RoiError
 from bridge.kernels import kernel
+from bridge.rois.cellpose_outlines import decode_cellpose_outlines, is_cellpose_outlines
+from bridge.rois.geojson import decode_geojson
+from bridge.rois.polygons import Polygon, encode_polygon
 
 MAX_ROI_BYTES = 2**31
 
@@ -25,20 +28,25 @@ def unzip_rois(content: bytes, name: str) -> tuple[tuple[str, ...], bytes, npt.N
     Parameters
     ----------
     content : bytes
-        The zip, or a single ``.roi``. Entry names are never used as paths.
+        The zip, a single ``.roi``, GeoJSON of QuPath, or outlines of Cellpose. Entry names are never used as paths.
     name : str
         Named in messages.
 
     Raises
     ------
     RoiError
-        Not a zip, two entries of one name, or more bytes than a ROI set can hold.
+        None of these, two entries of one name, or more bytes than a ROI set can hold.
     """
     if content.startswith(b"Iout"):
         # What ROI Manager > Save writes for one ROI.
         return (f"{Path(name).stem}.roi",), content, np.array([0, len(content)], np.int64)
-    plain = _unzip_stored(content)
-    if plain is not None:
+    polygons = _of_other_programs(content, name)
+    plain = _unzip_stored(content) if polygons is None else None
+    if polygons is not None:
+        names = tuple(f"{polygon.name}.roi" for polygon in polygons)
+        parts = [encode_polygon(polygon) for polygon in polygons]
+        offset = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    elif plain is not None:
         names, parts, offset = plain[0], list(map(bytes, plain[1])), plain[2]
     else:
         pairs = list(_unzip(content, name))
@@ -53,6 +61,14 @@ def unzip_rois(content: bytes, name: str) -> tuple[tuple[str, ...], bytes, npt.N
             )
         seen.add(entry)
     return names, b"".join(parts), offset
+
+
+def _of_other_programs(content: bytes, name: str) -> list[Polygon] | None:
+    if content[:64].lstrip()[:1] in (b"{", b"["):
+        return decode_geojson(content, name)
+    if is_cellpose_outlines(content):
+        return decode_cellpose_outlines(content, name)
+    return None
 
 
 def _unzip(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:

@@ -17,6 +17,7 @@ from bridge.labels import Labels, as_labels, label_areas, touches_border
 from bridge.segmentation.backend import Backend, load_backend, targets_of, torch_device
 from bridge.segmentation.diameter import median_diameter
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model, size_model_of
+from bridge.segmentation.normalisation import CELLPOSES, Normalisation
 from bridge.segmentation.size_model import SizeModel
 from bridge.segmentation.tiles import stitch, tiles
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from bridge.segmentation.network_training import Training
     from bridge.segmentation.recipe import Recipe
 
-PERCENTILES = (1.0, 99.0)  # Cellpose's own
 _LEAST_OVERLAP_PX = 256
 _LARGE = 0.4  # of the image: Cellpose's max_size_fraction
 
@@ -107,8 +107,7 @@ class Segmenter:
         batch_size: int = 8,
         tile: int = 4096,
         name: str = "image",
-        percentiles: tuple[float, float] = PERCENTILES,
-        invert: bool = False,
+        normalisation: Normalisation = CELLPOSES,
     ) -> Segmented:
         """Find the cells of one image.
 
@@ -129,10 +128,8 @@ class Segmenter:
             Longest side in px that is segmented at once.
         name : str
             Named in messages.
-        percentiles : (float, float)
-            Of the grey levels: they become 0 and 1 for the network, as Cellpose's ``normalize99`` does it.
-        invert : bool
-            Exchange dark and bright after that.
+        normalisation : Normalisation
+            The grey scale that the network sees.
 
         Returns
         -------
@@ -144,7 +141,7 @@ class Segmenter:
             Cellpose failed, e.g. out of memory.
         """
         return self.predict(
-            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name, percentiles, invert
+            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name, normalisation
         )()  # fmt: skip
 
     def predict(
@@ -158,8 +155,7 @@ class Segmenter:
         batch_size: int = 8,
         tile: int = 4096,
         name: str = "image",
-        percentiles: tuple[float, float] = PERCENTILES,
-        invert: bool = False,
+        normalisation: Normalisation = CELLPOSES,
     ) -> Callable[..., Segmented]:
         """Run the network on one image; what is returned makes the label image, also in another thread.
 
@@ -171,7 +167,7 @@ class Segmenter:
                 f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
             )
         shape = image.shape[-2:]
-        thresholds = (batch_size, tile, flow_threshold, cellprob_threshold, percentiles, invert)
+        thresholds = (batch_size, tile, flow_threshold, cellprob_threshold, normalisation)
         with _named(name, shape):
             chosen = float(diameter) if isinstance(diameter, int | float) else self._backend.diameter_px
             if diameter == "style":
@@ -226,8 +222,7 @@ class Segmenter:
         tile: int,
         flow_threshold: float,
         cellprob_threshold: float,
-        percentiles: tuple[float, float],
-        invert: bool,
+        normalisation: Normalisation,
     ) -> Callable[[float | None, float | None], _Made]:
         def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[float | None, float | None], _Made]:
             height, width = part.shape[-2:]
@@ -253,11 +248,11 @@ class Segmenter:
         if float(image.max()) == float(image.min()):
             return lambda _, __: _Made(np.zeros(shape, np.int64), [], Counter())
         if max(shape) <= tile:
-            if percentiles == PERCENTILES and not invert:
+            if normalisation == CELLPOSES:
                 return whole(image)
-            return whole(_normalised(image, percentiles, invert), normalize=False)
+            return whole(normalisation.apply(image), normalize=False)
         # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
-        grey = _normalised(image, percentiles, invert)
+        grey = normalisation.apply(image)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
         dropped: Counter[str] = Counter()
 
@@ -278,13 +273,6 @@ class Segmenter:
             return stitched
 
         return stitched_before
-
-
-def _normalised(image: npt.NDArray[Any], percentiles: tuple[float, float], invert: bool) -> npt.NDArray[np.float32]:
-    """Return an image on the grey scale of two of its percentiles, each plane on its own, as Cellpose's normalize99."""
-    low, high = np.percentile(image, percentiles, axis=(-2, -1), keepdims=True).astype(np.float32)
-    grey: npt.NDArray[np.float32] = (image.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
-    return 1 - grey if invert else grey
 
 
 @contextmanager

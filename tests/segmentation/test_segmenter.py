@@ -22,6 +22,7 @@ from bridge.scores.matching import match_labels
 from bridge.segmentation.backend import Prediction, labels_of
 from bridge.segmentation.cyto_0 import _convert_mxnet
 from bridge.segmentation.models import _hash_of_first_use, resolve_model
+from bridge.segmentation.normalisation import Normalisation
 from bridge.segmentation.segmenter import Segmenter, _kept, _Made
 from bridge.segmentation.tiles import stitch, tiles
 from bridge.synthetic import synthetic_field
@@ -390,9 +391,16 @@ def test_an_image_smaller_than_a_cell(segmenter: Segmenter, shape: tuple[int, in
 
 
 @pytest.mark.parametrize(
-    ("percentiles", "invert"), [((1.0, 99.0), True), ((0.0, 100.0), False), ((5.0, 90.0), False), ((5.0, 90.0), True)]
+    "seen",
+    [
+        Normalisation(invert=True),
+        Normalisation((0.0, 100.0)),
+        Normalisation((5.0, 90.0)),
+        Normalisation((5.0, 90.0), True),
+        Normalisation((2.0, 99.0), block_px=40),
+    ],
 )
-def test_the_grey_scale_is_cellposes_own(segmenter: Segmenter, percentiles: tuple[float, float], invert: bool) -> None:
+def test_the_grey_scale_is_cellposes_own(segmenter: Segmenter, seen: Normalisation) -> None:
     from cellpose import transforms
 
     image = synthetic_field(seed=4, size_px=96, n_cells=4).phase
@@ -406,11 +414,15 @@ def test_the_grey_scale_is_cellposes_own(segmenter: Segmenter, percentiles: tupl
 
     segmenter._backend.predict = predict  # type: ignore[method-assign]
     try:
-        segmenter.segment(image, diameter=37, percentiles=percentiles, invert=invert)
+        segmenter.segment(image, diameter=37, normalisation=seen)
     finally:
         del segmenter._backend.predict
     expected = transforms.normalize_img(
-        image[..., None].astype(np.float32), axis=-1, percentile=list(percentiles), invert=invert
+        image[..., None].astype(np.float32),
+        axis=-1,
+        percentile=list(seen.percentiles),
+        invert=seen.invert,
+        tile_norm_blocksize=seen.block_px,
     )[..., 0]
     pad = segmenter.model.pad_px
     inside = shown[0][pad:-pad, pad:-pad] if pad and shown[0].shape != image.shape else shown[0]
@@ -421,5 +433,7 @@ def test_dark_cells_on_a_bright_ground(segmenter: Segmenter) -> None:
     field = synthetic_field(seed=4, size_px=160, n_cells=6)
     dark = field.phase.max() - field.phase
     plain = match_labels(field.cells, segmenter.segment(field.phase, diameter=37).labels, 0.5).true.size
-    inverted = match_labels(field.cells, segmenter.segment(dark, diameter=37, invert=True).labels, 0.5).true.size
+    inverted = match_labels(
+        field.cells, segmenter.segment(dark, diameter=37, normalisation=Normalisation(invert=True)).labels, 0.5
+    ).true.size
     assert inverted == plain > 3

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
 from bridge.pipeline.steps.read import has_count
+from bridge.segmentation.normalisation import Normalisation
 from bridge.segmentation.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def _predict(task: Task, role: str, seen: Any, diameter: Any, **shown: Any) -> O
 def _predict_cells(task: Task) -> Outcome:
     plane: Plane = task.given["segment_image"]
     s = task.settings
-    return _predict(task, "segment", plane.seen, s.diameter, percentiles=s.percentiles, invert=s.invert)
+    return _predict(
+        task, "segment", plane.seen, s.diameter, normalisation=Normalisation(s.percentiles, s.invert, s.normalise_tile)
+    )
 
 
 def _predict_nuclei(task: Task) -> Outcome:
