@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bridge.cache import VARIABLE, cache_folder
+from bridge.errors import MissingDependencyError
+
+if os.environ.get(VARIABLE):
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "kernels"))  # read when numba is imported
+
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-
-from bridge.errors import MissingDependencyError
 
 _ROOMS = ("imagej", "rois")  # whose kernels call each other
 
@@ -36,8 +41,7 @@ def kernel(function: Callable[..., Any]) -> Any:
         compiled._cache = _Cache(function)
     except RuntimeError as error:
         raise MissingDependencyError(
-            f"{function.__name__}: no folder for compiled code ({error}; expected one that can be written). "
-            "Set NUMBA_CACHE_DIR to a folder that can be written."
+            f"compiled kernels: no folder for them can be written ({error}). Set {VARIABLE} to a folder that can be written."
         ) from error
     return compiled
 

@@ -267,6 +267,11 @@ class Settings:
         return self
 
     @property
+    def filters_cells(self) -> bool:
+        """Whether some of the cells may be left out."""
+        return any(getattr(self, name) is not None for name in self.in_groups(FILTERS))
+
+    @property
     def percentiles(self) -> tuple[float, float]:
         """The percentiles of `normalise`."""
         low, high = self.normalise.split(",")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
-from bridge.cache import cache_folder
+from bridge.cache import VARIABLE, cache_folder, is_writable, writable_cache
 from bridge.errors import MissingDependencyError
 from bridge.files import sha256
 
@@ -46,7 +47,7 @@ def core_jars(macros: bool = False) -> list[Path]:
     jars = [folder / name for name in _JARS[macros]]
     if _wrong_jar(folder, macros) is None:
         return jars
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    writable_cache("imagej")
     # jgo takes a half-filled folder of an interrupted build for a whole one, so it builds in a folder of its own.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as building:
         fresh = Path(building) / "jars"
@@ -79,12 +80,20 @@ def _wrong_jar(folder: Path, macros: bool) -> str | None:
 def _resolve(endpoint: str, cache: Path) -> list[Path]:
     import jgo
 
+    # jgo's local repository; it is Maven's own, unless a home cannot be written.
+    if "M2_REPO" not in os.environ and not is_writable(Path.home() / ".m2" / "repository"):
+        os.environ["M2_REPO"] = str(writable_cache("maven"))
     try:
         # No repositories: jgo then asks Maven Central alone.
         environment = jgo.build(
             endpoint=endpoint, cache_dir=cache, repositories={}, resolver=jgo.maven.PythonResolver(lenient=True)
         )
     except Exception as error:  # requests' and jgo's own errors share no parent
+        if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.ENOSPC):
+            raise MissingDependencyError(
+                f"ImageJ {IMAGEJ_VERSION}: cannot be kept on this machine ({error.strerror}: {error.filename}). "
+                f"Set {VARIABLE} to a folder that can be written."
+            ) from error
         raise MissingDependencyError(
             f"ImageJ {IMAGEJ_VERSION}: could not be downloaded from Maven Central ({first_line(error)}). "
             "The first run needs a network, once; or name a Fiji folder with --fiji."

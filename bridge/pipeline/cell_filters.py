@@ -50,7 +50,7 @@ def filter_cells(
         The region cannot be read.
     """
     dropped: Counter[str] = Counter()
-    if not any((settings.max_size, settings.min_circularity, settings.min_mean)) and region is None:
+    if not settings.filters_cells and region is None:
         return labels, dropped
     areas = label_areas(labels)
     kept = areas > 0

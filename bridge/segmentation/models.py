@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.cache import cache_folder
+from bridge.cache import cache_folder, writable_cache
 from bridge.errors import MissingDependencyError, ModelError
 from bridge.files import sha256, write_bytes, write_text
 from bridge.foreign import read_json
@@ -275,7 +275,7 @@ def _hash_of_first_use(name: str, path: Path) -> str:
     digest = sha256(path)
     key = f"{cellpose_version()[0]}/{name}"
     if key not in known:
-        write_text(record, json.dumps(known | {key: digest}, indent=1, sort_keys=True) + "\n")
+        write_text(writable_cache() / record.name, json.dumps(known | {key: digest}, indent=1, sort_keys=True) + "\n")
     elif known[key] != digest:
         raise ModelError(
             f"{path}: not the weights that were used before (got SHA-256 {digest[:12]}..., expected {known[key][:12]}...). "

@@ -80,5 +80,16 @@ except MissingDependencyError as error:
     print(error)
 """
     said = answer(tmp_path, code)
-    assert said.startswith("_sort: no folder for compiled code (cannot cache function ")
-    assert said.endswith("; expected one that can be written). Set NUMBA_CACHE_DIR to a folder that can be written.\n")
+    assert said.startswith("compiled kernels: no folder for them can be written (cannot cache function ")
+    assert said.endswith("). Set CELLPOSE_FIJI_CACHE to a folder that can be written.\n")
+
+
+def test_one_variable_moves_the_kernels_too(tmp_path: Path) -> None:
+    code = """
+import os
+os.environ.pop("NUMBA_CACHE_DIR", None)
+os.environ["CELLPOSE_FIJI_CACHE"] = "here"
+import bridge.kernels, numba
+print(numba.config.CACHE_DIR)
+"""
+    assert answer(tmp_path, code) == f"{Path('here') / 'kernels'}\n"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from roifile import ROI_TYPE, ImagejRoi
-from small import DEMO, given, zipped
+from small import DEMO, given, tree, zipped
 
 import bridge
 from bridge.calibration import PIXELS
@@ -82,6 +83,12 @@ def test_a_run_on_given_label_images(experiment: Path, tmp_path: Path) -> None:
         assert row["n_dropped_large"] == np.count_nonzero(before > most)
         assert row["n_cells"] + row["n_dropped_large"] + row["n_dropped_outside"] == np.count_nonzero(before)
         assert set(np.flatnonzero(after)) <= set(np.flatnonzero(before))  # nothing is renumbered
+    # Without filters again, and with them: every cell comes back.
+    for again in (given(experiment), asked):
+        assert run(experiment, tmp_path / "out", update=True, **again).exit_code == 0
+        run(experiment, tmp_path / "fresh", **again)
+        assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+        shutil.rmtree(tmp_path / "fresh")
     # Another filter re-makes what depends on it, a changed region too.
     with pytest.raises(bridge.BridgeError, match="max_size was"):
         run(experiment, tmp_path / "out", **{**asked, "max_size": most + 1})
@@ -106,8 +113,15 @@ def test_a_run_that_finds_its_cells(experiment: Path, tmp_path: Path) -> None:
     counts = pd.read_csv(tmp_path / "out" / "counts.csv")
     assert counts["n_dropped_large"].sum() == (cells["cell_area_px2"] > most).sum() > 0
     assert counts["n_cells"].sum() == (cells["cell_area_px2"] <= most).sum()
+    # Another filter runs no network.
+    found = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "found").glob("*/*.tif")}
+    run(experiment, tmp_path / "out", update=True, **DEMO, max_size=most - 1)
+    assert found == {path: path.stat().st_mtime_ns for path in found}
+    assert len(found) == 4
+    assert (pd.read_csv(tmp_path / "out" / "cells.csv")["cell_area_px2"] < most).all()
     image = experiment / "DMSO" / "day1" / "f1_phase.tif"
     alone = bridge.segment(image, tmp_path / "one", model="demo", diameter=37.0, device="cpu", max_size=most)
+    run(experiment, tmp_path / "out", update=True, **DEMO, max_size=most)
     np.testing.assert_array_equal(
         read_labels(alone), read_labels(tmp_path / "out" / "masks" / "DMSO" / "DMSO_day1_f1_mask.tif")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.pipeline.steps.figures import FIGURES
+from bridge.pipeline.steps.filter import FILTER
 from bridge.pipeline.steps.measure import ARITHMETIC, MEASURE, MEASURED_IMAGES
 from bridge.pipeline.steps.network import CELL_NETWORK, NUCLEUS_NETWORK
 from bridge.pipeline.steps.pictures import CONTACT_SHEET, PICTURES
@@ -15,6 +16,7 @@ ORDER = (
     SEGMENT_IMAGE,
     CELL_NETWORK,
     SEGMENT,
+    FILTER,
     COUNT_IMAGE,
     NUCLEUS_NETWORK,
     COUNT,

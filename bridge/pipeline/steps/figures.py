@@ -64,6 +64,6 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 
 FIGURES = Step(
-    "figures", "experiment", _figures, lane="tables", needs=("segment", "measure", "count"), outputs=_files, made_from=_made_from,
+    "figures", "experiment", _figures, lane="tables", needs=("segment", "filter", "measure", "count"), outputs=_files, made_from=_made_from,
     derived=True,
 )  # fmt: skip

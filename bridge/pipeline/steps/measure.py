@@ -20,6 +20,7 @@ from bridge.images.write import write_image
 from bridge.labels import touches_border
 from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of, source_of
 from bridge.pipeline.step import Context, Outcome, Resource, Step, Task
+from bridge.pipeline.steps.filter import cells_of
 from bridge.pipeline.steps.read import read, source
 from bridge.pipeline.steps.segment import require_shape
 from bridge.tables import cell_columns, empty_table, measure_column, read_table, write_table
@@ -103,7 +104,7 @@ def _measure(task: Task) -> Outcome:
 
 
 def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], info: dict[str, Any]) -> dict[str, Any]:
-    selections, labels = task.given["rois"], task.given["segment"]
+    selections, labels = task.given["rois"], cells_of(task)
     extent = selections.extent_px
     facts: dict[str, Any] = {
         "extent_95_px": float(np.percentile(extent, 95)) if extent.size else 0.0,
@@ -133,7 +134,7 @@ def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], 
 def _cell_table(
     task: Task, measured: dict[str, Measured], raw_mean: dict[str, Any], planes: dict[str, Plane]
 ) -> pd.DataFrame:
-    selections, labels, columns = task.given["rois"], task.given["segment"], columns_of(task.context)
+    selections, labels, columns = task.given["rois"], cells_of(task), columns_of(task.context)
     ids = np.array([int(name) for name in selections.names], np.int64)
     if not ids.size:
         return empty_table(columns)
@@ -194,6 +195,6 @@ ARITHMETIC = Step(
     applies=_has_channels, words="measuring",
 )  # fmt: skip
 MEASURE = Step(
-    "measure", "field", _measure, lane="write", needs=("segment", "rois", "measured_images", "engine"), outputs=_files,
+    "measure", "field", _measure, lane="write", needs=("segment", "filter", "rois", "measured_images", "engine"), outputs=_files,
     settings=("measure",), made_from=_made_from, load=_load,
 )  # fmt: skip

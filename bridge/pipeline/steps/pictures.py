@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.grey_scale import common_range
 from bridge.labels import label_ids
 from bridge.pipeline.step import Outcome, Step, Task
+from bridge.pipeline.steps.filter import cells_of
 from bridge.pipeline.steps.read import read, source
 from bridge.report.overlays import contact_sheet, overlay
 from bridge.report.picture import read_picture, write_picture
@@ -44,7 +45,7 @@ def _picture_files(context: Context, item: Field) -> list[Path]:
 
 
 def _pictures(task: Task) -> Outcome:
-    item, labels, ranges = task.item, task.given["segment"], _ranges(task)
+    item, labels, ranges = task.item, cells_of(task), _ranges(task)
     in_memory = {_SEGMENT: task.in_memory.get("segment_image"), **(task.in_memory.get("measured_images") or {})}
     n = int(label_ids(labels).size)
     for key, (file, name) in _sources(task.context, item).items():
@@ -92,7 +93,7 @@ def _has_pictures(task: Task) -> bool:
 
 # A new field may widen the common grey scale, so pictures are drawn again unasked.
 PICTURES = Step(
-    "pictures", "field", _pictures, lane="draw", needs=("segment", "measure"), outputs=_files, made_from=_made_from,
+    "pictures", "field", _pictures, lane="draw", needs=("segment", "filter", "measure"), outputs=_files, made_from=_made_from,
     derived=True, early=True, applies=_has_pictures,
 )  # fmt: skip
 CONTACT_SHEET = Step(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bridge.errors import BridgeError
 from bridge.files import write_bytes
 from bridge.pipeline.step import Outcome, Step, Task
+from bridge.pipeline.steps.filter import cells_of
 from bridge.rois.roiset import encode_roiset, read_roiset, verify_roiset
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _rois(task: Task) -> Outcome:
-    labels = task.given["segment"]
+    labels = cells_of(task)
     path = task.folder.roiset(task.item)
     write_bytes(path, encode_roiset(labels))
     try:
@@ -28,7 +29,7 @@ def _rois(task: Task) -> Outcome:
 
 
 def _load(task: Task) -> Selections:
-    labels = task.given["segment"]
+    labels = cells_of(task)
     return read_roiset(task.folder.roiset(task.item), (labels.shape[0], labels.shape[1]))
 
 
@@ -36,4 +37,4 @@ def _files(task: Task) -> list[Path]:
     return [task.folder.roiset(task.item)]
 
 
-ROIS = Step("rois", "field", _rois, lane="rois", needs=("segment",), outputs=_files, load=_load)
+ROIS = Step("rois", "field", _rois, lane="rois", needs=("segment", "filter"), outputs=_files, load=_load)

@@ -10,7 +10,6 @@ from bridge.errors import LabelError
 from bridge.grey_scale import display_range
 from bridge.images.label_images import read_labels, write_labels
 from bridge.labels import label_ids
-from bridge.pipeline.cell_filters import filter_cells
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.network import CELLS, NUCLEI
 from bridge.pipeline.steps.read import has_count, source
@@ -79,37 +78,37 @@ def _segment(task: Task) -> Outcome:
                 f"{item.mask}: not the size of its images (got {labels.shape[0]} x {labels.shape[1]}, expected "
                 f"{item.height_px} x {item.width_px} px). Use the label image of this field."
             )
-    labels, dropped = filter_cells(labels, plane, task.settings, item.region, item.field_id)
-    if dropped:
-        facts["dropped"] = {**facts.get("dropped", {}), **dropped}
-        facts["n_cells"] = int(label_ids(labels).size)
     if plane is not None:
         facts["shown"] = list(display_range([plane.pixels]))
         facts["pixels"] = plane.pixel_hash
-    write_labels(task.folder.mask(item), labels, plane.calibration if plane is not None else None)
+    write_labels(_file(task), labels, plane.calibration if plane is not None else None)
     return Outcome(labels, facts)
 
 
 def _segment_made_from(task: Task) -> dict[str, Any]:
     item = task.item
-    region = {"region": task.context.hashes.of(item.region)} if item.region is not None else {}
     if item.mask is not None:
-        return {"mask": task.context.hashes.of(item.mask), **region}
+        return {"mask": task.context.hashes.of(item.mask)}
     assert item.segment is not None
-    return {**source(task, item.segment), **model_identity(task, "segment"), **region}
+    return {**source(task, item.segment), **model_identity(task, "segment")}
 
 
 def _segment_settings(task: Task) -> tuple[str, ...]:
     # A given label image decides; the settings of Cellpose do not.
-    return ("segment", "cellpose", "filters") if task.item.mask is None else ("filters",)
+    return ("segment", "cellpose") if task.item.mask is None else ()
+
+
+def _file(task: Task) -> Path:
+    # With filters the label image of a field holds the cells that are kept; other filters then find all of them here.
+    return task.folder.found(task.item) if task.settings.filters_cells else task.folder.mask(task.item)
 
 
 def _segment_files(task: Task) -> list[Path]:
-    return [task.folder.mask(task.item)]
+    return [_file(task)]
 
 
 def _load_labels(task: Task) -> Labels:
-    return read_labels(task.folder.mask(task.item))
+    return read_labels(_file(task))
 
 
 def _count(task: Task) -> Outcome:

@@ -37,7 +37,13 @@ def all_counts(task: Task) -> pd.DataFrame:
     rows = []
     for item in task.fields:
         found = task.facts["segment"].get(item.field_id, {})
-        dropped = found.get("dropped")  # None: a given label image
+        filtered = task.facts["filter"].get(item.field_id)
+        # Neither: a given label image as it is.
+        dropped = (
+            {**found.get("dropped", {}), **(filtered or {}).get("dropped", {})}
+            if "dropped" in found or filtered
+            else None
+        )
         rows.append(
             {
                 **{key: getattr(item, key) for key in _KEYS},
@@ -92,6 +98,6 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 # Tables follow from the fields: more fields make new ones, unasked.
 TABLES = Step(
-    "tables", "experiment", _tables, lane="tables", needs=("segment", "measure", "count"), outputs=_files, made_from=_made_from,
+    "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "measure", "count"), outputs=_files, made_from=_made_from,
     load=all_cells, derived=True, words="tables and figures",
 )  # fmt: skip

@@ -1,0 +1,50 @@
+"""Which of a field's cells are kept; without filters all of them are, and there is nothing to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.images.label_images import read_labels, write_labels
+from bridge.pipeline.cell_filters import filter_cells
+from bridge.pipeline.step import Outcome, Step, Task
+
+if TYPE_CHECKING:
+    from bridge.labels import Labels
+
+
+def cells_of(task: Task) -> Labels:
+    """Return the label image of the cells that are kept."""
+    kept: Labels | None = task.given["filter"]
+    found: Labels = task.given["segment"] if kept is None else kept
+    return found
+
+
+def _filter(task: Task) -> Outcome:
+    item, plane = task.item, task.given["segment_image"]
+    labels, dropped = filter_cells(task.given["segment"], plane, task.settings, item.region, item.field_id)
+    write_labels(task.folder.mask(item), labels, plane.calibration if plane is not None else None)
+    return Outcome(labels, {"dropped": dict(dropped)})
+
+
+def _applies(task: Task) -> bool:
+    return task.settings.filters_cells
+
+
+def _made_from(task: Task) -> dict[str, Any]:
+    region = task.item.region
+    return {} if region is None else {"region": task.context.hashes.of(region)}
+
+
+def _files(task: Task) -> list[Path]:
+    return [task.folder.mask(task.item)]
+
+
+def _load(task: Task) -> Labels:
+    return read_labels(task.folder.mask(task.item))
+
+
+FILTER = Step(
+    "filter", "field", _filter, lane="masks", needs=("segment", "segment_image"), outputs=_files, settings=("filters",),
+    made_from=_made_from, load=_load, applies=_applies,
+)  # fmt: skip
