@@ -2,71 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from bridge.assay_settings import AssaySettings
 from bridge.measurements import DEFAULT_WORDS, IMAGEJ_ONLY, WORDS
-
-# What an option belongs to: changing it re-runs the steps that name its group (`bridge.pipeline.steps`).
-PLAN, SEGMENT, COUNT, CELLPOSE, MEASURE, MACHINE = "plan", "segment", "count", "cellpose", "measure", "machine"
-FILTERS = "filters"
-TRAIN, PAIRS, RECIPE, SCORES = "train", "pairs", "recipe", "scores"
-GROUPS = {
-    PLAN: "Plan: which image is what",
-    SEGMENT: "Segmentation: where the cells are",
-    FILTERS: "Filters: which cells are kept, found or given",
-    COUNT: "Count channel: how many nuclei",
-    CELLPOSE: "Cellpose, for both",
-    MEASURE: "Measuring in ImageJ",
-    MACHINE: "Machine: changes no result",
-}
-TRAINING_GROUPS = {
-    TRAIN: "Training: what is made of what",
-    PAIRS: "Images: which are trained on",
-    RECIPE: "Recipe (default: the preset's)",
-    SCORES: "How the cells are found that are scored",
-    MACHINE: GROUPS[MACHINE],
-}
-# Files and folders; a model or a Fiji may also be given by name.
-NAMES_FIRST = ("model", "count_model", "fiji")
-# What executes, and where is written, is typed by the person who runs it: a file may be a stranger's.
-ON_THE_COMMAND_LINE = {
-    "java": "runs a program", "fiji": "runs a program", "out": "says where is written", "status": "says where is written"
-}  # fmt: skip
-PATHS = ("samples", "masks", "regions", "java", *NAMES_FIRST)
-# They decide whether something is done, not what comes out.
-CHANGE_NOTHING = ("allow_missing", "accept_labels")
-
-
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """What is said about a setting, for whoever shows it: the command line, a dialog.
-
-    Attributes
-    ----------
-    group : str
-        Of `GROUPS` or `TRAINING_GROUPS`.
-    help : str
-    many : bool
-        Takes several values.
-    switch : bool
-        Can only be switched on.
-    """
-
-    group: str
-    help: str
-    many: bool = False
-    switch: bool = False
+from bridge.setting_options import (
+    CELLPOSE,
+    COUNT,
+    FILTERS,
+    MACHINE,
+    MEASURE,
+    PATHS,
+    PLAN,
+    SEGMENT,
+    Option,
+    options_of,
+    split_words,
+)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
-class Settings:
+class Settings(AssaySettings):
     """Everything a run can be told.
 
     Examples
@@ -237,7 +198,7 @@ class Settings:
     @field_validator("measurements", "measure", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        return _words(value)
+        return split_words(value)
 
     @field_validator("measurements")
     @classmethod
@@ -322,29 +283,6 @@ class Settings:
         }
 
 
-def _words(value: object) -> object:
-    if isinstance(value, str):
-        value = (value,)
-    if isinstance(value, Iterable):
-        return tuple(part.strip() for item in value for part in str(item).split(",") if part.strip())
-    return value
-
-
 @lru_cache(maxsize=1)
 def _groups() -> dict[str, str]:
     return {name: option.group for name, option in options_of(Settings).items()}
-
-
-def options_of(kind: type[Any]) -> dict[str, Option]:
-    """Return what is said about each setting of a kind of settings.
-
-    Examples
-    --------
-    >>> options_of(Settings)["decimals"].help
-    'Decimal places in Results files.'
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    return {
-        field.name: next(mark for mark in get_args(hints[field.name]) if isinstance(mark, Option))
-        for field in dataclasses.fields(kind)
-    }

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from bridge.errors import InputError
 from bridge.foreign import read_json, read_text
-from bridge.settings import NAMES_FIRST, PATHS, Settings
+from bridge.setting_options import NAMES_FIRST, PATHS
+from bridge.settings import Settings
 from bridge.training_settings import TrainSettings
 
 Kind = TypeVar("Kind", Settings, TrainSettings)

@@ -63,6 +63,9 @@ COUNTS = (
     *KEYS,
     Column("n_cells", "Int64", "", "cells found in the segment channel"),
     Column("n_nuclei", "Int64", "", "nuclei found in the count channel; empty without one"),
+    Column("n_orphan_nuclei", "Int64", "", "nuclei that lie in no cell"),
+    Column("n_cells_without_nucleus", "Int64", "", "cells in which no nucleus lies"),
+    Column("n_cells_with_several", "Int64", "", "cells in which two or more nuclei lie"),
     *(
         Column(
             f"n_dropped_{why}", "Int64", "", f"objects dropped because {because}; empty where nothing was looked for"
@@ -95,23 +98,17 @@ CORRECTIONS = (
     Column("overlap_px", "int64", "px", "pixels that stay with an unchanged cell or an earlier ROI"),
     Column("clipped", "bool", "", "its ROI reaches beyond the image; only what lies inside counts"),
 )
-_CELL = (
-    *KEYS,
-    Column("label", "int64", "", "id of the cell in its label image; the name of its ROI"),
-    Column("cell_area_px2", "int64", "px2", "pixels of the cell"),
-    Column("cell_area_um2", "float64", "um2", "area of the cell; empty where not calibrated"),
-    Column("cell_x_px", "float64", "px", "centroid, from the left edge of the image"),
-    Column("cell_y_px", "float64", "px", "centroid, from the upper edge of the image"),
-    Column("touches_border", "bool", "", "the cell is cut by the edge of the image"),
-)
+CELL, NUCLEUS = "cell", "nucleus"
+# Of the nuclei of one cell together; each follows from the nuclei's own numbers.
+UNION = ("Mean", "IntDen", "RawIntDen")
 
 
-def measure_column(channel: str, measure: str) -> str:
-    """Return the name of a measured column, e.g. ``cell_EdU_Mean``."""
-    return f"cell_{channel}_{measure}"
+def measure_column(channel: str, measure: str, compartment: str = CELL) -> str:
+    """Return the name of a measured column, e.g. ``cell_EdU_Mean`` or ``nucleus_EdU_Mean``."""
+    return f"{compartment}_{channel}_{measure}"
 
 
-def cell_columns(channels: Sequence[str], measurements: Sequence[str]) -> tuple[Column, ...]:
+def cell_columns(channels: Sequence[str], measurements: Sequence[str], nuclei: bool = False) -> tuple[Column, ...]:
     """Return the columns of `cells.csv`.
 
     Parameters
@@ -120,6 +117,8 @@ def cell_columns(channels: Sequence[str], measurements: Sequence[str]) -> tuple[
         Measured channels.
     measurements : sequence of str
         ImageJ's key words, of `bridge.measurements.WORDS`.
+    nuclei : bool
+        Nuclei were found, too: what the nuclei of a cell measure together stands behind the cell's own numbers.
 
     Returns
     -------
@@ -130,23 +129,60 @@ def cell_columns(channels: Sequence[str], measurements: Sequence[str]) -> tuple[
     >>> [column.name for column in cell_columns(["EdU"], ["area", "mean"])][-3:]
     ['cell_EdU_Mean', 'cell_EdU_raw_Mean', 'cell_EdU_saturated_px']
     """
-    columns = list(_CELL)
+    if not nuclei:
+        return (*_outlined(CELL), *_measured(CELL, channels, measurements))
+    union = [
+        Column(measure_column(channel, column.heading, NUCLEUS), "float64", column.unit, f"{channel}, all nuclei of the cell: {column.meaning}; empty without one")
+        for channel in channels
+        for column in columns_of(measurements)
+        if column.heading in UNION
+    ]  # fmt: skip
+    return (
+        *_outlined(CELL),
+        Column("n_nuclei", "int64", "", "nuclei that lie in the cell: most of their pixels do"),
+        Column("nucleus_area_px2", "int64", "px2", "pixels of these nuclei"),
+        *_measured(CELL, channels, measurements),
+        *union,
+    )
+
+
+def nucleus_columns(channels: Sequence[str], measurements: Sequence[str]) -> tuple[Column, ...]:
+    """Return the columns of `nuclei.csv`; parameters as of `cell_columns`.
+
+    Examples
+    --------
+    >>> [column.name for column in nucleus_columns(["EdU"], ["area", "mean"])][4:6]
+    ['label', 'cell']
+    """
+    keys, own = _outlined(NUCLEUS)[: len(KEYS) + 1], _outlined(NUCLEUS)[len(KEYS) + 1 :]
+    cell = Column("cell", "Int64", "", "the cell that holds most of its pixels; empty where most lie outside of cells")
+    return (*keys, cell, *own, *_measured(NUCLEUS, channels, measurements))
+
+
+def _outlined(what: str) -> tuple[Column, ...]:
+    """Columns of an outline: whose it is, where and how large."""
+    return (
+        *KEYS,
+        Column("label", "int64", "", f"id of the {what} in its label image; the name of its ROI"),
+        Column(f"{what}_area_px2", "int64", "px2", f"pixels of the {what}"),
+        Column(f"{what}_area_um2", "float64", "um2", f"area of the {what}; empty where not calibrated"),
+        Column(f"{what}_x_px", "float64", "px", "centroid, from the left edge of the image"),
+        Column(f"{what}_y_px", "float64", "px", "centroid, from the upper edge of the image"),
+        Column("touches_border", "bool", "", f"the {what} is cut by the edge of the image"),
+    )
+
+
+def _measured(what: str, channels: Sequence[str], measurements: Sequence[str]) -> tuple[Column, ...]:
+    columns = []
     for channel in channels:
         columns += [
-            Column(measure_column(channel, column.heading), "float64", column.unit, f"{channel}: {column.meaning}")
-            for column in columns_of(measurements)
-            if not column.of_outline
+            Column(measure_column(channel, c.heading, what), "float64", c.unit, f"{channel}: {c.meaning}")
+            for c in columns_of(measurements)
+            if not c.of_outline
         ]
-        raw = measure_column(channel, "raw_Mean")
+        raw, full = (measure_column(channel, name, what) for name in ("raw_Mean", "saturated_px"))
         columns.append(Column(raw, "float64", GREY, f"{channel}: mean before background subtraction"))
-        columns.append(
-            Column(
-                measure_column(channel, "saturated_px"),
-                "int64",
-                "px",
-                f"{channel}: pixels of the cell at the camera's limit",
-            )
-        )
+        columns.append(Column(full, "int64", "px", f"{channel}: pixels of the {what} at the camera's limit"))
     return tuple(columns)
 
 
@@ -170,7 +206,7 @@ def replicate_columns(measured: Sequence[Column]) -> tuple[Column, ...]:
 
 def measured_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Return the columns of `cells.csv` that a statistic makes sense of: areas and intensities."""
-    skip = {"label", "cell_x_px", "cell_y_px"}
+    skip = {"label", "cell", *(f"{what}_{axis}_px" for what in (CELL, NUCLEUS) for axis in "xy")}
     return tuple(c for c in columns if c.dtype in ("float64", "int64") and c.name not in skip)
 
 

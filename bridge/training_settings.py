@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator
 from pydantic.dataclasses import dataclass
 
-from bridge.settings import MACHINE, PAIRS, RECIPE, SCORES, TRAIN, Option
+from bridge.setting_options import MACHINE, PAIRS, RECIPE, SCORES, TRAIN, Option
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

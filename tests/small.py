@@ -35,10 +35,10 @@ def make_experiment(folder: Path) -> Path:
 
 def given(experiment: Path) -> dict[str, object]:
     """Settings that take the true label images instead of running Cellpose."""
-    return {"masks": experiment.parent / "masks", "count": "none"}
+    return {"masks": experiment.parent / "masks", "count": "none", "edu_threshold": ["300"]}
 
 
-DEMO = {"model": "demo", "diameter": 37.0, "count_model": "demo", "count_diameter": 24.0, "device": "cpu"}
+DEMO = {"model": "demo", "diameter": 37.0, "count_model": "demo", "count_diameter": 24.0, "device": "cpu", "edu_threshold": ["300"]}  # fmt: skip
 
 
 def tree(folder: Path, skip: tuple[str, ...] = ("run.json",)) -> dict[str, bytes]:

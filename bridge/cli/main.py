@@ -20,7 +20,8 @@ from bridge.cli.console import ERR, complain, watched
 from bridge.cli.options import GENERAL, Debug, SettingsFile, TrustSettings
 from bridge.errors import BridgeError, InputError
 from bridge.pipeline.status import Status, interruptible
-from bridge.settings import ON_THE_COMMAND_LINE, Settings
+from bridge.setting_options import ON_THE_COMMAND_LINE
+from bridge.settings import Settings
 from bridge.settings_file import read_settings_file, refusal
 
 app = App(

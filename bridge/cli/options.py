@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 import pydantic.dataclasses
 from cyclopts import Group, Parameter
 
-from bridge.settings import GROUPS, TRAINING_GROUPS, Option, Settings, options_of
+from bridge.setting_options import GROUPS, TRAINING_GROUPS, Option, options_of
+from bridge.settings import Settings
 from bridge.training_settings import TrainSettings
 
 GENERAL = Group("General", sort_key=0)

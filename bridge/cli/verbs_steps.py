@@ -11,6 +11,7 @@ from rich.console import Console
 from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, say, say_if_compiling
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AcceptLabels, AllSettings, OutFolder
+from bridge.errors import InputError
 from bridge.names import number
 from bridge.settings import Settings
 
@@ -114,11 +115,57 @@ def summarize(results: Path, /) -> int:
 
 
 @app.command(sort_key=10)
-def plot(results: Path, /) -> int:
-    """Draw the figures of a run's folder again."""
+def plot(
+    results: Path,
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(name="--out", group=GENERAL, help="Folder for figures that differ from the run's own.")
+    ] = None,
+    measure: Annotated[str | None, Parameter(group=GENERAL, help="A column of cells.csv or nuclei.csv alone.")] = None,
+    kind: Annotated[
+        Literal["dots", "violin", "box", "both"], Parameter(group=GENERAL, help="How all cells are drawn.")
+    ] = "dots",
+    log: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="A scale that is linear around zero and logarithmic above.")
+    ] = False,
+    order: Annotated[
+        list[str] | None,
+        Parameter(group=GENERAL, consume_multiple=True, negative=(), help="Conditions in their order."),
+    ] = None,
+    control: Annotated[str | None, Parameter(group=GENERAL, help="Condition that comes first.")] = None,
+    cells: Annotated[
+        Path | None, Parameter(group=GENERAL, help="A filtered cells.csv (field_id, label): these cells alone.")
+    ] = None,
+    area: Annotated[
+        tuple[float, float] | None, Parameter(group=GENERAL, help="Smallest and largest cell in px.")
+    ] = None,
+    without_border: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="Leave out cells that the image's edge cuts.")
+    ] = False,
+    width: Annotated[float, Parameter(group=GENERAL, help="Width in mm: 85 for one column, 180 for two.")] = 180.0,
+    font: Annotated[float, Parameter(group=GENERAL, help="Size of the letters in pt.")] = 7.0,
+    dpi: Annotated[int, Parameter(group=GENERAL, help="Of PNG.")] = 300,
+    formats: Annotated[
+        list[Literal["png", "svg", "pdf"]] | None,
+        Parameter(name="--format", group=GENERAL, consume_multiple=True, negative=(), help="Default: png svg."),
+    ] = None,
+) -> int:
+    """Draw the figures of a run's folder again, or others of the same cells into a folder of their own."""
     from bridge.pipeline.verbs import plot as work
 
-    for path in work(results):
+    other = any((measure, log, order, control, cells, area, without_border, formats)) or (kind, width, font, dpi) != (
+        "dots", 180.0, 7.0, 300,
+    )  # fmt: skip
+    if other and out is None:
+        raise InputError(
+            "plot: these figures differ from the run's own (expected a folder for them). Name one with --out."
+        )
+    for path in work(
+        results, out, measure=measure, order=order or (), control=control, cells=cells, area_px=area,
+        border=not without_border, width_mm=width, font_pt=font, dpi=dpi, formats=tuple(formats or ("png", "svg")),
+        log=log, kind=kind,
+    ):  # fmt: skip
         OUT.print(str(path))
     return 0
 

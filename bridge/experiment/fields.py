@@ -78,6 +78,8 @@ class Plan:
         In the order of the sample sheet, else natural order.
     segment_channel, count_channel : str or None
     measure_channels : tuple of str
+    control : str or None
+        The condition that the others are compared with.
     warnings : tuple of str
         What the user should know; nothing is stopped by it.
     ignored : tuple of (Path, str)
@@ -92,9 +94,22 @@ class Plan:
     segment_channel: str | None
     measure_channels: tuple[str, ...]
     count_channel: str | None
+    control: str | None = None
     warnings: tuple[str, ...] = ()
     ignored: tuple[tuple[Path, str], ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def measured_channels(self) -> tuple[str, ...]:
+        """The channels that are measured: those named for it, and the one in which nuclei are counted."""
+        return tuple(dict.fromkeys([*self.measure_channels, *([self.count_channel] if self.count_channel else [])]))
+
+    def measured(self, item: Field) -> dict[str, ChannelFile]:
+        """Return the files of a field that are measured, by channel."""
+        files = dict(item.measure)
+        if self.count_channel and item.count:
+            files.setdefault(self.count_channel, item.count)
+        return files
 
     @property
     def ignored_by_reason(self) -> dict[str, int]:

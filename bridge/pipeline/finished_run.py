@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import InputError
+from bridge.experiment.condition_order import control_of
 from bridge.experiment.fields import Field, Plan
 from bridge.foreign import read_json
 from bridge.names import safe_name
@@ -103,8 +104,10 @@ def open_run(results: Path) -> FinishedRun:
             raise InputError(
                 f"{folder.fields}: not the name of a field (got {item.field_id!r}). It was changed or comes from elsewhere: do not use it."
             )
-    plan = Plan(images, fields, conditions, segment, measure, count)
-    context = Context(plan, settings_from(values, str(folder.run)), folder, Hashes(results))
+    settings = settings_from(values, str(folder.run))
+    control = control_of(conditions, settings.control, settings.edu_control)
+    plan = Plan(images, fields, conditions, segment, measure, count, control)
+    context = Context(plan, settings, folder, Hashes(results))
     done = tuple(item for item in fields if item.field_id in finished)
     records = Records(results)
     records.require_own_names()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from natsort import natsorted, ns
+from natsort import natsorted
 
-from bridge.calibration import ValueCalibration
 from bridge.errors import InputError, LabelError
 from bridge.experiment.channels import assign_channels
+from bridge.experiment.condition_order import control_of, ordered, require_condition
 from bridge.experiment.discover import LABEL_IMAGE, by_folder, image_files, lost_folders
 from bridge.experiment.fields import Field, Plan
 from bridge.experiment.patterns import by_pattern
@@ -21,6 +21,7 @@ from bridge.images.image import ImageInfo
 from bridge.images.label_files import find_mask, find_region
 from bridge.images.reader import channel_index, inspect, require_readable
 from bridge.names import MASK_SUFFIXES, is_leftover, safe_name
+from bridge.pipeline.plan_warnings import mixtures, undrawn
 from bridge.settings import Settings
 
 
@@ -79,7 +80,7 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     ignored += [(path, LABEL_IMAGE) for path in beside] + others
     ignored += [(path, "a picture that Cellpose saved") for path in leftovers]
     plan = assign_channels(images, files_named, ignored, settings)
-    plan = _order_conditions(plan, sheet)
+    plan = _order_conditions(plan, sheet, settings)
     if not settings.pattern and not sheet:
         used = [file.path for f in plan.fields for file in (f.segment, *f.measure.values(), f.count) if file]
         plan = replace(plan, missing=(*plan.missing, *lost_folders(images, used, plan.ignored)))
@@ -88,13 +89,15 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     return _check(plan, settings)
 
 
-def _order_conditions(plan: Plan, sheet: Sheet | None) -> Plan:
+def _order_conditions(plan: Plan, sheet: Sheet | None, settings: Settings) -> Plan:
     present = list(dict.fromkeys(f.condition for f in plan.fields))
-    if sheet:
-        order = list(dict.fromkeys(row["condition"] for row in sheet.rows))
-        conditions = order + [name for name in natsorted(present, alg=ns.IGNORECASE) if name not in order]
-    else:
-        conditions = natsorted(present, alg=ns.IGNORECASE)
+    known = list(dict.fromkeys([*(row["condition"] for row in sheet.rows), *present])) if sheet else present
+    control = control_of(known, settings.control, settings.edu_control)
+    first = [require_condition(known, name, "--order") for name in settings.order]
+    if sheet and not first:
+        # Its lines are an order; what no line names follows.
+        first = [row["condition"] for row in sheet.rows]
+    conditions = ordered(known, list(dict.fromkeys(first)), control)
     _require_printable(plan, conditions)
     folders = Counter(safe_name(name).lower() for name in conditions)
     clash = next((name for name in conditions if folders[safe_name(name).lower()] > 1), None)
@@ -109,7 +112,7 @@ def _order_conditions(plan: Plan, sheet: Sheet | None) -> Plan:
         )
     fields = natsorted(plan.fields, key=lambda f: (conditions.index(f.condition), f.replicate, f.sample, f.field_id))
     missing = [f"condition {name} has no field" for name in conditions if name not in present]
-    return replace(plan, fields=tuple(fields), conditions=tuple(conditions), missing=tuple(missing))
+    return replace(plan, fields=tuple(fields), conditions=tuple(conditions), missing=tuple(missing), control=control)
 
 
 def _check(plan: Plan, settings: Settings) -> Plan:
@@ -117,6 +120,9 @@ def _check(plan: Plan, settings: Settings) -> Plan:
         raise InputError(
             f"{plan.images}: no field (got {len(plan.ignored)} files that play no part). Check --pattern, --samples and the channel names."
         )
+    if settings.edu_control is not None:
+        require_condition(plan.conditions, settings.edu_control, "--edu-control")
+    _require_positive(plan, settings)
     if settings.regions is not None and not settings.regions.exists():
         raise InputError(f"{settings.regions}: no such file or folder of regions. Check the path given with --regions.")
     if settings.masks is not None and not settings.masks.is_dir():
@@ -135,7 +141,8 @@ def _check(plan: Plan, settings: Settings) -> Plan:
         else f
         for f in fields
     )
-    warnings = [*plan.warnings, *_mixtures(fields, plan, settings), *_undrawn(fields)]
+    _require_one_spelling(plan, "replicates", {f.replicate for f in fields})
+    warnings = [*plan.warnings, *mixtures(fields, plan, settings), *undrawn(fields)]
     if settings.masks is not None:
         plain = Settings()
         names = ("model", "diameter", "min_size", "border", "flow_threshold", "cellprob_threshold")
@@ -268,72 +275,10 @@ def _require_one_spelling(plan: Plan, what: str, names: set[str]) -> None:
             )
 
 
-def _is_colour(item: Field, channel: str) -> bool:
-    try:
-        return channel in item.measure and inspect(item.measure[channel].path).colour
-    except InputError:
-        return False
-
-
-def _named(values: ValueCalibration) -> str:
-    if not values:
-        return "none"
-    return f"{values.unit} ({', '.join([f'function {values.function}', *(f'{c:g}' for c in values.coefficients)])})"
-
-
-def _mixtures(fields: Sequence[Field], plan: Plan, settings: Settings) -> list[str]:
-    warnings = []
-    for channel in plan.measure_channels:
-        kinds: dict[str, dict[str, list[str]]] = {
-            "bit depth": defaultdict(list),
-            "value calibration": defaultdict(list),
-        }
-        for f in fields:
-            if channel in f.measure:
-                try:
-                    info = inspect(f.measure[channel].path)
-                except InputError:
-                    continue
-                kinds["bit depth"][info.dtype].append(f.field_id)
-                kinds["value calibration"][_named(info.calibration.values)].append(f.field_id)
-        colour = [f.field_id for f in fields if _is_colour(f, channel)]
-        if colour and settings.rgb_channel is None:
-            warnings.append(
-                f"{channel} is a colour image in {len(colour)} fields (e.g. {colour[0]}); whether one of its channels holds the signal shows when it is "
-                "read (plan --check-pixels), or name one with --rgb-channel"
-            )
-        for what, ids_of in kinds.items():
-            if len(ids_of) > 1:
-                listed = ", ".join(f"{name} in {len(ids)} (e.g. {ids[0]})" for name, ids in ids_of.items())
-                warnings.append(f"mixed {what} in {channel}: {listed}; their grey levels cannot be compared")
-    sizes = Counter(None if f.pixel_size_um is None else round(f.pixel_size_um, 6) for f in fields if not f.problems)
-    if len(sizes) > 1:
-        listed = ", ".join(f"{'none' if size is None else f'{size:g} um'} in {n} fields" for size, n in sizes.items())
-        warnings.append(f"mixed pixel size: {listed}; areas in px cannot be compared")
-    for f in fields:
-        for file in (f.segment, *f.measure.values(), f.count):
-            if file:
-                try:
-                    warnings += [f"{file.path.name}: {warning}" for warning in inspect(file.path).warnings]
-                except InputError:
-                    continue
-    _require_one_spelling(plan, "replicates", {f.replicate for f in fields})
-    if any(f.replicate for f in fields) and not all(f.replicate for f in fields):
-        warnings.append("some fields name a replicate and some do not")
-    return list(dict.fromkeys(warnings))
-
-
-def _undrawn(fields: tuple[Field, ...]) -> list[str]:
-    """Name the letters that figures cannot show on this machine."""
-    texts = [text for item in fields for text in (item.condition, item.replicate, item.field_id)]
-    # Up to Arabic, and signs: what matplotlib's own font has. It is imported for other letters only.
-    if not any(ord(letter) > 0x6FF and not 0x2000 <= ord(letter) < 0x2C00 for text in texts for letter in text):
-        return []
-    from bridge.report.fonts import families
-
-    missing = families(texts)[1]
-    return (
-        [f"no font of this machine has {missing[:20]}: figures show boxes. Install one that has, e.g. Noto Sans CJK"]
-        if missing
-        else []
-    )
+def _require_positive(plan: Plan, settings: Settings) -> None:
+    asked = [*(name for name in settings.positive if name != "none"), *settings.thresholds("").keys()]
+    unknown = [name for name in asked if name and name not in plan.measured_channels]
+    if unknown:
+        raise InputError(
+            f"--positive {unknown[0]}: not measured (got {', '.join(plan.measured_channels) or 'nothing'}). Name a measured channel, or add it to --measure."
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.names import safe_name
+from bridge.tables import CELL
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -54,17 +55,22 @@ class ResultsFolder:
         """Return the file of a field's ROI set."""
         return self._of_condition("rois", item, "_RoiSet.zip")
 
-    def results(self, item: Field) -> dict[str, Path]:
-        """Return the Results files of a field, by channel."""
-        return {c: self._of_condition("measurements", item, f"_{safe_name(c)}_Results.csv") for c in item.measure}
+    def nuclei_roiset(self, item: Field) -> Path:
+        """Return the file of the ROI set of a field's nuclei."""
+        return self._of_condition("rois", item, "_nuclei_RoiSet.zip")
 
-    def subtracted(self, item: Field) -> dict[str, Path]:
-        """Return the files of a field's images after background subtraction, by channel."""
-        return {c: self._of_condition("measurements", item, f"_{safe_name(c)}_subtracted.tif") for c in item.measure}
+    def results(self, item: Field, channel: str, compartment: str = CELL) -> Path:
+        """Return the Results file of a field's cells, or of its nuclei, in a channel."""
+        mark = "" if compartment == CELL else "_nuclei"
+        return self._of_condition("measurements", item, f"{mark}_{safe_name(channel)}_Results.csv")
 
-    def cells(self, item: Field) -> Path:
-        """Return the file of a field's rows of the table of cells."""
-        return self.records(item.field_id) / "cells.csv"
+    def subtracted(self, item: Field, channel: str) -> Path:
+        """Return the file of a field's image after background subtraction."""
+        return self._of_condition("measurements", item, f"_{safe_name(channel)}_subtracted.tif")
+
+    def table(self, item: Field, name: str) -> Path:
+        """Return the file of a field's rows of the table of cells or nuclei."""
+        return self.records(item.field_id) / f"{name}.csv"
 
     def overlay(self, item: Field, channel: str) -> Path:
         """Return the picture of a field's outlines on one of its images."""

@@ -29,7 +29,8 @@ from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
 from bridge.report.figures import load as load_figures
 from bridge.rois.trace import COMPILING, compiled
-from bridge.settings import CHANGE_NOTHING, Settings
+from bridge.setting_options import ASSAY, CHANGE_NOTHING, MACHINE
+from bridge.settings import Settings
 from bridge.settings_file import settings_from
 from bridge.tables import FAILURES, typed_table, write_table
 
@@ -216,8 +217,8 @@ class _Run:
             return
         except (KeyError, ValueError):
             content, before = {}, {}
-        # The images may have moved: their hashes decide.
-        free = {"images", *CHANGE_NOTHING, *self.settings.in_groups("machine")}
+        # The images may have moved: their hashes decide. What the assay is told re-makes tables and figures alone.
+        free = {"images", *CHANGE_NOTHING, *self.settings.in_groups(MACHINE, ASSAY)}
         now = {k: v for k, v in recorded_settings(self.plan.images, self.settings).items() if k not in free}
         changed = differences({k: v for k, v in before.items() if k not in free}, now)
         if changed and not self.update:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.files import write_text
 from bridge.pipeline.graph import EXPERIMENT
-from bridge.settings import PATHS
+from bridge.setting_options import PATHS
 from bridge.tables import FIELDS, Column, typed_table, write_table
 
 if TYPE_CHECKING:

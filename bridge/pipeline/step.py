@@ -160,7 +160,7 @@ class Step:
     made_from : callable
         What else its outputs depend on: hashes of inputs, versions of libraries.
     settings : tuple of str, or callable
-        Groups of settings its outputs depend on (`bridge.settings.GROUPS`).
+        Groups of settings its outputs depend on (`bridge.setting_options.GROUPS`).
     load : callable, optional
         Its value, from the files of an earlier start.
     applies : callable

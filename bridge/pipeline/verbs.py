@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,12 +230,39 @@ def summarize(results: Path | str) -> pd.DataFrame:
     return cells
 
 
-def plot(results: Path | str) -> list[Path]:
+def plot(
+    results: Path | str,
+    out: Path | str | None = None,
+    *,
+    measure: str | None = None,
+    order: Sequence[str] = (),
+    control: str | None = None,
+    cells: Path | str | None = None,
+    area_px: tuple[float, float] | None = None,
+    border: bool = True,
+    **look: Any,
+) -> list[Path]:
     """Draw the figures of a run's folder again, from its finished fields.
 
     Parameters
     ----------
     results : Path or str
+    out : Path or str or None
+        Folder for figures that differ from the run's own; these are drawn again in their place without it.
+    measure : str or None
+        A column of `cells.csv` or `nuclei.csv`: that figure alone.
+    order : sequence of str
+        Conditions in their order.
+    control : str or None
+        Condition that comes first.
+    cells : Path or str or None
+        A filtered `cells.csv`: these cells alone.
+    area_px : (float, float) or None
+        Smallest and largest cell in px.
+    border : bool
+        False leaves out cells that are cut by the edge of the image.
+    **look : Any
+        Of `bridge.report.style.Look`: ``width_mm``, ``font_pt``, ``dpi``, ``formats``, ``log``, ``kind``.
 
     Returns
     -------
@@ -244,10 +272,16 @@ def plot(results: Path | str) -> list[Path]:
     Raises
     ------
     InputError
-        It is not the folder of a run.
+        It is not the folder of a run; no such column or condition; no cell is left.
     OutputError
         A figure was changed by hand.
     """
     from bridge.pipeline.finished_run import open_run
+    from bridge.pipeline.plots import plots
+    from bridge.report.style import Look
 
-    return open_run(Path(results)).make("figures")[1]
+    run = open_run(Path(results))
+    if out is None:
+        return run.make("figures")[1]
+    table = None if cells is None else Path(cells)
+    return plots(run, Path(out), Look(**look), measure, order, control, table, area_px, border)

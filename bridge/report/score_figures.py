@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bridge.files import whole_file
-from bridge.report.figures import _MARKERS, COLOURS, short
+from bridge.report.style import COLOURS, MARKERS, short
 
 if TYPE_CHECKING:
     pass
@@ -51,7 +51,7 @@ def precision_figure(
     figure = Figure(figsize=(11, max(4.5, 1.6 + 0.22 * len(worst))), layout="constrained")
     left, right = figure.subplots(1, 2)
     for k, (title, values) in enumerate(curves.items()):
-        colour, marker = COLOURS[k % len(COLOURS)], _MARKERS[k % len(_MARKERS)]
+        colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
         left.plot(thresholds, values, color=colour, marker=marker, label=textwrap.shorten(title, 40))
         own = images[images["prediction"] == title].set_index("image")["ap_50"].reindex(worst)
         beside = (k - (len(curves) - 1) / 2) * 0.5 / len(curves)  # equal values do not hide each other

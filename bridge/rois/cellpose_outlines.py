@@ -18,7 +18,8 @@ _MOST_PX = 60_000
 
 def is_cellpose_outlines(content: bytes) -> bool:
     """Return whether the file begins with numbers between commas and nothing else."""
-    return bool(content.strip()) and _NUMBERS.match(content[:4096]) is not None
+    begin = content[:4096]
+    return bool(begin.strip()) and _NUMBERS.match(begin) is not None
 
 
 def decode_cellpose_outlines(content: bytes, name: str) -> list[Polygon]:

@@ -88,10 +88,11 @@ def decode_rois(entries: Sequence[str], encoded: bytes, offset: npt.NDArray[np.i
     ring = np.zeros(counts[-1, 1] + 1, np.int64)
     text = np.zeros((n, 6), np.int64)
     _read(content, offset, simple, counts, box, x, y, ring, text)
-    for k, (at, length, of_group, *place) in zip(np.flatnonzero(simple).tolist(), text[simple].tolist(), strict=True):
+    group[simple] = text[simple, 2]
+    for k, (at, length) in zip(np.flatnonzero(simple).tolist(), text[simple, :2].tolist(), strict=True):
         names[k] = encoded[at : at + 2 * length].decode("utf-16-be", "replace") or entries[k][: -len(".roi")]
-        group[k] = of_group
-        slice_of[k] = place_in_stack(*place)
+    for k in np.flatnonzero(simple & text[:, 3:].any(axis=1)).tolist():
+        slice_of[k] = place_in_stack(*text[k, 3:].tolist())
     for k, (_, _, rings) in drawn.items():
         at, i = counts[k].tolist()
         for corners in rings:

@@ -38,7 +38,7 @@ def test_plan_then_run_then_run_again(experiment: Path, tmp_path: Path, capsys: 
     assert out.rstrip().endswith("No problem found.")
     assert err == ""
     results = tmp_path / "results"
-    assert call("run", experiment, "--out", results, "--masks", masks, "--count", "none") == 0
+    assert call("run", experiment, "--out", results, "--masks", masks, "--count", "none", "--edu-threshold", 300) == 0
     out, err = said(capsys)
     err = err.removeprefix(f"{COMPILING}\n")  # said where no test before this one had them compiled
     assert out.splitlines()[0] == f"4 of 4 fields done, 32 cells. Results in {results}"

@@ -383,5 +383,5 @@ def test_moved_images_are_the_same_images(experiment: Path, tmp_path: Path) -> N
     run(experiment, out, **given(experiment))
     before = tree(out)
     shutil.move(experiment, tmp_path / "elsewhere")
-    assert run(tmp_path / "elsewhere", out, masks=tmp_path / "masks", count="none").exit_code == 0
+    assert run(tmp_path / "elsewhere", out, **given(experiment)).exit_code == 0
     assert tree(out) == before

@@ -39,17 +39,25 @@ def test_a_run_leaves_every_file(finished: tuple[Path, Path, Report]) -> None:
         "cells.csv",
         "counts.csv",
         "replicates.csv",
+        "nuclei.csv",
+        "gates.csv",
+        "shares.csv",
+        "comparisons.csv",
         "conditions/all_conditions.xlsx",
     }
     for field, condition in fields.items():
         expected |= {
             f"masks/{condition}/{field}_mask.tif", f"masks/{condition}/{field}_nuclei_mask.tif", f"rois/{condition}/{field}_RoiSet.zip",
-            f"measurements/{condition}/{field}_EdU_Results.csv", f"overlays/{condition}/{field}_phase.png", f"overlays/{condition}/{field}_EdU.png",
+            f"rois/{condition}/{field}_nuclei_RoiSet.zip",
+            *(f"measurements/{condition}/{field}_{of}{c}_Results.csv" for of in ("", "nuclei_") for c in ("EdU", "TO-PRO-3")),
+            *(f"overlays/{condition}/{field}_{c}.png" for c in ("phase", "EdU", "TO-PRO-3")),
         }  # fmt: skip
     for condition in ("DMSO", "Drug"):
         expected |= {f"conditions/{condition}.csv", f"conditions/{condition}.xlsx", f"overlays/{condition}.png"}
     expected |= {
-        f"figures/{name}.{kind}" for name in ("EdU_Mean", "EdU_IntDen", "cells_and_nuclei") for kind in ("png", "svg")
+        f"figures/{name}.{kind}"
+        for name in ("EdU_positive", "nucleus_EdU_Mean", "EdU_Mean", "EdU_IntDen", "cells_and_nuclei", "DNA_and_EdU")
+        for kind in ("png", "svg")
     }
     assert {name for name in names if not name.startswith("records/")} == expected
 
@@ -88,7 +96,17 @@ def test_tables_agree_with_each_other(finished: tuple[Path, Path, Report]) -> No
         assert row["cell_EdU_Mean_mean"] == pytest.approx(part["cell_EdU_Mean"].mean(), rel=1e-14)
         assert row["cell_EdU_Mean_median"] == part["cell_EdU_Mean"].median()
     book = openpyxl.load_workbook(out / "conditions" / "all_conditions.xlsx")
-    assert book.sheetnames == ["summary", "replicates", "counts", "DMSO", "Drug", "columns"]
+    assert book.sheetnames == [
+        "shares",
+        "comparisons",
+        "summary",
+        "replicates",
+        "counts",
+        "gates",
+        "DMSO",
+        "Drug",
+        "columns",
+    ]
     assert book["DMSO"].max_row == 1 + (cells["condition"] == "DMSO").sum()
     explained = {row[0].value for row in book["columns"].iter_rows(min_row=2)}
     used = {cell.value for name in book.sheetnames[:-1] for cell in book[name][1]}

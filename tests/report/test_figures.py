@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from small import CONDITIONS, width
 
-from bridge.report.figures import violin_figure
+from bridge.report.style import Look
+from bridge.report.superplot import superplot
 
 
 def texts(path: Path) -> list[str]:
@@ -18,7 +19,7 @@ def texts(path: Path) -> list[str]:
 
 
 def test_the_figure_names_what_it_shows(tmp_path: Path, cells: pd.DataFrame) -> None:
-    png, svg = violin_figure(tmp_path / "f", cells, "cell_EdU_Mean", "EdU mean (grey level)", CONDITIONS)
+    png, svg = superplot(tmp_path / "f", cells, "cell_EdU_Mean", "EdU mean (grey level)", CONDITIONS)
     assert width(png) > 600
     said = texts(svg)
     for text in ("=Drug & <b>", "90 cells", "3 replicates", "0 cells", "EdU mean (grey level)", "mean of replicate 3"):
@@ -26,30 +27,34 @@ def test_the_figure_names_what_it_shows(tmp_path: Path, cells: pd.DataFrame) -> 
     assert not any("p =" in text or "*" in text for text in said)
 
 
-def test_nothing_is_drawn_below_the_data(cells: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("log", [False, True])
+def test_nothing_is_drawn_below_the_data(
+    cells: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: bool
+) -> None:
     from matplotlib.axes import Axes
 
-    drawn: list[tuple[float, float]] = []
-    real = Axes.violinplot
+    drawn: list[np.ndarray] = []
+    real = Axes.fill_betweenx
 
-    def violinplot(self: Axes, values: np.ndarray, *args: object, **options: object) -> object:
-        shape = real(self, values, *args, **options)
-        for body in shape["bodies"]:
-            y = body.get_paths()[0].vertices[:, 1]
-            drawn.append((y.min() - values.min(), y.max() - values.max()))
-        return shape
+    def fill_betweenx(self: Axes, y: np.ndarray, *args: object, **options: object) -> object:
+        drawn.append(y)
+        return real(self, y, *args, **options)
 
-    monkeypatch.setattr(Axes, "violinplot", violinplot)
-    violin_figure(tmp_path / "f", cells, "cell_EdU_Mean", "x", CONDITIONS[:2])
+    monkeypatch.setattr(Axes, "fill_betweenx", fill_betweenx)
+    look = Look(kind="violin", log=log, formats=("png",))
+    superplot(tmp_path / "f", cells, "cell_EdU_Mean", "x", CONDITIONS[:2], look=look)
     assert len(drawn) == 2
-    assert all(low >= 0 and high <= 0 for low, high in drawn)
+    for y, condition in zip(drawn, CONDITIONS[:2], strict=True):
+        values = cells.loc[cells["condition"] == condition, "cell_EdU_Mean"]
+        assert y.min() == pytest.approx(values.min())
+        assert y.max() == pytest.approx(values.max())
 
 
 def test_without_replicates_fields_are_called_technical(tmp_path: Path, cells: pd.DataFrame) -> None:
-    _, svg = violin_figure(tmp_path / "f", cells.assign(replicate=""), "cell_EdU_Mean", "x", CONDITIONS)
+    _, svg = superplot(tmp_path / "f", cells.assign(replicate=""), "cell_EdU_Mean", "x", CONDITIONS)
     said = texts(svg)
-    assert "mean of a field (technical, not a replicate)" in said
-    assert "3 fields" in said
+    assert "mean of a field (technical: no replicate is known)" in said
+    assert "n = 1, 3 fields" in said
     assert not any("replicate" in text and "technical" not in text for text in said)
 
 
@@ -61,14 +66,13 @@ def test_few_equal_and_missing_values_are_drawn_without_an_error(tmp_path: Path,
         cells.iloc[:6].assign(cell_EdU_Mean=np.nan),
     ):
         assert all(
-            path.stat().st_size > 1000
-            for path in violin_figure(tmp_path / "f", part, "cell_EdU_Mean", "$x_", CONDITIONS)
+            path.stat().st_size > 1000 for path in superplot(tmp_path / "f", part, "cell_EdU_Mean", "$x_", CONDITIONS)
         )
 
 
 def test_same_cells_same_figure(tmp_path: Path, cells: pd.DataFrame) -> None:
-    first = [path.read_bytes() for path in violin_figure(tmp_path / "a", cells, "cell_EdU_Mean", "x", CONDITIONS)]
-    second = [path.read_bytes() for path in violin_figure(tmp_path / "b", cells, "cell_EdU_Mean", "x", CONDITIONS)]
+    first = [path.read_bytes() for path in superplot(tmp_path / "a", cells, "cell_EdU_Mean", "x", CONDITIONS)]
+    second = [path.read_bytes() for path in superplot(tmp_path / "b", cells, "cell_EdU_Mean", "x", CONDITIONS)]
     assert first == second
 
 

@@ -6,6 +6,7 @@ from bridge.pipeline.steps.figures import FIGURES
 from bridge.pipeline.steps.filter import FILTER
 from bridge.pipeline.steps.measure import ARITHMETIC, MEASURE, MEASURED_IMAGES
 from bridge.pipeline.steps.network import CELL_NETWORK, NUCLEUS_NETWORK
+from bridge.pipeline.steps.nuclei import NUCLEI_ROIS
 from bridge.pipeline.steps.pictures import CONTACT_SHEET, PICTURES
 from bridge.pipeline.steps.read import COUNT_IMAGE, SEGMENT_IMAGE
 from bridge.pipeline.steps.rois import ROIS
@@ -21,6 +22,7 @@ ORDER = (
     NUCLEUS_NETWORK,
     COUNT,
     ROIS,
+    NUCLEI_ROIS,
     MEASURED_IMAGES,
     ARITHMETIC,
     MEASURE,

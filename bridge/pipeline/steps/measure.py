@@ -1,13 +1,12 @@
-"""Background subtraction and Measure in every cell of a field: Results files and the field's rows of `cells.csv`."""
+"""Background subtraction and Measure in every cell and nucleus of a field: Results files and rows of the tables."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from bridge.calibration import PIXELS
 from bridge.files import write_bytes
@@ -17,24 +16,36 @@ from bridge.imagej.values import native_computes
 from bridge.images.pixels import saturation_level
 from bridge.images.reader import inspect
 from bridge.images.write import write_image
-from bridge.labels import touches_border
 from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of, source_of
 from bridge.pipeline.step import Context, Outcome, Resource, Step, Task
 from bridge.pipeline.steps.filter import cells_of
-from bridge.pipeline.steps.read import read, source
+from bridge.pipeline.steps.objects import Objects, cell_rows, nucleus_rows
+from bridge.pipeline.steps.read import has_count, read, source
 from bridge.pipeline.steps.segment import require_shape
-from bridge.tables import cell_columns, empty_table, measure_column, read_table, write_table
+from bridge.tables import CELL, NUCLEUS, cell_columns, nucleus_columns, read_table, write_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bridge.calibration import Calibration
     from bridge.imagej.engine import Engine, Measured
     from bridge.images.image import Plane
     from bridge.tables import Column
 
 
-def columns_of(context: Context) -> tuple[Column, ...]:
-    """Return the columns of the table of cells."""
-    return cell_columns(context.plan.measure_channels, context.settings.measurements)
+class Tables(NamedTuple):
+    """A field's rows of `cells.csv` and, with a count channel, of `nuclei.csv`."""
+
+    cells: pd.DataFrame
+    nuclei: pd.DataFrame | None
+
+
+def columns_of(context: Context, what: str = CELL) -> tuple[Column, ...]:
+    """Return the columns of the table of cells, or of nuclei."""
+    channels, measurements = context.plan.measured_channels, context.settings.measurements
+    if what == NUCLEUS:
+        return nucleus_columns(channels, measurements)
+    return cell_columns(channels, measurements, nuclei=context.plan.count_channel is not None)
 
 
 def scale_of(task: Task) -> Calibration:
@@ -47,14 +58,15 @@ def scale_of(task: Task) -> Calibration:
 
 def _read_measured(task: Task) -> Outcome:
     planes = {}
-    for channel, file in task.item.measure.items():
-        planes[channel] = read(task, file, measured=True)
+    for channel, file in task.context.plan.measured(task.item).items():
+        counted = task.in_memory.get("count_image") if file is task.item.count else None
+        planes[channel] = counted or read(task, file, measured=True)
         require_shape(task.item, planes[channel], task.given["segment"])
     return Outcome(planes)
 
 
 def _has_channels(task: Task) -> bool:
-    return bool(task.item.measure)
+    return bool(task.context.plan.measured(task.item))
 
 
 def _engine(context: Context) -> Engine:
@@ -72,40 +84,68 @@ def _close(engine: Engine) -> None:
 def _compute(task: Task) -> Outcome:
     """The one step in which the engines work."""
     s, engine = task.settings, task.resources["engine"]
-    measured, raw_mean = {}, {}
+    sets = {CELL: task.given["rois"]}
+    if has_count(task):
+        sets[NUCLEUS] = task.given["nuclei_rois"]
+    measured: dict[str, dict[str, Measured]] = {what: {} for what in sets}
+    raw_mean: dict[str, dict[str, Any]] = {what: {} for what in sets}
     for channel, plane in task.given["measured_images"].items():
         calibration = calibration_of(s, plane.calibration)
-        of = plane.pixels, task.given["rois"], plane.title
-        measured[channel] = engine.measure(
-            *of, background_of(s), calibration, s.measurements, s.decimals, s.save_subtracted, source_of(s, plane)
-        )
-        if native_computes(calibration.values):
-            raw_mean[channel] = Measuring(*of[:2], calibration, plane.title).statistics.mean
-        else:
-            raw_mean[channel] = engine.measure(*of, None, calibration, ("mean",)).columns.get("Mean")
+        for what, selections in sets.items():
+            of = plane.pixels, selections, plane.title
+            first = what == CELL  # one witness and one subtracted image are enough
+            measured[what][channel] = engine.measure(
+                *of, background_of(s), calibration, s.measurements, s.decimals, s.save_subtracted and first,
+                source_of(s, plane) if first else None,
+            )  # fmt: skip
+            if native_computes(calibration.values):
+                raw_mean[what][channel] = Measuring(*of[:2], calibration, plane.title).statistics.mean
+            else:
+                raw_mean[what][channel] = engine.measure(*of, None, calibration, ("mean",)).columns.get("Mean")
     return Outcome((measured, raw_mean, engine.info))
 
 
 def _measure(task: Task) -> Outcome:
     planes: dict[str, Plane] = task.given["measured_images"] or {}
-    nothing: tuple[dict[str, Measured], dict[str, Any], dict[str, Any]] = ({}, {}, {})
-    measured, raw_mean, info = task.given["engine"] or nothing
-    cells = _cell_table(task, measured, raw_mean, planes)
-    subtracted = task.folder.subtracted(task.item)
-    for channel, path in task.folder.results(task.item).items():
-        found = measured[channel]
-        write_bytes(path, found.results_csv)
-        if found.pixels is not None:
-            calibration = calibration_of(task.settings, planes[channel].calibration)
-            write_image(subtracted[channel], found.pixels, calibration)
-    columns = columns_of(task.context)
-    write_table(task.folder.cells(task.item), cells, columns)
-    return Outcome(_load(task), _facts(task, measured, planes, info))
+    nothing: dict[str, dict[str, Any]] = {CELL: {}, NUCLEUS: {}}
+    measured, raw_mean, info = task.given["engine"] or (nothing, nothing, {})
+    item, folder = task.item, task.folder
+    for what, of_channel in measured.items():
+        for channel, found in of_channel.items():
+            write_bytes(folder.results(item, channel, what), found.results_csv)
+            if found.pixels is not None:
+                calibration = calibration_of(task.settings, planes[channel].calibration)
+                write_image(folder.subtracted(item, channel), found.pixels, calibration)
+    size = scale_of(task).pixel_area_um2
+    sets = {CELL: (task.given["rois"], cells_of(task))}
+    if has_count(task):
+        sets[NUCLEUS] = (task.given["nuclei_rois"], task.given["count"])
+    of = {what: Objects(what, item, *sets[what], planes, measured[what], raw_mean[what], size) for what in sets}
+    nuclei = nucleus_rows(of[NUCLEUS], of[CELL], columns_of(task.context, NUCLEUS)) if has_count(task) else None
+    cells = cell_rows(of[CELL], nuclei, columns_of(task.context))
+    write_table(folder.table(item, "cells"), cells, columns_of(task.context))
+    if nuclei is not None:
+        write_table(folder.table(item, "nuclei"), nuclei, columns_of(task.context, NUCLEUS))
+    facts = _facts(task, measured, planes, info)
+    if nuclei is not None:
+        facts["nuclei"] = {
+            "n_orphan_nuclei": int(nuclei["cell"].isna().sum()),
+            "n_cells_without_nucleus": int((cells["n_nuclei"] == 0).sum()),
+            "n_cells_with_several": int((cells["n_nuclei"] > 1).sum()),
+        }
+    return Outcome(_load(task), facts)
 
 
-def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], info: dict[str, Any]) -> dict[str, Any]:
+def _facts(
+    task: Task, measured: dict[str, dict[str, Measured]], planes: dict[str, Plane], info: dict[str, Any]
+) -> dict[str, Any]:
     selections, labels = task.given["rois"], cells_of(task)
     extent = selections.extent_px
+    named = {
+        channel if what == CELL else f"{channel} of nuclei": found
+        for what, of_channel in measured.items()
+        for channel, found in of_channel.items()
+    }
     facts: dict[str, Any] = {
         "extent_95_px": float(np.percentile(extent, 95)) if extent.size else 0.0,
         "shown": {},
@@ -114,9 +154,9 @@ def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], 
         "n_cells": len(selections.names),
         "pixels": {c: plane.pixel_hash for c, plane in planes.items()},
         "warnings": [],
-        "unwitnessed": {c: found.unwitnessed for c, found in measured.items() if found.unwitnessed},
-        "compared": sum(found.compared for found in measured.values()),
-        "differences": {c: list(found.differences) for c, found in measured.items() if found.differences},
+        "unwitnessed": {c: found.unwitnessed for c, found in measured[CELL].items() if found.unwitnessed},
+        "compared": sum(found.compared for found in named.values()),
+        "differences": {c: list(found.differences) for c, found in named.items() if found.differences},
         "imagej": info,
     }
     for channel, plane in planes.items():
@@ -131,59 +171,36 @@ def _facts(task: Task, measured: dict[str, Measured], planes: dict[str, Plane], 
     return facts
 
 
-def _cell_table(
-    task: Task, measured: dict[str, Measured], raw_mean: dict[str, Any], planes: dict[str, Plane]
-) -> pd.DataFrame:
-    selections, labels, columns = task.given["rois"], cells_of(task), columns_of(task.context)
-    ids = np.array([int(name) for name in selections.names], np.int64)
-    if not ids.size:
-        return empty_table(columns)
-    area = selections.area_px
-    x, y = selections.centre_px
-    size_um2 = scale_of(task).pixel_area_um2
-    table: dict[str, Any] = {
-        **{
-            name: np.full(ids.size, getattr(task.item, name), object)
-            for name in ("field_id", "condition", "replicate", "sample")
-        },
-        "label": ids,
-        "cell_area_px2": area,
-        "cell_area_um2": area * size_um2 if size_um2 else np.full(ids.size, np.nan),
-        "cell_x_px": x,
-        "cell_y_px": y,
-        "touches_border": touches_border(labels)[ids],
-    }
-    for channel, found in measured.items():
-        pixels = planes[channel].pixels
-        for heading, values in found.columns.items():
-            table[measure_column(channel, heading)] = values
-        table[measure_column(channel, "raw_Mean")] = raw_mean[channel]
-        level = saturation_level(pixels)
-        full = np.zeros(1, np.int64) if level is None else np.bincount(labels[pixels == level])
-        table[measure_column(channel, "saturated_px")] = np.pad(full, (0, max(0, int(ids[-1]) + 1 - full.size)))[ids]
-    return pd.DataFrame({c.name: table[c.name] for c in columns}).astype({c.name: c.dtype for c in columns})
-
-
 def _made_from(task: Task) -> dict[str, Any]:
     item = task.item
-    images = {c: source(task, f) for c, f in item.measure.items()}
-    if not item.measure and item.segment is not None:
+    files = task.context.plan.measured(item)
+    images = {c: source(task, f) for c, f in files.items()}
+    if not files and item.segment is not None:
         images = {"segment": source(task, item.segment)}
     return {
         "scale": asdict(scale_of(task)),
-        "engine_identity": engine_identity(task.settings) if task.context.plan.measure_channels else "none",
+        "engine_identity": engine_identity(task.settings) if files else "none",
         "images": images,
         "fields": [item.field_id, item.condition, item.replicate, item.sample],
     }
 
 
 def _files(task: Task) -> list[Path]:
-    subtracted = task.folder.subtracted(task.item).values() if task.settings.save_subtracted else ()
-    return [*task.folder.results(task.item).values(), *subtracted, task.folder.cells(task.item)]
+    item, folder, channels = task.item, task.folder, task.context.plan.measured(task.item)
+    nuclei = has_count(task)
+    return [
+        *(folder.results(item, c, what) for what in ((CELL, NUCLEUS) if nuclei else (CELL,)) for c in channels),
+        *(folder.subtracted(item, c) for c in channels if task.settings.save_subtracted),
+        folder.table(item, "cells"),
+        *([folder.table(item, "nuclei")] if nuclei else []),
+    ]
 
 
-def _load(task: Task) -> pd.DataFrame:
-    return read_table(task.folder.cells(task.item), columns_of(task.context))
+def _load(task: Task) -> Tables:
+    cells = read_table(task.folder.table(task.item, "cells"), columns_of(task.context))
+    if task.context.plan.count_channel is None:
+        return Tables(cells, None)
+    return Tables(cells, read_table(task.folder.table(task.item, "nuclei"), columns_of(task.context, NUCLEUS)))
 
 
 ENGINE = Resource("engine", _engine, start=_start, close=_close)
@@ -191,10 +208,11 @@ MEASURED_IMAGES = Step(
     "measured_images", "field", _read_measured, lane="rois", needs=("segment",), recorded=False, applies=_has_channels
 )
 ARITHMETIC = Step(
-    "engine", "field", _compute, lane="measure", needs=("rois", "measured_images"), resources=(ENGINE,), recorded=False,
-    applies=_has_channels, words="measuring",
+    "engine", "field", _compute, lane="measure", needs=("rois", "nuclei_rois", "measured_images"), resources=(ENGINE,),
+    recorded=False, applies=_has_channels, words="measuring",
 )  # fmt: skip
 MEASURE = Step(
-    "measure", "field", _measure, lane="write", needs=("segment", "filter", "rois", "measured_images", "engine"), outputs=_files,
+    "measure", "field", _measure, lane="write",
+    needs=("segment", "filter", "count", "rois", "nuclei_rois", "measured_images", "engine"), outputs=_files,
     settings=("measure",), made_from=_made_from, load=_load,
 )  # fmt: skip

@@ -9,12 +9,13 @@ from bridge.grey_scale import common_range
 from bridge.labels import label_ids
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.filter import cells_of
-from bridge.pipeline.steps.read import read, source
+from bridge.pipeline.steps.read import has_count, read, source
 from bridge.report.overlays import contact_sheet, overlay
 from bridge.report.picture import read_picture, write_picture
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import ChannelFile, Field
+    from bridge.labels import Labels
     from bridge.pipeline.step import Context
 
 _SEGMENT = "segment"
@@ -35,9 +36,15 @@ def _ranges(task: Task) -> dict[str, tuple[float, float]]:
 def _sources(context: Context, item: Field) -> dict[str, tuple[ChannelFile, str]]:
     """Which images are drawn on: key to file and channel name."""
     sources: dict[str, tuple[ChannelFile, str]] = {}
-    if item.segment is not None and context.plan.segment_channel not in item.measure:
+    if item.segment is not None and context.plan.segment_channel not in context.plan.measured(item):
         sources[_SEGMENT] = (item.segment, context.plan.segment_channel or _SEGMENT)
-    return sources | {c: (file, c) for c, file in item.measure.items()}
+    return sources | {c: (file, c) for c, file in context.plan.measured(item).items()}
+
+
+def _outlined(task: Task, channel: str) -> tuple[Labels, str]:
+    """Return whose outlines are drawn on a channel: nuclei where they were counted, cells elsewhere."""
+    nuclei = channel == task.context.plan.count_channel and has_count(task)
+    return (task.given["count"], "nuclei") if nuclei else (cells_of(task), "cells")
 
 
 def _picture_files(context: Context, item: Field) -> list[Path]:
@@ -45,14 +52,14 @@ def _picture_files(context: Context, item: Field) -> list[Path]:
 
 
 def _pictures(task: Task) -> Outcome:
-    item, labels, ranges = task.item, cells_of(task), _ranges(task)
+    item, ranges = task.item, _ranges(task)
     in_memory = {_SEGMENT: task.in_memory.get("segment_image"), **(task.in_memory.get("measured_images") or {})}
-    n = int(label_ids(labels).size)
     for key, (file, name) in _sources(task.context, item).items():
         low, high = ranges[key]
         plane = in_memory.get(key) or read(task, file, measured=key != _SEGMENT)
+        labels, what = _outlined(task, key)
         picture = overlay(plane.pixels, labels, (low, high))
-        caption = f"{item.field_id} · {name}, grey levels {low:.4g} to {high:.4g} · {n} cells"
+        caption = f"{item.field_id} · {name}, grey levels {low:.4g} to {high:.4g} · {label_ids(labels).size} {what}"
         write_picture(task.folder.overlay(item, name), picture, caption)
     return Outcome()
 
@@ -71,7 +78,7 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 def _contact_sheet(task: Task) -> Outcome:
     plan = task.context.plan
-    channels = [c for c in (plan.segment_channel, *plan.measure_channels) if c]
+    channels = [c for c in (plan.segment_channel, *plan.measured_channels) if c]
     rows = [
         (item.field_id, [read_picture(file) for file in _picture_files(task.context, item)]) for item in task.fields
     ]
@@ -93,7 +100,7 @@ def _has_pictures(task: Task) -> bool:
 
 # A new field may widen the common grey scale, so pictures are drawn again unasked.
 PICTURES = Step(
-    "pictures", "field", _pictures, lane="draw", needs=("segment", "filter", "measure"), outputs=_files, made_from=_made_from,
+    "pictures", "field", _pictures, lane="draw", needs=("segment", "filter", "count", "measure"), outputs=_files, made_from=_made_from,
     derived=True, early=True, applies=_has_pictures,
 )  # fmt: skip
 CONTACT_SHEET = Step(

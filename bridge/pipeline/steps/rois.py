@@ -12,12 +12,12 @@ from bridge.pipeline.steps.filter import cells_of
 from bridge.rois.roiset import encode_roiset, read_roiset, verify_roiset
 
 if TYPE_CHECKING:
+    from bridge.labels import Labels
     from bridge.selections import Selections
 
 
-def _rois(task: Task) -> Outcome:
-    labels = cells_of(task)
-    path = task.folder.roiset(task.item)
+def prove_roiset(path: Path, labels: Labels) -> Outcome:
+    """Write the ROI set of a label image, read it again and prove it; its value is what was read."""
     write_bytes(path, encode_roiset(labels))
     try:
         selections = read_roiset(path, (labels.shape[0], labels.shape[1]))
@@ -26,6 +26,10 @@ def _rois(task: Task) -> Outcome:
         path.unlink()
         raise
     return Outcome(selections, {"rois": n, "labels": n, "different_px": 0})
+
+
+def _rois(task: Task) -> Outcome:
+    return prove_roiset(task.folder.roiset(task.item), cells_of(task))
 
 
 def _load(task: Task) -> Selections:

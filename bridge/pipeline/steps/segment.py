@@ -115,7 +115,7 @@ def _count(task: Task) -> Outcome:
     plane: Plane = task.given["count_image"]
     nuclei, facts = _segmented(task, "count", plane, task.given["nucleus_network"])
     write_labels(task.folder.nuclei_mask(task.item), nuclei, plane.calibration)
-    return Outcome(None, {**facts, "n_nuclei": int(label_ids(nuclei).size), "pixels": plane.pixel_hash})
+    return Outcome(nuclei, {**facts, "n_nuclei": int(label_ids(nuclei).size), "pixels": plane.pixel_hash})
 
 
 def _count_made_from(task: Task) -> dict[str, Any]:
@@ -124,6 +124,10 @@ def _count_made_from(task: Task) -> dict[str, Any]:
         **source(task, task.item.count),
         **model_identity(task, "count"),
     }
+
+
+def _load_nuclei(task: Task) -> Labels:
+    return read_labels(task.folder.nuclei_mask(task.item))
 
 
 def _count_files(task: Task) -> list[Path]:
@@ -136,5 +140,6 @@ SEGMENT = Step(
 )  # fmt: skip
 COUNT = Step(
     "count", "field", _count, lane="masks", needs=("count_image", "nucleus_network"), outputs=_count_files,
-    settings=("count", "cellpose"), made_from=_count_made_from, applies=has_count, resources=(NUCLEI,),
+    settings=("count", "cellpose"), made_from=_count_made_from, load=_load_nuclei, applies=has_count,
+    resources=(NUCLEI,),
 )  # fmt: skip

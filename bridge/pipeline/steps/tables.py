@@ -7,13 +7,18 @@ from typing import Any
 
 import pandas as pd
 
+from bridge.assay.comparison import COMPARISONS
+from bridge.assay.shares import SHARES
 from bridge.assay.summary import condition_table, replicate_table
+from bridge.pipeline.assay import GATES, assay, called_columns, gate_warnings, positive_channels, with_calls
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.measure import columns_of
 from bridge.report.workbook import MAX_ROWS, write_workbook
+from bridge.setting_options import ASSAY
 from bridge.tables import (
     COUNTS,
     DROPPED,
+    NUCLEUS,
     Column,
     empty_table,
     measured_columns,
@@ -22,13 +27,23 @@ from bridge.tables import (
     write_table,
 )
 
+_NO_NUCLEI = dict.fromkeys(("n_orphan_nuclei", "n_cells_without_nucleus", "n_cells_with_several"))
 _KEYS = ("field_id", "condition", "replicate", "sample")
 
 
 def all_cells(task: Task) -> pd.DataFrame:
     """Return the cells of all finished fields."""
-    parts = [cells for item in task.fields if len(cells := task.given["measure"][item.field_id])]
+    parts = [cells for item in task.fields if len(cells := task.given["measure"][item.field_id].cells)]
     return pd.concat(parts, ignore_index=True) if parts else empty_table(columns_of(task.context))
+
+
+def all_nuclei(task: Task) -> pd.DataFrame | None:
+    """Return the nuclei of all finished fields; None without a count channel."""
+    if task.context.plan.count_channel is None:
+        return None
+    found = [task.given["measure"][item.field_id].nuclei for item in task.fields]
+    parts = [nuclei for nuclei in found if nuclei is not None and len(nuclei)]
+    return pd.concat(parts, ignore_index=True) if parts else empty_table(columns_of(task.context, NUCLEUS))
 
 
 def all_counts(task: Task) -> pd.DataFrame:
@@ -47,9 +62,10 @@ def all_counts(task: Task) -> pd.DataFrame:
         rows.append(
             {
                 **{key: getattr(item, key) for key in _KEYS},
-                "n_cells": len(task.given["measure"][item.field_id]),
+                "n_cells": len(task.given["measure"][item.field_id].cells),
                 "n_nuclei": task.facts["count"].get(item.field_id, {}).get("n_nuclei") if counted else None,
                 **{f"n_dropped_{why}": None if dropped is None else dropped.get(why, 0) for why in DROPPED},
+                **task.facts["measure"].get(item.field_id, {}).get("nuclei", _NO_NUCLEI),
                 "diameter_px": found.get("diameter_px"),
             }
         )
@@ -57,47 +73,73 @@ def all_counts(task: Task) -> pd.DataFrame:
 
 
 def _tables(task: Task) -> Outcome:
-    columns, conditions, out = columns_of(task.context), task.context.plan.conditions, task.folder.out
-    cells, counts = all_cells(task), all_counts(task)
+    called = called_columns(task.context)
+    columns, conditions, out = (*columns_of(task.context), *called), task.context.plan.conditions, task.folder.out
+    cells, nuclei, counts = all_cells(task), all_nuclei(task), all_counts(task)
+    assayed = assay(task.context, cells if nuclei is None else nuclei, counts)
+    cells, nuclei = with_calls(assayed, cells, nuclei)
     replicates = replicate_table(cells, counts, columns, conditions)
     summary = condition_table(cells, counts, columns, conditions)
     measured = measured_columns(columns)
     declared = (
         *columns,
+        *(columns_of(task.context, NUCLEUS) if task.context.plan.count_channel else ()),
         *COUNTS,
+        *SHARES,
+        *COMPARISONS,
+        *GATES,
         *replicate_columns(measured),
         Column("n_replicates", "int64", "", "replicates; 0 where none is known"),
     )
     write_table(out / "cells.csv", cells, columns)
+    if nuclei is not None:
+        write_table(out / "nuclei.csv", nuclei, (*columns_of(task.context, NUCLEUS), *called))
+    write_table(out / "gates.csv", assayed.gates, GATES)
+    write_table(out / "shares.csv", assayed.shares, SHARES)
+    write_table(out / "comparisons.csv", assayed.comparisons, COMPARISONS)
     write_table(out / "counts.csv", counts, COUNTS)
     write_table(out / "replicates.csv", replicates, replicate_columns(measured))
     parts = {name: cells[cells["condition"] == name] for name in conditions}
     for name in conditions:
         write_table(task.folder.condition_table(name, ".csv"), parts[name], columns)
-        write_workbook(task.folder.condition_table(name, ".xlsx"), {name: parts[name]}, declared)
-    sheets = {"summary": summary, "replicates": replicates, "counts": counts}
+        sheets = {name: parts[name]}
+        if nuclei is not None:
+            sheets["nuclei"] = nuclei[nuclei["condition"] == name]
+        write_workbook(task.folder.condition_table(name, ".xlsx"), sheets, declared)
+    sheets = {
+        "shares": assayed.shares,
+        "comparisons": assayed.comparisons,
+        "summary": summary,
+        "replicates": replicates,
+        "counts": counts,
+        "gates": assayed.gates,
+    }
     titled = {f"{name} (cells)" if name in sheets else name: parts[name] for name in conditions}
     named = write_workbook(task.folder.condition_table("all_conditions", ".xlsx"), {**sheets, **titled}, declared)
     split = len(named) > len(sheets) + len(conditions)
     warning = f"all_conditions.xlsx: a condition has more cells than Excel's {MAX_ROWS + 1:,} rows and is split over several sheets"
-    return Outcome(cells, {"warnings": [warning] if split else []})
+    return Outcome(cells, {"warnings": [*gate_warnings(assayed), *([warning] if split else [])]})
 
 
 def _files(task: Task) -> list[Path]:
     folder, conditions = task.folder, task.context.plan.conditions
     return [
-        *(folder.out / name for name in ("cells.csv", "counts.csv", "replicates.csv")),
+        *(
+            folder.out / name
+            for name in ("cells.csv", "counts.csv", "replicates.csv", "gates.csv", "shares.csv", "comparisons.csv")
+        ),
+        *([folder.out / "nuclei.csv"] if task.context.plan.count_channel else []),
         folder.condition_table("all_conditions", ".xlsx"),
         *(folder.condition_table(name, ending) for ending in (".csv", ".xlsx") for name in conditions),
     ]
 
 
 def _made_from(task: Task) -> dict[str, Any]:
-    return {"conditions": list(task.context.plan.conditions)}
+    return {"conditions": list(task.context.plan.conditions), "positive": list(positive_channels(task.context))}
 
 
 # Tables follow from the fields: more fields make new ones, unasked.
 TABLES = Step(
     "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "measure", "count"), outputs=_files, made_from=_made_from,
-    load=all_cells, derived=True, words="tables and figures",
+    settings=(ASSAY,), load=all_cells, derived=True, words="tables and figures",
 )  # fmt: skip

@@ -1,0 +1,146 @@
+"""The figures of an experiment: which there are, and what each shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bridge.assay.dna import dna_content, phase_table
+from bridge.names import safe_name
+from bridge.pipeline.assay import Assayed, assay, positive_channels, unit_of, with_calls
+from bridge.pipeline.step import Context
+from bridge.pipeline.steps.measure import columns_of
+from bridge.report.figures import cells_against_nuclei
+from bridge.report.share_figure import dna_figure, share_figure
+from bridge.report.style import Look
+from bridge.report.superplot import superplot
+from bridge.tables import CELL, NUCLEUS, measure_column
+
+_SHOWN = (
+    ("Mean", "mean", "grey level"),
+    ("IntDen", "integrated density", "grey level × the image's unit of area"),
+)
+_COUNTED, _DNA = "cells_and_nuclei", "DNA_and_EdU"
+
+
+def background_words(context: Context) -> str:
+    """Say in words how the background was subtracted."""
+    radius = context.settings.rolling_ball
+    return "no background subtraction" if radius == "none" else f"rolling ball {float(radius):g} px"
+
+
+def distributions(context: Context) -> list[tuple[str, str, str, str, str]]:
+    """File name, whose, column, label of the axis and title of each distribution."""
+    found = []
+    for what in (NUCLEUS, CELL) if context.plan.count_channel else (CELL,):
+        names = {column.name for column in columns_of(context, what)}
+        for channel in context.plan.measure_channels:
+            for measure, words, unit in _SHOWN:
+                column = measure_column(channel, measure, what)
+                if column in names and (what == CELL or measure == "Mean"):
+                    mark = "" if what == CELL else "nucleus_"
+                    label = f"{channel} {words} per {what} ({unit}, {background_words(context)})"
+                    found.append(
+                        (f"{mark}{safe_name(channel)}_{measure}", what, column, label, f"{channel} {words} per {what}")
+                    )
+    return found or [("cell_area", CELL, "cell_area_px2", "cell area (px²)", "cell area")]
+
+
+def _positives(context: Context) -> list[str]:
+    """Return the channels whose positives have a figure, and all of them together."""
+    channels = positive_channels(context)
+    return [*channels, *([" + ".join(channels)] if len(channels) > 1 else [])]
+
+
+def _share_name(channel: str) -> str:
+    return f"{safe_name(channel)}_positive"
+
+
+def has_dna(context: Context) -> bool:
+    """Return whether DNA content can be had: a measured nuclear stain beside a channel with a gate."""
+    count, positive = context.plan.count_channel, positive_channels(context)
+    if count is None or not positive or count in positive:
+        return False
+    return measure_column(count, "IntDen", NUCLEUS) in {column.name for column in columns_of(context, NUCLEUS)}
+
+
+def draw_figures(
+    context: Context,
+    cells: pd.DataFrame,
+    nuclei: pd.DataFrame | None,
+    counts: pd.DataFrame,
+    path_of: Callable[[str], Path],
+    look: Look,
+) -> list[Path]:
+    """Draw all figures; return their files, the shares first.
+
+    Parameters
+    ----------
+    context : Context
+    cells, nuclei, counts : DataFrame
+        Of all finished fields; `nuclei` is None without a count channel.
+    path_of : callable
+        From the name of a figure to its path without suffix.
+    look : Look
+
+    Returns
+    -------
+    list of Path
+    """
+    conditions, unit = context.plan.conditions, unit_of(context)
+    assayed = assay(context, cells if nuclei is None else nuclei, counts)
+    cells, nuclei = with_calls(assayed, cells, nuclei)
+    gates = {
+        str(channel): dict(zip(rows["replicate"], rows["value"], strict=True))
+        for channel, rows in assayed.gates.groupby("channel")
+    }
+    files = []
+    for channel in _positives(context):
+        files += _share(path_of(_share_name(channel)), context, assayed, channel, look)
+    measured = {measure_column(c, context.settings.gate_measure, unit): c for c in gates}
+    for name, what, column, label, title in distributions(context):
+        units = nuclei if what == NUCLEUS and nuclei is not None else cells
+        own = gates.get(measured.get(column, ""))
+        files += superplot(path_of(name), units, column, label, conditions, title, own, what, look)
+    if context.plan.count_channel:
+        files += cells_against_nuclei(path_of(_COUNTED), counts, conditions, look)
+    if has_dna(context) and nuclei is not None:
+        files += _dna(path_of(_DNA), context, nuclei, gates, look)
+    return files
+
+
+def _share(path: Path, context: Context, assayed: Assayed, channel: str, look: Look) -> list[Path]:
+    shares, unit = assayed.shares[assayed.shares["positive"] == channel], unit_of(context)
+    methods = set(assayed.gates["method"])
+    plural = "nuclei" if unit == NUCLEUS else "cells"
+    title = f"{channel}-positive {plural}" + (
+        ", net of the control's false positives" if methods == {"control"} else ""
+    )
+    return share_figure(path, shares, context.plan.conditions, title, f"{channel}-positive {plural} (%)", look)
+
+
+def _dna(path: Path, context: Context, nuclei: Any, gates: dict[str, Any], look: Look) -> list[Path]:
+    channel, count = positive_channels(context)[0], str(context.plan.count_channel)
+    positive = nuclei[f"{channel}_positive"]
+    content = dna_content(nuclei, measure_column(count, "IntDen", NUCLEUS), positive)
+    phases = phase_table(nuclei, content, positive, context.plan.conditions)
+    words = {
+        str(condition): f"G1 {part['g1'].mean():.0f}, S {part['s'].mean():.0f}, G2/M {part['g2_m'].mean():.0f} %"
+        for condition, part in phases.groupby("condition")
+    }
+    edu = measure_column(channel, context.settings.gate_measure, NUCLEUS)
+    labels = (f"DNA content ({count}, G1 peak = 2N)", f"{channel} {context.settings.gate_measure} per nucleus")
+    return dna_figure(
+        path, nuclei.assign(_dna=content), "_dna", edu, context.plan.conditions, labels, gates[channel], words, look
+    )
+
+
+def figure_names(context: Context) -> list[str]:
+    """Return the names of all figures, the shares first."""
+    names = [_share_name(channel) for channel in _positives(context)]
+    names += [name for name, *_ in distributions(context)]
+    names += [_COUNTED] if context.plan.count_channel else []
+    return names + ([_DNA] if has_dna(context) else [])
