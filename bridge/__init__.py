@@ -1,8 +1,8 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
-(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct` and `collect`, `train`,
-`ablate`, `evaluate` (with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
+(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct`, `collect`, `apply` and
+`undo`, `train`, `ablate`, `evaluate` (with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
 
 Examples
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.evaluation.evaluate import evaluate
     from bridge.evaluation.sweep import compare_diameters, sweep
     from bridge.experiment.fields import Plan
+    from bridge.pipeline.apply_corrections import apply, undo
     from bridge.pipeline.corrections import collect, correct
     from bridge.pipeline.roiset_verbs import compare, rasterize, trace
     from bridge.pipeline.run import Report, run
@@ -38,6 +39,7 @@ _HOMES = {
     "Report": "bridge.pipeline.run",
     "Settings": "bridge.settings",
     "ablate": "bridge.training.ablation",
+    "apply": "bridge.pipeline.apply_corrections",
     "collect": "bridge.pipeline.corrections",
     "compare": "bridge.pipeline.roiset_verbs",
     "compare_diameters": "bridge.evaluation.sweep",
@@ -54,6 +56,7 @@ _HOMES = {
     "summarize": "bridge.pipeline.verbs",
     "sweep": "bridge.evaluation.sweep",
     "trace": "bridge.pipeline.roiset_verbs",
+    "undo": "bridge.pipeline.apply_corrections",
     "train": "bridge.training.train",
 }
 __all__ = [
@@ -62,6 +65,7 @@ __all__ = [
     "Report",
     "Settings",
     "ablate",
+    "apply",
     "collect",
     "compare",
     "compare_diameters",
@@ -79,6 +83,7 @@ __all__ = [
     "sweep",
     "trace",
     "train",
+    "undo",
 ]
 
 

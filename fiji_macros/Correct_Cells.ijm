@@ -1,8 +1,9 @@
 // Correct cells
 //
 // Opens a field of a run for correction: delete, redraw, add, merge or split its ROIs in the ROI Manager. With OK the
-// corrected set is saved where the bridge expects it (RESULTS/corrections/NAME_RoiSet.zip; RESULTS/rois stays as it is),
-// and the bridge makes the corrected label image and lists what changed (corrections.csv).
+// corrected set is saved where the bridge expects it (RESULTS/corrections/NAME_RoiSet.zip), and the bridge
+// makes the corrected label image, lists what changed (corrections.csv) and, if you like, measures the corrected cells
+// and makes tables and figures anew (cellpose-fiji correct RESULTS --undo takes that back).
 //
 // In the ROI Manager  delete: select, Delete. Redraw: select, draw, Update. Add: draw, Add [t]. Merge: select several,
 //                     More > OR (Combine), Add, delete the old ones. Split: draw the parts, Add each, delete the old one.
@@ -13,7 +14,7 @@
 // It starts the program whose path "cellpose-fiji macros install" wrote into command.txt beside this file.
 //
 // In the window  choose it from the menu, or run it with the arguments below. It needs a window.
-// Arguments      results=[..] field=[..] hide=[yes] (do not show the condition); command=[..] for another program
+// Arguments      results=[..] field=[..] hide=[yes] (do not show the condition); apply=[yes] (tables and figures, too); command=[..] for another program
 //                It returns "OK: ..." or "Error: ...".
 // In a macro     run("Correct Cells", "results=[..] field=[..]"), as the Recorder writes it
 
@@ -38,6 +39,7 @@ if (command == "" && File.exists(here + File.separator + "command.txt")) command
 if (command == "") return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
 if (!File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
 hide = false;
+apply = false;
 if (args == "") {
 	Dialog.create("Correct cells");
 	Dialog.addDirectory("Results folder of a run", call("ij.Prefs.get", "cellposefiji.out", ""));
@@ -51,6 +53,8 @@ if (args == "") {
 	results = option("results", "");
 	wish = option("hide", "no");
 	if (wish == "yes" || indexOf(" " + args, " hide ") >= 0) hide = true;
+	wish = option("apply", "no");
+	if (wish == "yes" || indexOf(" " + args, " apply ") >= 0) apply = true;
 }
 if (results == "") return "" + stop("results: nothing named (expected the results folder of a run). Name one.");
 status = getDirectory("temp") + "cellpose-fiji-" + d2s(getTime(), 0) + ".txt";
@@ -100,7 +104,15 @@ if (!File.exists(part)) return "" + stop(zip + ": could not be written. Check th
 ok = File.delete(zip);
 ok = File.rename(part, zip);
 if (!File.exists(zip)) return "" + stop(zip + ": could not be written; the corrected set is in " + part + ". Check the folder and the disk.");
-said = exec(command, "correct", results, "--collect", "--status", status);
+if (args == "") {
+	Dialog.create("Correct cells");
+	Dialog.addMessage(field + " was saved.");
+	Dialog.addCheckbox("Measure the corrected fields again, make tables and figures anew (untick to correct more fields first)", true);
+	Dialog.show();
+	apply = Dialog.getCheckbox();
+}
+if (apply) said = exec(command, "correct", results, "--apply", "--status", status);
+else said = exec(command, "correct", results, "--collect", "--status", status);
 problem = answer("it was saved, but could not be used");
 if (problem != "") return "" + stop(problem);
 said = fact(status, "changes");

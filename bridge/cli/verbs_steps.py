@@ -1,4 +1,4 @@
-"""Verbs for the steps alone: segment, rois, labels, compare, measure, summarize, plot, correct."""
+"""Verbs for the steps alone: segment, rois, labels, compare, measure, summarize, plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from bridge.cli.console import AS_IT_IS, OUT, complain, each, note, say, say_if_compiling
+from bridge.cli.console import AS_IT_IS, OUT, each, say_if_compiling
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AcceptLabels, AllSettings, OutFolder
 from bridge.errors import InputError
@@ -168,61 +168,3 @@ def plot(
     ):  # fmt: skip
         OUT.print(str(path))
     return 0
-
-
-@app.command(sort_key=11)
-def correct(
-    results: Path,
-    /,
-    *,
-    field: Annotated[
-        list[str] | None,
-        Parameter(
-            group=GENERAL,
-            consume_multiple=True,
-            negative=(),
-            help="Field to correct; several, or all if none is named.",
-        ),
-    ] = None,
-    hide_condition: Annotated[
-        bool, Parameter(group=GENERAL, negative=(), help="Name the files so that they do not tell the condition.")
-    ] = False,
-    tool: Annotated[
-        Literal["fiji", "cellpose"], Parameter(name="--for", group=GENERAL, help="Where the cells are corrected.")
-    ] = "fiji",
-    collect: Annotated[
-        bool,
-        Parameter(group=GENERAL, negative=(), help="Turn what was corrected into label images and list the changes."),
-    ] = False,
-    fields: Annotated[
-        bool, Parameter(name="--list", group=GENERAL, negative=(), help="List the fields that can be corrected.")
-    ] = False,
-) -> int:
-    """Correct the cells of a run's fields by hand: write what is edited, then --collect it."""
-    import bridge.pipeline.corrections
-
-    say_if_compiling()
-    if fields:
-        finished, remaining = bridge.pipeline.corrections.fields_of(results)
-        note(fields="\n".join(finished), remaining="\n".join(remaining))
-        for name in finished:
-            OUT.print(f"{name}{'' if name in remaining else ' (begun)'}")
-        return 0
-    if not collect:
-        for path in bridge.pipeline.corrections.correct(results, field or (), hide_condition, tool):
-            note(path=str(path))
-            OUT.print(str(path))
-        return 0
-    found = bridge.pipeline.corrections.collect(results)
-    for warning in found.warnings:
-        say(f"Warning: {warning}")
-    for _, problem in found.failures:
-        complain(problem)
-    for path in found.masks.values():
-        OUT.print(str(path))
-    counts = found.changes["change"].value_counts()
-    changes_text = ", ".join(f"{n} {change}" for change, n in counts.items()) or "nothing changed"
-    changes_text = f"{number(len(found.masks), 'field')} corrected: {changes_text}. See {results / 'corrections.csv'}"
-    note(changes="\n".join([changes_text, *(f"Warning: {text}" for text in found.warnings)]))
-    OUT.print(changes_text)
-    return int(bool(found.failures))

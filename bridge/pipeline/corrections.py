@@ -167,7 +167,7 @@ def collect(results: Path | str) -> Collected:
         try:
             if field_id not in fields:
                 raise InputError(f"{path}: belongs to no finished field (got {name}). Name it as its field.")
-            mask = run.folder.mask(fields[field_id])
+            mask = run.folder.uncorrected(fields[field_id])
             before = read_labels(mask)
             after, changes = _apply(path, before)
             changed = [change for change in changes if change.change != "unchanged"]

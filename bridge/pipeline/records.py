@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import OutputError, StaleError
-from bridge.files import sha256, write_text
+from bridge.files import sha256, write_bytes, write_text
 from bridge.foreign import read_json, within
 
 
@@ -53,6 +53,10 @@ class Records:
         record = self._read(field_id, step)
         return dict(record["outputs"]) if record and "facts" in record else {}
 
+    def made_from(self, field_id: str, step: str) -> dict[str, Any]:
+        """Return what a step was made from; nothing when it never began."""
+        return dict((self._read(field_id, step) or {"made_from": {}})["made_from"])
+
     def current(
         self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], derived: bool = False
     ) -> dict[str, Any] | None:
@@ -95,7 +99,9 @@ class Records:
         now = {**made_from, "files": sorted(self._name(path) for path in outputs)}
         now = json.loads(json.dumps(now))  # as a record holds it: lists, not tuples
         if before != now:
-            if not (self.update or derived):
+            # Where the steps before it alone wrote something else, somebody asked for that already.
+            follows = all(before.get(key) == now.get(key) for key in {*before, *now} - {"needs"})
+            if not (self.update or derived or follows):
                 raise StaleError(
                     f"{field_id}: its {step} step was made from something else ({differences(before, now)}). Give --update to make it again."
                 )
@@ -144,6 +150,38 @@ class Records:
                 other.unlink()
                 return True
         return False
+
+    def move(self, field_id: str, step: str, old: Path, new: Path) -> None:
+        """Give a file of a step another place; done again, it puts right what a kill left half done.
+
+        Raises
+        ------
+        OutputError
+            A file that this program did not write is in the way.
+        """
+        record = self._read(field_id, step)
+        if record is None:
+            return
+        outputs = record["outputs"]
+        if self._name(old) in outputs and old.is_file():
+            digest = sha256(old)
+            if new.is_file() and sha256(new) != digest:
+                raise OutputError(
+                    f"{new}: was changed since it was written (its SHA-256 differs). It is not overwritten: "
+                    "move it elsewhere and give the same command again."
+                )
+            write_bytes(new, old.read_bytes())
+            moved = {self._name(new if name == self._name(old) else self.out / name): h for name, h in outputs.items()}
+            self._write(field_id, step, {**record, "outputs": moved})
+            outputs = moved
+        left = self._name(new) in outputs and old.is_file() and not self._owned(field_id, old)
+        if left and sha256(old) == outputs[self._name(new)]:
+            old.unlink()
+
+    def _owned(self, field_id: str, path: Path) -> bool:
+        """Whether a step of a field wrote this file."""
+        steps = (record.stem for record in self.folder(field_id).glob("*.json"))
+        return any(self._name(path) in (self._read(field_id, step) or {"outputs": {}})["outputs"] for step in steps)
 
     def withdraw(self, field_id: str, step: str) -> None:
         """Remove what a step wrote, and its record; a file that a person changed stays."""

@@ -47,6 +47,18 @@ class ResultsFolder:
         """Return the file of the label image of all cells, of which filters leave some out."""
         return self._of_condition("found", item, "_mask.tif")
 
+    def correction(self, item: Field) -> Path:
+        """Return the file of the label image that a person corrected; where it is, the field's tables follow it."""
+        return self.out / "corrections" / "applied" / f"{item.field_id}_mask.tif"
+
+    def before_correction(self, item: Field) -> Path:
+        """Return the file of the label image as it was before that correction."""
+        return self.out / "corrections" / "before" / f"{item.field_id}_mask.tif"
+
+    def uncorrected(self, item: Field) -> Path:
+        """Return the file of the cells that the program itself found and kept."""
+        return self.before_correction(item) if self.correction(item).is_file() else self.mask(item)
+
     def nuclei_mask(self, item: Field) -> Path:
         """Return the file of a field's label image of nuclei."""
         return self._of_condition("masks", item, "_nuclei_mask.tif")

@@ -27,6 +27,7 @@ from bridge.pipeline.run_warnings import diameters, warnings_of
 from bridge.pipeline.status import interruptible
 from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
+from bridge.pipeline.steps.corrected import settle
 from bridge.report.figures import load as load_figures
 from bridge.rois.trace import COMPILING, compiled
 from bridge.setting_options import ASSAY, CHANGE_NOTHING, MACHINE
@@ -159,6 +160,7 @@ class _Run:
         self.records.require_own_names()
         self._refuse_foreign_files(folder)
         self.context = Context(self.plan, self.settings, folder, Hashes(self.out), self.models)
+        settle(self.context, self.records)
         self.executor = Executor(self.context, self.records, ORDER, self._tell)
         self.executor.failures += [
             Failure(item.field_id, "plan", "InputError", problem)

@@ -94,6 +94,10 @@ class RunRecord:
                 role: facts for role in ("segment", "count") if (facts := self._segmentation(role, finished))
             },
             **self._engines(finished),
+            "corrected_by_hand": {
+                name: {"changed": len(facts["labels"]), "gone": len(facts["gone"])}
+                for name, facts in self._facts(finished, "corrected").items()
+            },
             "python": platform.python_version(),
             "system": platform.platform(),
             "versions": {name: version(name) for name in _LIBRARIES},

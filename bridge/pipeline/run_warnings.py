@@ -33,6 +33,7 @@ def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -
         *_calibrated(context, facts),
         *_unwitnessed(context, facts),
         *_differences(facts),
+        *_old_corrections(context, records, finished),
         *_copies(context, records, finished),
         *_noted(records, finished),
         *_left_behind(context),
@@ -173,6 +174,23 @@ def _differences(facts: dict[str, dict[str, Any]]) -> list[str]:
         f"differ ({found[0]}); this Fiji's numbers are kept, the differences are in records/{name}/measure.json"
         for name, f in facts.items()
         for channel, found in f.get("differences", {}).items()
+    ]
+
+
+def _old_corrections(context: Context, records: Records, finished: Sequence[Field]) -> list[str]:
+    step = "filter" if context.settings.filters_cells else "segment"
+    name = [
+        item.field_id
+        for item in finished
+        if records.facts(item.field_id, "corrected") is not None
+        and (drawn_on := records.made_from(item.field_id, "correct").get("mask"))
+        and drawn_on not in records.outputs(item.field_id, step).values()
+    ]
+    if not name:
+        return []
+    return [
+        f"{len(name)} of {len(finished)} fields were corrected by hand before their cells were found anew (e.g. {name[0]}); the corrected cells "
+        "stand: correct them again, or take them back with: cellpose-fiji correct --undo"
     ]
 
 

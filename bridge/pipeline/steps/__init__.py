@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge.pipeline.steps.corrected import CORRECTED
 from bridge.pipeline.steps.figures import FIGURES
 from bridge.pipeline.steps.filter import FILTER
 from bridge.pipeline.steps.measure import ARITHMETIC, MEASURE, MEASURED_IMAGES
@@ -18,6 +19,7 @@ ORDER = (
     CELL_NETWORK,
     SEGMENT,
     FILTER,
+    CORRECTED,
     COUNT_IMAGE,
     NUCLEUS_NETWORK,
     COUNT,

@@ -13,17 +13,10 @@ if TYPE_CHECKING:
     from bridge.labels import Labels
 
 
-def cells_of(task: Task) -> Labels:
-    """Return the label image of the cells that are kept."""
-    kept: Labels | None = task.given["filter"]
-    found: Labels = task.given["segment"] if kept is None else kept
-    return found
-
-
 def _filter(task: Task) -> Outcome:
     item, plane = task.item, task.given["segment_image"]
     labels, dropped = filter_cells(task.given["segment"], plane, task.settings, item.region, item.field_id)
-    write_labels(task.folder.mask(item), labels, plane.calibration if plane is not None else None)
+    write_labels(task.folder.uncorrected(item), labels, plane.calibration if plane is not None else None)
     return Outcome(labels, {"dropped": dict(dropped)})
 
 
@@ -37,11 +30,11 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 
 def _files(task: Task) -> list[Path]:
-    return [task.folder.mask(task.item)]
+    return [task.folder.uncorrected(task.item)]
 
 
 def _load(task: Task) -> Labels:
-    return read_labels(task.folder.mask(task.item))
+    return read_labels(task.folder.uncorrected(task.item))
 
 
 FILTER = Step(

@@ -18,7 +18,7 @@ from bridge.images.reader import inspect
 from bridge.images.write import write_image
 from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of, source_of
 from bridge.pipeline.step import Context, Outcome, Resource, Step, Task
-from bridge.pipeline.steps.filter import cells_of
+from bridge.pipeline.steps.corrected import cells_of
 from bridge.pipeline.steps.objects import Objects, cell_rows, nucleus_rows
 from bridge.pipeline.steps.read import has_count, read, source
 from bridge.pipeline.steps.segment import require_shape
@@ -213,6 +213,6 @@ ARITHMETIC = Step(
 )  # fmt: skip
 MEASURE = Step(
     "measure", "field", _measure, lane="write",
-    needs=("segment", "filter", "count", "rois", "nuclei_rois", "measured_images", "engine"), outputs=_files,
+    needs=("segment", "filter", "corrected", "count", "rois", "nuclei_rois", "measured_images", "engine"), outputs=_files,
     settings=("measure",), made_from=_made_from, load=_load,
 )  # fmt: skip

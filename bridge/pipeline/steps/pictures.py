@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.grey_scale import common_range
 from bridge.labels import label_ids
 from bridge.pipeline.step import Outcome, Step, Task
-from bridge.pipeline.steps.filter import cells_of
+from bridge.pipeline.steps.corrected import cells_of
 from bridge.pipeline.steps.read import has_count, read, source
 from bridge.report.overlays import contact_sheet, overlay
 from bridge.report.picture import read_picture, write_picture
@@ -100,7 +100,7 @@ def _has_pictures(task: Task) -> bool:
 
 # A new field may widen the common grey scale, so pictures are drawn again unasked.
 PICTURES = Step(
-    "pictures", "field", _pictures, lane="draw", needs=("segment", "filter", "count", "measure"), outputs=_files, made_from=_made_from,
+    "pictures", "field", _pictures, lane="draw", needs=("segment", "filter", "corrected", "count", "measure"), outputs=_files, made_from=_made_from,
     derived=True, early=True, applies=_has_pictures,
 )  # fmt: skip
 CONTACT_SHEET = Step(

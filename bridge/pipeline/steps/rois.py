@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bridge.errors import BridgeError
 from bridge.files import write_bytes
 from bridge.pipeline.step import Outcome, Step, Task
-from bridge.pipeline.steps.filter import cells_of
+from bridge.pipeline.steps.corrected import cells_of
 from bridge.rois.roiset import encode_roiset, read_roiset, verify_roiset
 
 if TYPE_CHECKING:
@@ -41,4 +41,4 @@ def _files(task: Task) -> list[Path]:
     return [task.folder.roiset(task.item)]
 
 
-ROIS = Step("rois", "field", _rois, lane="rois", needs=("segment", "filter"), outputs=_files, load=_load)
+ROIS = Step("rois", "field", _rois, lane="rois", needs=("segment", "filter", "corrected"), outputs=_files, load=_load)

@@ -100,7 +100,7 @@ def _segment_settings(task: Task) -> tuple[str, ...]:
 
 def _file(task: Task) -> Path:
     # With filters the label image of a field holds the cells that are kept; other filters then find all of them here.
-    return task.folder.found(task.item) if task.settings.filters_cells else task.folder.mask(task.item)
+    return task.folder.found(task.item) if task.settings.filters_cells else task.folder.uncorrected(task.item)
 
 
 def _segment_files(task: Task) -> list[Path]:

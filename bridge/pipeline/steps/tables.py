@@ -27,6 +27,7 @@ from bridge.tables import (
     write_table,
 )
 
+BY_HAND = Column("corrected", "bool", "", "a person changed its outline, or drew it (correct --apply)")
 _NO_NUCLEI = dict.fromkeys(("n_orphan_nuclei", "n_cells_without_nucleus", "n_cells_with_several"))
 _KEYS = ("field_id", "condition", "replicate", "sample")
 
@@ -72,12 +73,24 @@ def all_counts(task: Task) -> pd.DataFrame:
     return typed_table(rows, COUNTS)
 
 
+def _corrected(task: Task, cells: pd.DataFrame) -> Any:
+    by_hand = {
+        (field_id, label) for field_id, facts in task.facts["corrected"].items() for label in facts.get("labels", [])
+    }
+    return [cell in by_hand for cell in zip(cells["field_id"], cells["label"], strict=True)]
+
+
 def _tables(task: Task) -> Outcome:
     called = called_columns(task.context)
-    columns, conditions, out = (*columns_of(task.context), *called), task.context.plan.conditions, task.folder.out
+    columns, conditions, out = (
+        (*columns_of(task.context), *called, BY_HAND),
+        task.context.plan.conditions,
+        task.folder.out,
+    )
     cells, nuclei, counts = all_cells(task), all_nuclei(task), all_counts(task)
     assayed = assay(task.context, cells if nuclei is None else nuclei, counts)
     cells, nuclei = with_calls(assayed, cells, nuclei)
+    cells = cells.assign(corrected=_corrected(task, cells))
     replicates = replicate_table(cells, counts, columns, conditions)
     summary = condition_table(cells, counts, columns, conditions)
     measured = measured_columns(columns)
@@ -140,6 +153,6 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 # Tables follow from the fields: more fields make new ones, unasked.
 TABLES = Step(
-    "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "measure", "count"), outputs=_files, made_from=_made_from,
+    "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "corrected", "measure", "count"), outputs=_files, made_from=_made_from,
     settings=(ASSAY,), load=all_cells, derived=True, words="tables and figures",
 )  # fmt: skip
