@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bridge.experiment.fields import Plan
     from bridge.pipeline.apply_corrections import apply, undo
     from bridge.pipeline.corrections import collect, correct
+    from bridge.pipeline.flat_fields import flat_field
     from bridge.pipeline.roiset_verbs import compare, rasterize, trace
     from bridge.pipeline.run import Report, run
     from bridge.pipeline.verbs import measure, plan, plot, segment, summarize
@@ -45,6 +46,7 @@ _HOMES = {
     "compare_diameters": "bridge.evaluation.sweep",
     "correct": "bridge.pipeline.corrections",
     "evaluate": "bridge.evaluation.evaluate",
+    "flat_field": "bridge.pipeline.flat_fields",
     "export_coco": "bridge.evaluation.coco_folders",
     "import_coco": "bridge.evaluation.coco_folders",
     "measure": "bridge.pipeline.verbs",
@@ -72,6 +74,7 @@ __all__ = [
     "correct",
     "evaluate",
     "export_coco",
+    "flat_field",
     "import_coco",
     "measure",
     "plan",

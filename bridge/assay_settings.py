@@ -52,6 +52,15 @@ class AssaySettings:
         tuple[str, ...], Option(ASSAY, "Conditions in their order; those not named follow.", many=True)
     ] = ()
 
+    exclude: Annotated[
+        tuple[str, ...],
+        Option(
+            ASSAY,
+            "Fields that are left out of every table and figure: FIELD_ID ..., or a file that lists them.",
+            many=True,
+        ),
+    ] = ()
+
     @field_validator("positive", "edu_threshold", mode="before")
     @classmethod
     def _split_lists(cls, value: object) -> object:

@@ -1,4 +1,4 @@
-"""The grey levels that a picture shows as black and white."""
+"""Grey levels: where the camera was full, and what a picture shows as black and white."""
 
 from __future__ import annotations
 
@@ -30,3 +30,36 @@ def common_range(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     step = 10.0 ** np.floor(np.log10(high - low)) / 20
     return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)
+
+
+def saturation_level(pixels: npt.NDArray[Any]) -> float | None:
+    """Return the grey level at which the camera was full, or None where nothing is saturated.
+
+    The level is the image's maximum if it is that of a full 8-, 10-, 12-, 14- or 16-bit camera, or if at least 0.01 % of
+    the pixels pile up at it (some cameras stop below a power of two).
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, uint16 or float32, shape (Y, X)
+
+    Returns
+    -------
+    float or None
+
+    Examples
+    --------
+    >>> saturation_level(np.array([[0, 4095]], np.uint16))
+    4095.0
+    """
+    top = float(pixels.max())
+    if top == float(pixels.min()):
+        return None
+    depths = {"uint8": (8,), "uint16": (10, 12, 14, 16)}.get(pixels.dtype.name, ())
+    if top in {float(2**k - 1) for k in depths}:
+        return top
+    count = int(np.count_nonzero(pixels == top))
+    if pixels.dtype == np.float32 or count < max(20, 1e-4 * pixels.size):
+        return None
+    # A camera that is full piles its pixels up at one level; the tail of a histogram does not.
+    below = max(int(np.count_nonzero(pixels == level)) for level in (top - 1, top - 2, top - 3))
+    return top if count > 4 * max(below, 1) else None

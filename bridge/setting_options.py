@@ -33,7 +33,7 @@ NAMES_FIRST = ("model", "count_model", "fiji")
 ON_THE_COMMAND_LINE = {
     "java": "runs a program", "fiji": "runs a program", "out": "says where is written", "status": "says where is written"
 }  # fmt: skip
-PATHS = ("samples", "masks", "regions", "java", *NAMES_FIRST)
+PATHS = ("samples", "masks", "regions", "flat_field", "java", *NAMES_FIRST)
 # They decide whether something is done, not what comes out.
 CHANGE_NOTHING = ("allow_missing", "accept_labels")
 

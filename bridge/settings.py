@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_vali
 from pydantic.dataclasses import dataclass
 
 from bridge.assay_settings import AssaySettings
+from bridge.image_settings import ImageSettings
 from bridge.measurements import DEFAULT_WORDS, IMAGEJ_ONLY, WORDS
 from bridge.setting_options import (
     CELLPOSE,
@@ -27,7 +28,7 @@ from bridge.setting_options import (
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
-class Settings(AssaySettings):
+class Settings(AssaySettings, ImageSettings):
     """Everything a run can be told.
 
     Examples

@@ -72,6 +72,7 @@ COUNTS = (
         )
         for why, because in DROPPED.items()
     ),
+    Column("flagged", "str", "", "acquisition checks that mark the field; see checks.csv"),
     Column("diameter_px", "float64", "px", "diameter that the network was given; empty where it takes none"),
 )
 FAILURES = (

@@ -105,6 +105,16 @@ def measure(
     return each([image], lambda path: work(path, cells, out, settings, channel, overlay_tiff))
 
 
+@app.command(name="flat-field", sort_key=8)
+def flat_field(images: Path, *, out: OutFolder, settings: AllSettings = Settings()) -> int:
+    """Estimate the uneven light of each measured channel from all fields, for run --flat-field."""
+    from bridge.pipeline.flat_fields import flat_field as work
+
+    for path in work(images, out, settings):
+        OUT.print(str(path))
+    return 0
+
+
 @app.command(sort_key=9)
 def summarize(results: Path, /) -> int:
     """Make the tables of a run's folder again."""

@@ -86,6 +86,8 @@ class Plan:
         Files that play no part, and why.
     missing : tuple of str
         Conditions, and lines of a sample sheet, without a field. A run stops there unless it is told to go on.
+    excluded : tuple of str
+        Fields that a person left out.
     """
 
     images: Path
@@ -98,6 +100,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     ignored: tuple[tuple[Path, str], ...] = ()
     missing: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
     @property
     def measured_channels(self) -> tuple[str, ...]:

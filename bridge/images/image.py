@@ -97,6 +97,8 @@ class Plane:
         What a network of two channels sees, where that was asked for.
     source : Source or None
         Where ImageJ finds the same pixels.
+    taken : ndarray or None
+        The pixels as they were taken, where light or shift was corrected.
     """
 
     pixels: npt.NDArray[Any]
@@ -105,13 +107,20 @@ class Plane:
     warnings: tuple[str, ...] = ()
     two_planes: npt.NDArray[np.float32] | None = None
     source: Source | None = None
+    taken: npt.NDArray[Any] | None = None
 
     @cached_property
     def pixel_hash(self) -> str:
-        """A hash of type, size and pixels."""
-        digest = hashlib.blake2b(f"{self.pixels.dtype} {self.pixels.shape}".encode(), digest_size=16)
-        digest.update(np.ascontiguousarray(self.pixels).data)
+        """A hash of type, size and pixels as they were taken."""
+        pixels = self.as_taken
+        digest = hashlib.blake2b(f"{pixels.dtype} {pixels.shape}".encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(pixels).data)
         return digest.hexdigest()
+
+    @property
+    def as_taken(self) -> npt.NDArray[Any]:
+        """The pixels before light or shift was corrected."""
+        return self.pixels if self.taken is None else self.taken
 
     @property
     def seen(self) -> npt.NDArray[Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from bridge.acquisition.image_numbers import image_numbers
 from bridge.errors import InputError
-from bridge.experiment.fields import Field, Plan
 from bridge.images.reader import read_plane
-from bridge.settings import Settings
+from bridge.pipeline.hashes import Hashes
+from bridge.pipeline.results_folder import ResultsFolder
+from bridge.pipeline.step import Context
+from bridge.pipeline.steps.checks import files_of, judged, settings_of
 
-Pixels = tuple[str, str, str]  # field, channel, hash of the pixels
+if TYPE_CHECKING:
+    from bridge.experiment.fields import Plan
+    from bridge.settings import Settings
 
 
 def check_pixels(plan: Plan, settings: Settings) -> Plan:
@@ -27,46 +31,25 @@ def check_pixels(plan: Plan, settings: Settings) -> Plan:
     Plan
         With the problems of fields, and warnings about images that are there twice.
     """
-    hashes: list[Pixels] = []
+    folder = ResultsFolder(plan.images)
+    context = Context(plan, settings, folder, Hashes(plan.images))
+    found: dict[str, dict[str, Any]] = {}
     fields = []
     for item in plan.fields:
         problems = list(item.problems)
-        for channel, path, name, measured in _files(plan, item):
+        facts: dict[str, Any] = {"numbers": {}, "settings": {}, "pixels": {}}
+        for channel, file in files_of(context, item).items():
+            measured = channel in plan.measured(item)
             try:
-                seen = read_plane(path, name, settings.rgb_channel, measured, None if measured else settings.colour)
+                colour = None if measured else settings.colour
+                seen = read_plane(file.path, file.channel, settings.rgb_channel, measured, colour)
             except InputError as error:
                 problems.append(str(error))
-            else:
-                hashes.append((item.field_id, channel, seen.pixel_hash))
+                continue
+            facts["numbers"][channel] = image_numbers(seen.pixels)
+            facts["settings"][channel] = settings_of(file)
+            facts["pixels"][channel] = seen.pixel_hash
+        found[item.field_id] = facts
         fields.append(replace(item, problems=tuple(dict.fromkeys(problems))))
-    return replace(plan, fields=tuple(fields), warnings=(*plan.warnings, *same_pixels(hashes)))
-
-
-def _files(plan: Plan, item: Field) -> Iterable[tuple[str, Path, str | None, bool]]:
-    if item.segment is not None:
-        yield plan.segment_channel or "segment", item.segment.path, item.segment.channel, False
-    for channel, file in item.measure.items():
-        yield channel, file.path, file.channel, True
-    if item.count is not None:
-        yield plan.count_channel or "count", item.count.path, item.count.channel, True
-
-
-def same_pixels(hashes: Iterable[Pixels]) -> list[str]:
-    """Say which images have the same pixels: copies, which would count as fields, or one file taken for two channels.
-
-    Examples
-    --------
-    >>> same_pixels([("f1", "EdU", "a"), ("f2", "EdU", "a"), ("f3", "EdU", "b")])
-    ['the same pixels in f1 (EdU) and f2 (EdU): copies of one image count as if they were two']
-    """
-    places: dict[str, list[tuple[str, str]]] = {}
-    for field_id, channel, digest in hashes:
-        known = places.setdefault(digest, [])
-        if (field_id, channel) not in known:
-            known.append((field_id, channel))
-    return [
-        f"the same pixels in {' and '.join(f'{field_id} ({channel})' for field_id, channel in found[:4])}{' and more' if len(found) > 4 else ''}: "
-        "copies of one image count as if they were two"
-        for found in places.values()
-        if len(found) > 1
-    ]
+    warnings = judged(context, fields, found, {}).warnings
+    return replace(plan, fields=tuple(fields), warnings=(*plan.warnings, *warnings))

@@ -14,6 +14,7 @@ from bridge.errors import InputError, LabelError
 from bridge.experiment.channels import assign_channels
 from bridge.experiment.condition_order import control_of, ordered, require_condition
 from bridge.experiment.discover import LABEL_IMAGE, by_folder, image_files, lost_folders
+from bridge.experiment.exclusion import without
 from bridge.experiment.fields import Field, Plan
 from bridge.experiment.patterns import by_pattern
 from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
@@ -22,6 +23,7 @@ from bridge.images.label_files import find_mask, find_region
 from bridge.images.reader import channel_index, inspect, require_readable
 from bridge.names import MASK_SUFFIXES, is_leftover, safe_name
 from bridge.pipeline.plan_warnings import mixtures, undrawn
+from bridge.pipeline.prepared import flat_field_of, require_known_shifts
 from bridge.settings import Settings
 
 
@@ -80,6 +82,7 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     ignored += [(path, LABEL_IMAGE) for path in beside] + others
     ignored += [(path, "a picture that Cellpose saved") for path in leftovers]
     plan = assign_channels(images, files_named, ignored, settings)
+    plan = without(plan, settings.exclude)
     plan = _order_conditions(plan, sheet, settings)
     if not settings.pattern and not sheet:
         used = [file.path for f in plan.fields for file in (f.segment, *f.measure.values(), f.count) if file]
@@ -125,8 +128,13 @@ def _check(plan: Plan, settings: Settings) -> Plan:
     _require_positive(plan, settings)
     if settings.regions is not None and not settings.regions.exists():
         raise InputError(f"{settings.regions}: no such file or folder of regions. Check the path given with --regions.")
+    if settings.flat_field is not None and not settings.flat_field.exists():
+        raise InputError(f"{settings.flat_field}: no such file or folder. Check the path given with --flat-field.")
     if settings.masks is not None and not settings.masks.is_dir():
         raise InputError(f"{settings.masks}: no such folder of label images. Check the path given with --masks.")
+    require_known_shifts(settings, plan.measured_channels)
+    for channel in plan.measured_channels:
+        flat_field_of(settings, channel)
     fields = tuple(_check_field(plan, f, settings) for f in plan.fields)
     shared = Counter(f.mask for f in fields if f.mask)
     fields = tuple(

@@ -86,6 +86,7 @@ class RunRecord:
                 "count": plan.count_channel,
             },
             "fields": {"planned": len(plan.fields), "done": len(finished), "failed": len(failed)},
+            "excluded": list(plan.excluded),
             "finished": [item.field_id for item in finished],
             "cells": self.n_cells,
             "rois": {name: sum(facts[name] for facts in rois.values()) for name in ("rois", "labels", "different_px")},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.imagej.maven import IMAGEJ_VERSION
 from bridge.pipeline.graph import EXPERIMENT
-from bridge.pipeline.pixel_checks import same_pixels
+from bridge.pipeline.prepared import flat_field_of
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _DIAMETERS = 1.5  # times the median of all fields
 _DROPPED_SHARE, _FEWEST_DROPPED, _FEWEST_UNLIKE = 0.3, 5, 10
-_SATURATED_SHARE = 0.001  # of a field's cell pixels, from which on it is said
 _NOTING = ("segment", "count", "measure")  # steps that note warnings of their own
 
 
@@ -28,13 +27,11 @@ def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -
         *_many_dropped(records, finished),
         *_odd_diameters(context, records, finished),
         *_unlike_counts(context, records, finished),
-        *_small_ball(context, facts),
-        *_saturated(context, facts),
         *_calibrated(context, facts),
+        *_prepared(context),
         *_unwitnessed(context, facts),
         *_differences(facts),
         *_old_corrections(context, records, finished),
-        *_copies(context, records, finished),
         *_noted(records, finished),
         *_left_behind(context),
     ]
@@ -113,37 +110,6 @@ def _unlike_counts(context: Context, records: Records, finished: Sequence[Field]
     ]
 
 
-def _small_ball(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
-    radius = context.settings.rolling_ball
-    if radius == "none" or not context.plan.measure_channels:
-        return []
-    large = {name: f["extent_95_px"] for name, f in facts.items() if f["extent_95_px"] > float(radius)}
-    if not large:
-        return []
-    name = max(large, key=lambda key: large[key])
-    return [
-        f"{len(large)} of {len(facts)} fields: the rolling ball (radius {float(radius):g} px) is smaller than the largest cells "
-        f"(95th percentile of their extent: {large[name]:.0f} px in {name}); ImageJ advises a radius at least as large"
-    ]
-
-
-def _saturated(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
-    warnings = []
-    for channel in context.plan.measure_channels:
-        full = {
-            name: f["saturated"][channel]
-            for name, f in facts.items()
-            if f["saturated"].get(channel, [0, 0])[1] >= _SATURATED_SHARE
-        }
-        if full:
-            name = max(full, key=lambda key: full[key][1])
-            warnings.append(
-                f"{len(full)} of {len(facts)} fields: {channel} is saturated in the cells ({full[name][1]:.1%} of their pixels at grey level "
-                f"{full[name][0]:g} in {name}); their means are too low"
-            )
-    return warnings
-
-
 def _calibrated(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
     warnings = []
     for channel in context.plan.measure_channels:
@@ -154,6 +120,17 @@ def _calibrated(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]
                 f"in {' and '.join(dict.fromkeys(units.values()))}, as ImageJ's"
             )
     return warnings
+
+
+def _prepared(context: Context) -> list[str]:
+    s, channels = context.settings, context.plan.measured_channels
+    light = [
+        f"{c}: its images are divided by the flat field {path.name} before the background is subtracted"
+        for c in channels
+        if (path := flat_field_of(s, c)) is not None
+    ]
+    moved = [f"{c}: its images are moved by {x} px to the right and {y} px downwards" for c, (x, y) in s.shifts.items()]
+    return [*light, *moved]
 
 
 def _unwitnessed(context: Context, facts: dict[str, dict[str, Any]]) -> list[str]:
@@ -194,18 +171,6 @@ def _old_corrections(context: Context, records: Records, finished: Sequence[Fiel
     ]
 
 
-def _copies(context: Context, records: Records, finished: Sequence[Field]) -> list[str]:
-    hashes = []
-    for item in finished:
-        for step, channel in (("segment", context.plan.segment_channel), ("count", context.plan.count_channel)):
-            digest = (records.facts(item.field_id, step) or {}).get("pixels")
-            if channel and digest:
-                hashes.append((item.field_id, channel, digest))
-        measured = (records.facts(item.field_id, "measure") or {}).get("pixels", {})
-        hashes += [(item.field_id, channel, digest) for channel, digest in measured.items()]
-    return same_pixels(hashes)
-
-
 def _noted(records: Records, finished: Sequence[Field]) -> list[str]:
     return [
         f"{item.field_id}: {warning}"
@@ -216,7 +181,7 @@ def _noted(records: Records, finished: Sequence[Field]) -> list[str]:
 
 
 def _left_behind(context: Context) -> list[str]:
-    known = {item.field_id for item in context.plan.fields} | {EXPERIMENT}
+    known = {item.field_id for item in context.plan.fields} | {EXPERIMENT, *context.plan.excluded}
     records = context.folder.records("")
     gone = sorted(p.name for p in records.iterdir() if p.name not in known) if records.is_dir() else []
     if not gone:

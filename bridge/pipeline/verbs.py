@@ -146,11 +146,13 @@ def measure(
     InputError, OutputError, RoiError, ImageJError, MissingDependencyError
     """
     from bridge.pipeline.engines import background_of, calibration_of, engine_of, source_of
+    from bridge.pipeline.prepared import prepared
     from bridge.rois.roiset import read_roiset, selections_of
 
     s = settings or settings_from(options, "measure")
     image, cells = Path(image), Path(cells)
-    plane = read_plane(image, channel or (s.measure[0] if s.measure else None), s.rgb_channel)
+    name = channel or (s.measure[0] if s.measure else None)
+    plane = prepared(read_plane(image, name, s.rgb_channel), name or "", s)
     height, width = plane.pixels.shape
     if is_roiset(cells):
         selections = read_roiset(cells, (height, width))

@@ -13,8 +13,8 @@ from PIL import Image
 
 from bridge.calibration import PIXELS, Calibration
 from bridge.errors import InputError
+from bridge.grey_scale import saturation_level
 from bridge.images.label_images import read_labels
-from bridge.images.pixels import saturation_level
 from bridge.images.reader import inspect, read_plane
 from bridge.pipeline.roiset_verbs import rasterize
 from bridge.rois.roiset import encode_roiset

@@ -37,6 +37,7 @@ def test_a_run_leaves_every_file(finished: tuple[Path, Path, Report]) -> None:
         "failures.csv",
         "fields.csv",
         "cells.csv",
+        "checks.csv",
         "counts.csv",
         "replicates.csv",
         "nuclei.csv",
@@ -103,6 +104,7 @@ def test_tables_agree_with_each_other(finished: tuple[Path, Path, Report]) -> No
         "replicates",
         "counts",
         "gates",
+        "checks",
         "DMSO",
         "Drug",
         "columns",
@@ -293,13 +295,13 @@ def test_warnings_about_the_numbers(experiment: Path, tmp_path: Path) -> None:
     pixels = np.minimum(tifffile.imread(path), 1500)
     tifffile.imwrite(path, pixels, imagej=True, resolution=(2.0, 2.0), metadata={"axes": "YX", "unit": "um"})
     report = run(experiment, tmp_path / "out", **given(experiment), rolling_ball=12)
-    radius, saturated = report.warnings
+    saturated, radius = report.warnings
     assert radius.startswith(
         "4 of 4 fields: the rolling ball (radius 12 px) is smaller than the largest cells (95th percentile of their extent: "
     )
-    assert radius.endswith("ImageJ advises a radius at least as large")
-    assert saturated.startswith("1 of 4 fields: EdU is saturated in the cells (")
-    assert saturated.endswith("of their pixels at grey level 1500 in DMSO_day1_f1); their means are too low")
+    assert "so part of their own signal is subtracted; cellpose-fiji robustness shows what --rolling-ball " in radius
+    assert saturated.startswith("1 of 4 fields: EdU: saturated in the cells (")
+    assert saturated.endswith("of their pixels at grey level 1500); their means are too low (DMSO_day1_f1)")
     cells = pd.read_csv(tmp_path / "out" / "cells.csv")
     labels = read_labels(tmp_path / "out" / "masks" / "DMSO" / "DMSO_day1_f1_mask.tif")
     expected = np.bincount(labels[pixels == 1500], minlength=labels.max() + 1)[1:]

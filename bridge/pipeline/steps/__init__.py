@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge.pipeline.steps.checks import CHECKS
 from bridge.pipeline.steps.corrected import CORRECTED
 from bridge.pipeline.steps.figures import FIGURES
 from bridge.pipeline.steps.filter import FILTER
@@ -28,6 +29,7 @@ ORDER = (
     MEASURED_IMAGES,
     ARITHMETIC,
     MEASURE,
+    CHECKS,
     PICTURES,
     CONTACT_SHEET,
     TABLES,

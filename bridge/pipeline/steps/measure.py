@@ -13,14 +13,14 @@ from bridge.files import write_bytes
 from bridge.grey_scale import display_range
 from bridge.imagej.computations import Measuring
 from bridge.imagej.values import native_computes
-from bridge.images.pixels import saturation_level
 from bridge.images.reader import inspect
 from bridge.images.write import write_image
 from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of, source_of
+from bridge.pipeline.prepared import flat_field_of
 from bridge.pipeline.step import Context, Outcome, Resource, Step, Task
 from bridge.pipeline.steps.corrected import cells_of
 from bridge.pipeline.steps.objects import Objects, cell_rows, nucleus_rows
-from bridge.pipeline.steps.read import has_count, read, source
+from bridge.pipeline.steps.read import has_count, read_measured, source
 from bridge.pipeline.steps.segment import require_shape
 from bridge.tables import CELL, NUCLEUS, cell_columns, nucleus_columns, read_table, write_table
 
@@ -59,8 +59,7 @@ def scale_of(task: Task) -> Calibration:
 def _read_measured(task: Task) -> Outcome:
     planes = {}
     for channel, file in task.context.plan.measured(task.item).items():
-        counted = task.in_memory.get("count_image") if file is task.item.count else None
-        planes[channel] = counted or read(task, file, measured=True)
+        planes[channel] = read_measured(task, channel, file)
         require_shape(task.item, planes[channel], task.given["segment"])
     return Outcome(planes)
 
@@ -139,17 +138,16 @@ def _measure(task: Task) -> Outcome:
 def _facts(
     task: Task, measured: dict[str, dict[str, Measured]], planes: dict[str, Plane], info: dict[str, Any]
 ) -> dict[str, Any]:
-    selections, labels = task.given["rois"], cells_of(task)
-    extent = selections.extent_px
+    selections = task.given["rois"]
+    outlines = task.given["nuclei_rois"] if has_count(task) else selections
     named = {
         channel if what == CELL else f"{channel} of nuclei": found
         for what, of_channel in measured.items()
         for channel, found in of_channel.items()
     }
     facts: dict[str, Any] = {
-        "extent_95_px": float(np.percentile(extent, 95)) if extent.size else 0.0,
+        "extent_95_px": float(np.percentile(outlines.extent_px, 95)) if outlines.names else 0.0,
         "shown": {},
-        "saturated": {},
         "value_unit": {},
         "n_cells": len(selections.names),
         "pixels": {c: plane.pixel_hash for c, plane in planes.items()},
@@ -164,10 +162,6 @@ def _facts(
             facts["value_unit"][channel] = plane.calibration.values.unit
         facts["shown"][channel] = list(display_range([plane.pixels]))
         facts["warnings"] += [f"{channel}: {warning}" for warning in plane.warnings]
-        level = saturation_level(plane.pixels)
-        if level is not None:
-            full = np.count_nonzero((plane.pixels == level) & (labels > 0))
-            facts["saturated"][channel] = [level, full / max(1, int(selections.area_px.sum()))]
     return facts
 
 
@@ -177,7 +171,9 @@ def _made_from(task: Task) -> dict[str, Any]:
     images = {c: source(task, f) for c, f in files.items()}
     if not files and item.segment is not None:
         images = {"segment": source(task, item.segment)}
+    flat = {c: task.context.hashes.of(path) for c in files if (path := flat_field_of(task.settings, c)) is not None}
     return {
+        **({"flat_field": flat} if flat else {}),
         "scale": asdict(scale_of(task)),
         "engine_identity": engine_identity(task.settings) if files else "none",
         "images": images,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bridge.assay.nuclei import cell_of_nuclei, union_of_nuclei
-from bridge.images.pixels import saturation_level
+from bridge.grey_scale import saturation_level
 from bridge.labels import touches_border
 from bridge.tables import NUCLEUS, UNION, empty_table, measure_column
 
@@ -75,7 +75,7 @@ class Objects:
             "touches_border": touches_border(self.labels)[ids],
         }
         for channel, found in self.measured.items():
-            pixels = self.planes[channel].pixels
+            pixels = self.planes[channel].as_taken
             for heading, values in found.columns.items():
                 table[measure_column(channel, heading, self.what)] = values
             table[measure_column(channel, "raw_Mean", self.what)] = self.raw_mean[channel]

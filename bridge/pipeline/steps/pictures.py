@@ -9,7 +9,7 @@ from bridge.grey_scale import common_range
 from bridge.labels import label_ids
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.corrected import cells_of
-from bridge.pipeline.steps.read import has_count, read, source
+from bridge.pipeline.steps.read import has_count, read, read_measured, source
 from bridge.report.overlays import contact_sheet, overlay
 from bridge.report.picture import read_picture, write_picture
 
@@ -56,7 +56,9 @@ def _pictures(task: Task) -> Outcome:
     in_memory = {_SEGMENT: task.in_memory.get("segment_image"), **(task.in_memory.get("measured_images") or {})}
     for key, (file, name) in _sources(task.context, item).items():
         low, high = ranges[key]
-        plane = in_memory.get(key) or read(task, file, measured=key != _SEGMENT)
+        plane = in_memory.get(key) or (
+            read(task, file, measured=False) if key == _SEGMENT else read_measured(task, key, file)
+        )
         labels, what = _outlined(task, key)
         picture = overlay(plane.pixels, labels, (low, high))
         caption = f"{item.field_id} · {name}, grey levels {low:.4g} to {high:.4g} · {label_ids(labels).size} {what}"

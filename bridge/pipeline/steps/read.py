@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.images.reader import read_plane
+from bridge.pipeline.prepared import prepared
 from bridge.pipeline.step import Outcome, Step, Task
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def read(task: Task, file: ChannelFile, measured: bool) -> Plane:
     task.context.hashes.of(file.path)
     colour = None if measured else task.settings.colour
     return read_plane(file.path, file.channel, task.settings.rgb_channel, measured, colour)
+
+
+def read_measured(task: Task, channel: str, file: ChannelFile) -> Plane:
+    """Read a channel as it goes to the engines."""
+    counted = task.in_memory.get("count_image") if file is task.item.count else None
+    return prepared(counted or read(task, file, measured=True), channel, task.settings)
 
 
 def _read_segment(task: Task) -> Outcome:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from bridge.acquisition.judgement import CHECKS
 from bridge.assay.comparison import COMPARISONS
 from bridge.assay.shares import SHARES
 from bridge.assay.summary import condition_table, replicate_table
 from bridge.pipeline.assay import GATES, assay, called_columns, gate_warnings, positive_channels, with_calls
 from bridge.pipeline.step import Outcome, Step, Task
+from bridge.pipeline.steps.checks import judged
 from bridge.pipeline.steps.measure import columns_of
 from bridge.report.workbook import MAX_ROWS, write_workbook
 from bridge.setting_options import ASSAY
@@ -47,7 +51,7 @@ def all_nuclei(task: Task) -> pd.DataFrame | None:
     return pd.concat(parts, ignore_index=True) if parts else empty_table(columns_of(task.context, NUCLEUS))
 
 
-def all_counts(task: Task) -> pd.DataFrame:
+def all_counts(task: Task, flags: Mapping[str, list[str]] = MappingProxyType({})) -> pd.DataFrame:
     """Return the numbers of cells and nuclei of all finished fields."""
     counted = task.context.plan.count_channel is not None
     rows = []
@@ -67,6 +71,7 @@ def all_counts(task: Task) -> pd.DataFrame:
                 "n_nuclei": task.facts["count"].get(item.field_id, {}).get("n_nuclei") if counted else None,
                 **{f"n_dropped_{why}": None if dropped is None else dropped.get(why, 0) for why in DROPPED},
                 **task.facts["measure"].get(item.field_id, {}).get("nuclei", _NO_NUCLEI),
+                "flagged": "; ".join(flags.get(item.field_id, ())),
                 "diameter_px": found.get("diameter_px"),
             }
         )
@@ -87,7 +92,8 @@ def _tables(task: Task) -> Outcome:
         task.context.plan.conditions,
         task.folder.out,
     )
-    cells, nuclei, counts = all_cells(task), all_nuclei(task), all_counts(task)
+    checks = judged(task.context, task.fields, task.facts["checks"], task.facts["measure"])
+    cells, nuclei, counts = all_cells(task), all_nuclei(task), all_counts(task, checks.flags)
     assayed = assay(task.context, cells if nuclei is None else nuclei, counts)
     cells, nuclei = with_calls(assayed, cells, nuclei)
     cells = cells.assign(corrected=_corrected(task, cells))
@@ -101,12 +107,14 @@ def _tables(task: Task) -> Outcome:
         *SHARES,
         *COMPARISONS,
         *GATES,
+        *CHECKS,
         *replicate_columns(measured),
         Column("n_replicates", "int64", "", "replicates; 0 where none is known"),
     )
     write_table(out / "cells.csv", cells, columns)
     if nuclei is not None:
         write_table(out / "nuclei.csv", nuclei, (*columns_of(task.context, NUCLEUS), *called))
+    write_table(out / "checks.csv", checks.table, CHECKS)
     write_table(out / "gates.csv", assayed.gates, GATES)
     write_table(out / "shares.csv", assayed.shares, SHARES)
     write_table(out / "comparisons.csv", assayed.comparisons, COMPARISONS)
@@ -126,12 +134,13 @@ def _tables(task: Task) -> Outcome:
         "replicates": replicates,
         "counts": counts,
         "gates": assayed.gates,
+        "checks": checks.table[checks.table["flagged"]],
     }
     titled = {f"{name} (cells)" if name in sheets else name: parts[name] for name in conditions}
     named = write_workbook(task.folder.condition_table("all_conditions", ".xlsx"), {**sheets, **titled}, declared)
     split = len(named) > len(sheets) + len(conditions)
     warning = f"all_conditions.xlsx: a condition has more cells than Excel's {MAX_ROWS + 1:,} rows and is split over several sheets"
-    return Outcome(cells, {"warnings": [*gate_warnings(assayed), *([warning] if split else [])]})
+    return Outcome(cells, {"warnings": [*checks.warnings, *gate_warnings(assayed), *([warning] if split else [])]})
 
 
 def _files(task: Task) -> list[Path]:
@@ -139,7 +148,15 @@ def _files(task: Task) -> list[Path]:
     return [
         *(
             folder.out / name
-            for name in ("cells.csv", "counts.csv", "replicates.csv", "gates.csv", "shares.csv", "comparisons.csv")
+            for name in (
+                "checks.csv",
+                "cells.csv",
+                "counts.csv",
+                "replicates.csv",
+                "gates.csv",
+                "shares.csv",
+                "comparisons.csv",
+            )
         ),
         *([folder.out / "nuclei.csv"] if task.context.plan.count_channel else []),
         folder.condition_table("all_conditions", ".xlsx"),
@@ -153,6 +170,6 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 # Tables follow from the fields: more fields make new ones, unasked.
 TABLES = Step(
-    "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "corrected", "measure", "count"), outputs=_files, made_from=_made_from,
+    "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "corrected", "checks", "measure", "count"), outputs=_files, made_from=_made_from,
     settings=(ASSAY,), load=all_cells, derived=True, words="tables and figures",
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""How the images were taken: what weakens their numbers, field by field."""
