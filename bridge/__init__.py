@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.apply_corrections import apply, undo
     from bridge.pipeline.corrections import collect, correct
     from bridge.pipeline.flat_fields import flat_field
+    from bridge.pipeline.robustness import robustness
     from bridge.pipeline.roiset_verbs import compare, rasterize, trace
     from bridge.pipeline.run import Report, run
     from bridge.pipeline.verbs import measure, plan, plot, segment, summarize
@@ -53,6 +54,7 @@ _HOMES = {
     "plan": "bridge.pipeline.verbs",
     "plot": "bridge.pipeline.verbs",
     "rasterize": "bridge.pipeline.roiset_verbs",
+    "robustness": "bridge.pipeline.robustness",
     "run": "bridge.pipeline.run",
     "segment": "bridge.pipeline.verbs",
     "summarize": "bridge.pipeline.verbs",
@@ -80,6 +82,7 @@ __all__ = [
     "plan",
     "plot",
     "rasterize",
+    "robustness",
     "run",
     "segment",
     "summarize",

@@ -165,6 +165,11 @@ class Settings(AssaySettings, ImageSettings):
     pixel_size: Annotated[
         float | None, Field(gt=0), Option(MEASURE, "Pixel size in um, instead of what the files say.")
     ] = None
+    ring: Annotated[
+        int | None,
+        Field(ge=1),
+        Option(MEASURE, "Also measure a ring of this width in px around each nucleus, within its cell (cytoplasm)."),
+    ] = None
     engine: Annotated[
         Literal["both", "fiji", "native"],
         Option(

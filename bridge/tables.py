@@ -99,7 +99,7 @@ CORRECTIONS = (
     Column("overlap_px", "int64", "px", "pixels that stay with an unchanged cell or an earlier ROI"),
     Column("clipped", "bool", "", "its ROI reaches beyond the image; only what lies inside counts"),
 )
-CELL, NUCLEUS = "cell", "nucleus"
+CELL, NUCLEUS, RING = "cell", "nucleus", "ring"
 # Of the nuclei of one cell together; each follows from the nuclei's own numbers.
 UNION = ("Mean", "IntDen", "RawIntDen")
 
@@ -147,8 +147,8 @@ def cell_columns(channels: Sequence[str], measurements: Sequence[str], nuclei: b
     )
 
 
-def nucleus_columns(channels: Sequence[str], measurements: Sequence[str]) -> tuple[Column, ...]:
-    """Return the columns of `nuclei.csv`; parameters as of `cell_columns`.
+def nucleus_columns(channels: Sequence[str], measurements: Sequence[str], rings: bool = False) -> tuple[Column, ...]:
+    """Return the columns of `nuclei.csv`; parameters as of `cell_columns`, with the rings around the nuclei if asked.
 
     Examples
     --------
@@ -157,7 +157,16 @@ def nucleus_columns(channels: Sequence[str], measurements: Sequence[str]) -> tup
     """
     keys, own = _outlined(NUCLEUS)[: len(KEYS) + 1], _outlined(NUCLEUS)[len(KEYS) + 1 :]
     cell = Column("cell", "Int64", "", "the cell that holds most of its pixels; empty where most lie outside of cells")
-    return (*keys, cell, *own, *_measured(NUCLEUS, channels, measurements))
+    of_rings = [
+        Column("ring_area_px2", "int64", "px2", "pixels of the ring around the nucleus, within its cell"),
+        *(
+            Column(measure_column(channel, c.heading, RING), "float64", c.unit, f"{channel} in the ring: {c.meaning}; empty without room for one")
+            for channel in channels
+            for c in columns_of(measurements)
+            if not c.of_outline
+        ),
+    ]  # fmt: skip
+    return (*keys, cell, *own, *_measured(NUCLEUS, channels, measurements), *(of_rings if rings else ()))
 
 
 def _outlined(what: str) -> tuple[Column, ...]:

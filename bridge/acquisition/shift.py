@@ -95,4 +95,4 @@ def effect_of_shift(pixels: npt.NDArray[Any], labels: Labels, shift: tuple[float
     inside = labels > 0
     moved = np.roll(pixels, (dy, dx), (0, 1))
     seen = float(pixels[inside].mean()) - ground if inside.any() else 0.0
-    return 0.0 if seen <= 0 else (float(moved[inside].mean()) - ground) / seen - 1
+    return 0.0 if seen <= 0 else round((float(moved[inside].mean()) - ground) / seen - 1, 6)

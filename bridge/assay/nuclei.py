@@ -1,4 +1,4 @@
-"""Which cell a nucleus lies in."""
+"""Which cell a nucleus lies in, and the ring around it."""
 
 from __future__ import annotations
 
@@ -70,3 +70,32 @@ def union_of_nuclei(
     with np.errstate(invalid="ignore", divide="ignore"):
         mean: npt.NDArray[np.float64] = np.where(n > 0, weighted / pixels, np.nan)
     return mean, np.where(n > 0, total, np.nan)
+
+
+def rings_of(nuclei: Labels, cells: Labels, width_px: int) -> Labels:
+    """Return a ring around each nucleus: the cytoplasm next to it.
+
+    Parameters
+    ----------
+    nuclei, cells : ndarray of uint8, uint16 or uint32, shape (Y, X)
+    width_px : int
+
+    Returns
+    -------
+    ndarray, shape (Y, X)
+        With the labels of the nuclei. A pixel between two nuclei goes to the nearer one; a ring stays within the cell of
+        its nucleus, that of an orphan outside of all cells. A nucleus without room has none.
+
+    Examples
+    --------
+    >>> nuclei, cells = np.array([[0, 0, 0, 4, 0, 0]], np.uint16), np.array([[0, 0, 7, 7, 7, 7]], np.uint16)
+    >>> rings_of(nuclei, cells, 2).tolist()
+    [[0, 0, 4, 0, 4, 4]]
+    """
+    from skimage.segmentation import expand_labels
+
+    ring: Labels = np.where(nuclei == 0, expand_labels(nuclei, width_px), 0).astype(nuclei.dtype)
+    owner = np.zeros(int(nuclei.max(initial=0)) + 1, np.int64)
+    owner[label_ids(nuclei)] = cell_of_nuclei(nuclei, cells)
+    ring[cells != owner[ring]] = 0
+    return ring

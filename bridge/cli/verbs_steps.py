@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from bridge.cli.console import AS_IT_IS, OUT, each, say_if_compiling
+from bridge.cli.console import AS_IT_IS, OUT, each, say, say_if_compiling
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AcceptLabels, AllSettings, OutFolder
 from bridge.errors import InputError
@@ -176,5 +176,28 @@ def plot(
         border=not without_border, width_mm=width, font_pt=font, dpi=dpi, formats=tuple(formats or ("png", "svg")),
         log=log, kind=kind,
     ):  # fmt: skip
+        OUT.print(str(path))
+    return 0
+
+
+@app.command(sort_key=11)
+def robustness(
+    results: Path,
+    /,
+    *,
+    control: Annotated[
+        str | None, Parameter(group=GENERAL, help="Condition that the others are compared with.")
+    ] = None,
+    flow_threshold: Annotated[
+        list[float] | None,
+        Parameter(group=GENERAL, consume_multiple=True, negative=(), help="Also segment again, at these."),
+    ] = None,
+) -> int:
+    """Show whether the conclusion survives another rolling ball, gate, compartment, border or size of cells."""
+    from bridge.pipeline.robustness import robustness as work
+
+    found = work(results, control, flow_threshold or (), say)
+    OUT.print(found.sentence)
+    for path in found.files:
         OUT.print(str(path))
     return 0

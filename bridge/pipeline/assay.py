@@ -11,8 +11,8 @@ from bridge.assay.comparison import COMPARISONS, Quantity, compare, quantity_of_
 from bridge.assay.gate import Gate, control_gate, mixture_gate
 from bridge.assay.shares import SHARES, Called, control_units, share_table, with_counts
 from bridge.experiment.condition_order import require_condition
+from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Context
-from bridge.pipeline.steps.measure import columns_of
 from bridge.tables import CELL, NUCLEUS, Column, empty_table, measure_column, typed_table
 
 GATES = (

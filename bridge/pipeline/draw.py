@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from bridge.assay.dna import dna_content, phase_table
 from bridge.names import safe_name
 from bridge.pipeline.assay import Assayed, assay, positive_channels, unit_of, with_calls
+from bridge.pipeline.cell_cycle import cell_cycle, has_dna
+from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Context
-from bridge.pipeline.steps.measure import columns_of
 from bridge.report.figures import cells_against_nuclei
 from bridge.report.share_figure import dna_figure, share_figure
 from bridge.report.style import Look
@@ -57,14 +57,6 @@ def _positives(context: Context) -> list[str]:
 
 def _share_name(channel: str) -> str:
     return f"{safe_name(channel)}_positive"
-
-
-def has_dna(context: Context) -> bool:
-    """Return whether DNA content can be had: a measured nuclear stain beside a channel with a gate."""
-    count, positive = context.plan.count_channel, positive_channels(context)
-    if count is None or not positive or count in positive:
-        return False
-    return measure_column(count, "IntDen", NUCLEUS) in {column.name for column in columns_of(context, NUCLEUS)}
 
 
 def draw_figures(
@@ -124,9 +116,7 @@ def _share(path: Path, context: Context, assayed: Assayed, channel: str, look: L
 
 def _dna(path: Path, context: Context, nuclei: Any, gates: dict[str, Any], look: Look) -> list[Path]:
     channel, count = positive_channels(context)[0], str(context.plan.count_channel)
-    positive = nuclei[f"{channel}_positive"]
-    content = dna_content(nuclei, measure_column(count, "IntDen", NUCLEUS), positive)
-    phases = phase_table(nuclei, content, positive, context.plan.conditions)
+    content, phases = cell_cycle(context, nuclei)
     words = {
         str(condition): f"G1 {part['g1'].mean():.0f}, S {part['s'].mean():.0f}, G2/M {part['g2_m'].mean():.0f} %"
         for condition, part in phases.groupby("condition")

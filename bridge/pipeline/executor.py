@@ -186,6 +186,8 @@ class Executor:
         """Whether a step's outputs are there and made from the same things; its facts are then known."""
         if step.name in job.facts or step.name in job.made_from:
             return step.name in job.facts
+        if step.scope == "field" and any(self._must_run(job, needed) for needed in self.graph.recorded_needs(step)):
+            return False  # what it is made from is known when that has run
         task = self._task(job, step)
         made_from = self.graph.made_from(step, task, self.records)
         facts = self.records.current(*record_of(step, job.name), made_from, step.outputs(task), step.derived)

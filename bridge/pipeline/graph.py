@@ -58,9 +58,13 @@ class Graph:
                 modules |= self._modules(self.by_name[name])
         return modules
 
+    def recorded_needs(self, step: Step) -> list[Step]:
+        """Return the recorded steps that a step needs."""
+        return [self.by_name[name] for name in step.needs if self.by_name[name].recorded]
+
     def made_from(self, step: Step, task: Task, records: Records) -> dict[str, Any]:
         """Return everything that a step's outputs depend on."""
-        needed = [self.by_name[name] for name in step.needs if self.by_name[name].recorded]
+        needed = self.recorded_needs(step)
         if step.scope == "field":
             files: dict[str, Any] = {need.name: records.outputs(task.name, need.name) for need in needed}
         else:

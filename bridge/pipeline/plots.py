@@ -12,10 +12,10 @@ import pandas as pd
 from bridge.errors import InputError, TableError
 from bridge.experiment.condition_order import control_of, ordered, require_condition
 from bridge.files import new_file
+from bridge.pipeline.columns import columns_of
 from bridge.pipeline.draw import draw_figures
 from bridge.pipeline.finished_run import FinishedRun
 from bridge.pipeline.step import Context
-from bridge.pipeline.steps.measure import columns_of
 from bridge.report.style import Look
 from bridge.report.superplot import superplot
 from bridge.tables import CELL, COUNTS, NUCLEUS, read_table

@@ -126,6 +126,8 @@ def _check(plan: Plan, settings: Settings) -> Plan:
     if settings.edu_control is not None:
         require_condition(plan.conditions, settings.edu_control, "--edu-control")
     _require_positive(plan, settings)
+    if settings.ring is not None and plan.count_channel is None:
+        raise InputError("--ring: no channel with nuclei (expected one). Name it with --count, or leave --ring out.")
     if settings.regions is not None and not settings.regions.exists():
         raise InputError(f"{settings.regions}: no such file or folder of regions. Check the path given with --regions.")
     if settings.flat_field is not None and not settings.flat_field.exists():

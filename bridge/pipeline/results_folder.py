@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.names import safe_name
-from bridge.tables import CELL
+from bridge.tables import CELL, NUCLEUS, RING
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -67,13 +67,21 @@ class ResultsFolder:
         """Return the file of a field's ROI set."""
         return self._of_condition("rois", item, "_RoiSet.zip")
 
+    def rings_mask(self, item: Field) -> Path:
+        """Return the file of the label image of the rings around a field's nuclei."""
+        return self._of_condition("masks", item, "_rings_mask.tif")
+
+    def rings_roiset(self, item: Field) -> Path:
+        """Return the file of the ROI set of these rings."""
+        return self._of_condition("rois", item, "_rings_RoiSet.zip")
+
     def nuclei_roiset(self, item: Field) -> Path:
         """Return the file of the ROI set of a field's nuclei."""
         return self._of_condition("rois", item, "_nuclei_RoiSet.zip")
 
     def results(self, item: Field, channel: str, compartment: str = CELL) -> Path:
-        """Return the Results file of a field's cells, or of its nuclei, in a channel."""
-        mark = "" if compartment == CELL else "_nuclei"
+        """Return the Results file of a field's cells, nuclei or rings in a channel."""
+        mark = {CELL: "", NUCLEUS: "_nuclei", RING: "_rings"}[compartment]
         return self._of_condition("measurements", item, f"{mark}_{safe_name(channel)}_Results.csv")
 
     def subtracted(self, item: Field, channel: str) -> Path:

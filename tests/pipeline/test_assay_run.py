@@ -58,6 +58,33 @@ def test_nuclei_are_measured_as_cells_are(finished: tuple[Path, Path, Report], i
         assert counts.loc[field, "n_cells_with_several"] == (own["n_nuclei"] > 1).sum()
 
 
+@pytest.mark.slow
+def test_rings_are_measured_as_cells_are(
+    finished: tuple[Path, Path, Report], tmp_path: Path, imagej: FijiEngine
+) -> None:
+    images, out = finished[0], tmp_path / "out"
+    assert run(images, out, **DEMO, ring=4).exit_code == 0
+    table = pd.read_csv(out / "nuclei.csv")
+    before = pd.read_csv(finished[1] / "nuclei.csv")
+    pd.testing.assert_frame_equal(table[before.columns], before)
+    field, condition, replicate = "Drug_day2_f1", "Drug", "day2"
+    rings = read_labels(out / "masks" / condition / f"{field}_rings_mask.tif")
+    nuclei = read_labels(out / "masks" / condition / f"{field}_nuclei_mask.tif")
+    cells = read_labels(out / "masks" / condition / f"{field}_mask.tif")
+    assert not ((rings > 0) & (nuclei > 0)).any()
+    verify_roiset(read_roiset(out / "rois" / condition / f"{field}_rings_RoiSet.zip", rings.shape), rings)
+    image = tifffile.imread(images / condition / replicate / "f1_EdU.tif")
+    measured = imagej.measure(image, selections_of(rings), "f1_EdU.tif", Background(50), CALIBRATION)
+    saved = out / "measurements" / condition / f"{field}_rings_EdU_Results.csv"
+    assert saved.read_bytes() == measured.results_csv
+    mine = table[table["field_id"] == field].set_index("label")
+    with_ring = mine[mine["ring_area_px2"] > 0]
+    np.testing.assert_array_equal(with_ring["ring_EdU_Mean"], measured.columns["Mean"])
+    for label, cell in with_ring["cell"].fillna(0).items():
+        assert set(np.unique(cells[rings == label])) == {int(cell)}
+    assert mine.loc[mine["ring_area_px2"] == 0, "ring_EdU_Mean"].isna().all()
+
+
 def test_calls_and_shares_agree(finished: tuple[Path, Path, Report]) -> None:
     _, out, _ = finished
     nuclei, cells, shares = (pd.read_csv(out / name) for name in ("nuclei.csv", "cells.csv", "shares.csv"))
@@ -109,6 +136,10 @@ def test_cells_are_the_unit_without_nuclei(experiment: Path, tmp_path: Path) -> 
         (
             {"edu_control": "<script>"},
             "--edu-control <script>: no such condition (got DMSO, Drug). Give the name of one of them.",
+        ),
+        (
+            {"ring": 3},
+            "--ring: no channel with nuclei (expected one). Name it with --count, or leave --ring out.",
         ),
         (
             {"control": "Zähler/ü"},

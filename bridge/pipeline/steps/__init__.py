@@ -11,6 +11,7 @@ from bridge.pipeline.steps.network import CELL_NETWORK, NUCLEUS_NETWORK
 from bridge.pipeline.steps.nuclei import NUCLEI_ROIS
 from bridge.pipeline.steps.pictures import CONTACT_SHEET, PICTURES
 from bridge.pipeline.steps.read import COUNT_IMAGE, SEGMENT_IMAGE
+from bridge.pipeline.steps.rings import RINGS
 from bridge.pipeline.steps.rois import ROIS
 from bridge.pipeline.steps.segment import COUNT, SEGMENT
 from bridge.pipeline.steps.tables import TABLES
@@ -26,6 +27,7 @@ ORDER = (
     COUNT,
     ROIS,
     NUCLEI_ROIS,
+    RINGS,
     MEASURED_IMAGES,
     ARITHMETIC,
     MEASURE,

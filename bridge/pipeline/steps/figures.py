@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.pipeline.draw import background_words, draw_figures, figure_names
 from bridge.pipeline.step import Outcome, Step, Task
-from bridge.pipeline.steps.tables import all_cells, all_counts, all_nuclei
+from bridge.pipeline.steps.all_fields import all_cells, all_counts, all_nuclei
 from bridge.report.style import Look
 from bridge.setting_options import ASSAY
 

@@ -15,14 +15,16 @@ from bridge.imagej.computations import Measuring
 from bridge.imagej.values import native_computes
 from bridge.images.reader import inspect
 from bridge.images.write import write_image
+from bridge.pipeline.columns import columns_of
 from bridge.pipeline.engines import background_of, calibration_of, engine_identity, engine_of, source_of
 from bridge.pipeline.prepared import flat_field_of
 from bridge.pipeline.step import Context, Outcome, Resource, Step, Task
 from bridge.pipeline.steps.corrected import cells_of
 from bridge.pipeline.steps.objects import Objects, cell_rows, nucleus_rows
 from bridge.pipeline.steps.read import has_count, read_measured, source
+from bridge.pipeline.steps.rings import has_rings
 from bridge.pipeline.steps.segment import require_shape
-from bridge.tables import CELL, NUCLEUS, cell_columns, nucleus_columns, read_table, write_table
+from bridge.tables import CELL, NUCLEUS, RING, read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from bridge.calibration import Calibration
     from bridge.imagej.engine import Engine, Measured
     from bridge.images.image import Plane
-    from bridge.tables import Column
 
 
 class Tables(NamedTuple):
@@ -38,14 +39,6 @@ class Tables(NamedTuple):
 
     cells: pd.DataFrame
     nuclei: pd.DataFrame | None
-
-
-def columns_of(context: Context, what: str = CELL) -> tuple[Column, ...]:
-    """Return the columns of the table of cells, or of nuclei."""
-    channels, measurements = context.plan.measured_channels, context.settings.measurements
-    if what == NUCLEUS:
-        return nucleus_columns(channels, measurements)
-    return cell_columns(channels, measurements, nuclei=context.plan.count_channel is not None)
 
 
 def scale_of(task: Task) -> Calibration:
@@ -86,6 +79,8 @@ def _compute(task: Task) -> Outcome:
     sets = {CELL: task.given["rois"]}
     if has_count(task):
         sets[NUCLEUS] = task.given["nuclei_rois"]
+    if has_rings(task):
+        sets[RING] = task.given["rings"].selections
     measured: dict[str, dict[str, Measured]] = {what: {} for what in sets}
     raw_mean: dict[str, dict[str, Any]] = {what: {} for what in sets}
     for channel, plane in task.given["measured_images"].items():
@@ -106,7 +101,7 @@ def _compute(task: Task) -> Outcome:
 
 def _measure(task: Task) -> Outcome:
     planes: dict[str, Plane] = task.given["measured_images"] or {}
-    nothing: dict[str, dict[str, Any]] = {CELL: {}, NUCLEUS: {}}
+    nothing: dict[str, dict[str, Any]] = {CELL: {}, NUCLEUS: {}, RING: {}}
     measured, raw_mean, info = task.given["engine"] or (nothing, nothing, {})
     item, folder = task.item, task.folder
     for what, of_channel in measured.items():
@@ -119,8 +114,14 @@ def _measure(task: Task) -> Outcome:
     sets = {CELL: (task.given["rois"], cells_of(task))}
     if has_count(task):
         sets[NUCLEUS] = (task.given["nuclei_rois"], task.given["count"])
+    if has_rings(task):
+        sets[RING] = (task.given["rings"].selections, task.given["rings"].labels)
     of = {what: Objects(what, item, *sets[what], planes, measured[what], raw_mean[what], size) for what in sets}
-    nuclei = nucleus_rows(of[NUCLEUS], of[CELL], columns_of(task.context, NUCLEUS)) if has_count(task) else None
+    nuclei = (
+        nucleus_rows(of[NUCLEUS], of[CELL], of.get(RING), columns_of(task.context, NUCLEUS))
+        if has_count(task)
+        else None
+    )
     cells = cell_rows(of[CELL], nuclei, columns_of(task.context))
     write_table(folder.table(item, "cells"), cells, columns_of(task.context))
     if nuclei is not None:
@@ -141,7 +142,7 @@ def _facts(
     selections = task.given["rois"]
     outlines = task.given["nuclei_rois"] if has_count(task) else selections
     named = {
-        channel if what == CELL else f"{channel} of nuclei": found
+        channel if what == CELL else f"{channel} of {what}": found
         for what, of_channel in measured.items()
         for channel, found in of_channel.items()
     }
@@ -185,7 +186,11 @@ def _files(task: Task) -> list[Path]:
     item, folder, channels = task.item, task.folder, task.context.plan.measured(task.item)
     nuclei = has_count(task)
     return [
-        *(folder.results(item, c, what) for what in ((CELL, NUCLEUS) if nuclei else (CELL,)) for c in channels),
+        *(
+            folder.results(item, c, what)
+            for what in (CELL, *([NUCLEUS] if nuclei else []), *([RING] if has_rings(task) else []))
+            for c in channels
+        ),
         *(folder.subtracted(item, c) for c in channels if task.settings.save_subtracted),
         folder.table(item, "cells"),
         *([folder.table(item, "nuclei")] if nuclei else []),
@@ -204,11 +209,11 @@ MEASURED_IMAGES = Step(
     "measured_images", "field", _read_measured, lane="rois", needs=("segment",), recorded=False, applies=_has_channels
 )
 ARITHMETIC = Step(
-    "engine", "field", _compute, lane="measure", needs=("rois", "nuclei_rois", "measured_images"), resources=(ENGINE,),
+    "engine", "field", _compute, lane="measure", needs=("rois", "nuclei_rois", "rings", "measured_images"), resources=(ENGINE,),
     recorded=False, applies=_has_channels, words="measuring",
 )  # fmt: skip
 MEASURE = Step(
     "measure", "field", _measure, lane="write",
-    needs=("segment", "filter", "corrected", "count", "rois", "nuclei_rois", "measured_images", "engine"), outputs=_files,
+    needs=("segment", "filter", "corrected", "count", "rois", "nuclei_rois", "rings", "measured_images", "engine"), outputs=_files,
     settings=("measure",), made_from=_made_from, load=_load,
 )  # fmt: skip

@@ -12,7 +12,7 @@ import pandas as pd
 from bridge.assay.nuclei import cell_of_nuclei, union_of_nuclei
 from bridge.grey_scale import saturation_level
 from bridge.labels import touches_border
-from bridge.tables import NUCLEUS, UNION, empty_table, measure_column
+from bridge.tables import NUCLEUS, RING, UNION, empty_table, measure_column
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -86,14 +86,29 @@ class Objects:
         return table
 
 
-def nucleus_rows(nuclei: Objects, cells: Objects, columns: Sequence[Column]) -> pd.DataFrame:
+def nucleus_rows(nuclei: Objects, cells: Objects, rings: Objects | None, columns: Sequence[Column]) -> pd.DataFrame:
     """Return the rows of `nuclei.csv`."""
     if not nuclei.selections.names:
         return empty_table(columns)
     cell = cell_of_nuclei(nuclei.labels, cells.labels)
-    return _typed({**nuclei.values(), "cell": pd.array(cell, "Int64")}, columns).assign(
-        cell=lambda table: table["cell"].mask(table["cell"] == 0)
-    )
+    table = {**nuclei.values(), "cell": pd.array(cell, "Int64")}
+    if rings is not None:
+        table |= _ring_values(rings, nuclei.ids)
+    return _typed(table, columns).assign(cell=lambda table: table["cell"].mask(table["cell"] == 0))
+
+
+def _ring_values(rings: Objects, ids: Any) -> dict[str, Any]:
+    """Return what the rings measure, by nucleus; nothing for a nucleus without room for one."""
+    at = np.searchsorted(ids, rings.ids)
+    area = np.zeros(ids.size, np.int64)
+    area[at] = rings.selections.area_px
+    table: dict[str, Any] = {"ring_area_px2": area}
+    for channel, found in rings.measured.items():
+        for heading, values in found.columns.items():
+            column = np.full(ids.size, np.nan)
+            column[at] = values
+            table[measure_column(channel, heading, RING)] = column
+    return table
 
 
 def cell_rows(cells: Objects, nuclei: pd.DataFrame | None, columns: Sequence[Column]) -> pd.DataFrame:
