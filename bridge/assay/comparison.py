@@ -29,7 +29,7 @@ COMPARISONS = (
     Column("low", "float64", "", "lower end of its 95 % interval, from the replicates' own differences"),
     Column("high", "float64", "", "upper end"),
     Column("odds_ratio", "float64", "", "of a share: odds of being positive, against the control's"),
-    Column("p", "float64", "", "replicates as blocks, all conditions in one model (shares on the logit scale)"),
+    Column("p", "float64", "", "replicates as blocks, all conditions in one model (shares on the logit scale); Welch's t test where no replicate is shared"),
     Column("p_holm", "float64", "", "the same, corrected for all conditions (Holm)"),
     Column("p_paired", "float64", "", "paired t test of this condition alone, which borrows no spread from the others"),
     Column("replicates_needed", "Int64", "", "to see this difference at this spread with a paired test in 8 of 10 experiments"),
@@ -60,7 +60,7 @@ def compare(quantity: Quantity, conditions: Sequence[str], control: str | None) 
 
     With three replicates and more: ordinary least squares with condition and replicate as terms (replicate as block),
     contrasts with the control, Holm's correction; beside it the paired t test, since one wild condition spoils a shared
-    spread. With fewer there is no p-value.
+    spread. With fewer there is no p-value. Conditions without a replicate in common are compared by Welch's t test.
 
     Parameters
     ----------
@@ -89,7 +89,11 @@ def compare(quantity: Quantity, conditions: Sequence[str], control: str | None) 
                 "what": quantity.name,
                 "condition": condition,
                 "control": control,
-                **_row(quantity, scaled, pairs, blocked.get(condition)),
+                **(
+                    _row(quantity, scaled, pairs, blocked.get(condition))
+                    if len(pairs)
+                    else _unpaired_row(quantity, scaled, control, condition)
+                ),
             }
         )
     table = typed_table([{**row, "p_holm": np.nan, "in_words": ""} for row in rows], COMPARISONS)
@@ -129,6 +133,29 @@ def _row(quantity: Quantity, scaled: pd.DataFrame, pairs: pd.DataFrame, p: float
     row["replicates_needed"] = _needed(abs(apart.mean()) / spread) if spread > 0 else None
     if n >= _FEWEST and spread > 0:  # equal differences would give p = 0
         row |= {"p": p, "p_paired": float(stats.ttest_1samp(apart, 0.0).pvalue)}
+    return row
+
+
+def _unpaired_row(quantity: Quantity, scaled: pd.DataFrame, control: str, condition: str) -> dict[str, Any]:
+    """Compare conditions that have no replicate in common: Welch's t test, which takes no spread for shared."""
+    from scipy import stats
+
+    own, other = quantity.values[condition].dropna(), quantity.values[control].dropna()
+    row: dict[str, Any] = {
+        "n_replicates": 0,
+        "mean": own.mean(),
+        "sd": own.std(ddof=1) if len(own) > 1 else np.nan,
+        "control_mean": other.mean(),
+        "difference": own.mean() - other.mean(),
+    }
+    if min(len(own), len(other)) > 1 and own.std() + other.std() > 0:
+        interval = stats.ttest_ind(own, other, equal_var=False).confidence_interval()
+        row |= {"low": float(interval.low), "high": float(interval.high)}
+    a, b = scaled[condition].dropna(), scaled[control].dropna()
+    if quantity.n is not None:
+        row["odds_ratio"] = float(np.exp(a.mean() - b.mean()))
+    if min(len(a), len(b)) >= _FEWEST and a.std() + b.std() > 0:
+        row["p"] = float(stats.ttest_ind(a, b, equal_var=False).pvalue)
     return row
 
 
@@ -196,9 +223,20 @@ def _wild(scaled: pd.DataFrame, control: str) -> set[str]:
 def _words(row: pd.Series[Any], share: bool, wild: bool) -> str:
     unit = " points" if share else ""
     n, difference = int(row["n_replicates"]), row["difference"]
-    if not n:
-        return f"{row['condition']} and {row['control']} have no replicate in common: they cannot be compared."
     effect = f"{row['condition']} differs from {row['control']} by {difference:+.3g}{unit}"
+    if not n:
+        text = f"{effect}; they have no replicate in common"
+        if pd.isna(row["p"]):
+            return f"{text}: too few replicates for a test of independent ones ({_FEWEST} of each)."
+        shown = (
+            "more than chance would give"
+            if row["p_holm"] < 0.05
+            else "chance gives as much, which is no proof of equality"
+        )
+        return (
+            f"{text} (95 % interval {row['low']:+.3g} to {row['high']:+.3g}{unit}): {shown} (Welch's t test, p = {row['p_holm']:.2g} after Holm)."
+            " Replicates on the same days would show smaller differences."
+        )
     if n < _FEWEST:
         need = (
             ""

@@ -96,6 +96,10 @@ class ResultsFolder:
         """Return the picture of a field's outlines on one of its images."""
         return self._of_condition("overlays", item, f"_{safe_name(channel)}.png")
 
+    def comparison_sheet(self) -> Path:
+        """Return the picture of all conditions side by side."""
+        return self.out / "overlays" / "all_conditions.png"
+
     def contact_sheet(self, condition: str) -> Path:
         """Return the contact sheet of a condition."""
         return self.out / "overlays" / f"{safe_name(condition)}.png"

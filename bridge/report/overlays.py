@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from bridge.files import whole_file
 from bridge.labels import Labels, outlines
-from bridge.report.picture import OUTLINE, Picture, with_caption
+from bridge.report.picture import OUTLINE, Picture, draw_scale_bar, with_caption
 
 _THUMB_PX = 320
+_CROP_PX, _SIDE_BY_SIDE = 320, 8
 _MAX_THUMBS = 40
 
 
@@ -41,6 +42,68 @@ def overlay(image: npt.NDArray[Any], labels: Labels, shown: tuple[float, float])
     picture = np.repeat(grey[..., None], 3, axis=2)
     picture[outlines(labels)] = OUTLINE
     return picture
+
+
+def plain_level(level: float) -> str:
+    """Return a grey level without powers of ten.
+
+    Examples
+    --------
+    >>> plain_level(12000.0), plain_level(0.25)
+    ('12000', '0.25')
+    """
+    return f"{level:.0f}" if abs(level) >= 1000 else f"{level:.4g}"
+
+
+def comparison_sheet(
+    path: Path,
+    columns: Sequence[tuple[str, str, Sequence[Picture]]],
+    side_px: int,
+    pixel_um: float | None,
+    caption: str,
+) -> None:
+    """Write crops of one field of each condition side by side, so large that cells can be seen.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of (str, str, sequence of pictures)
+        For each condition its name, the field, and its overlays.
+    side_px : int
+        Side of the crops, around the middle of the field.
+    pixel_um : float or None
+        Size of a pixel of the pictures, for the scale bar.
+    caption : str
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from PIL import Image
+
+    cards = []
+    for condition, field, pictures in columns:
+        crops = [_crop(picture, side_px) for picture in pictures]
+        if pixel_um is not None:
+            for crop in crops:
+                draw_scale_bar(crop, pixel_um * side_px / _CROP_PX)
+        card = Image.new("RGB", (_CROP_PX, (_CROP_PX + 4) * len(crops) - 4), "white")
+        for k, crop in enumerate(crops):
+            card.paste(crop, (0, k * (_CROP_PX + 4)))
+        cards.append(with_caption(with_caption(card, condition), field))
+    _write_cards(path, cards, min(len(cards), _SIDE_BY_SIDE), caption)
+
+
+def _crop(picture: Picture, side_px: int) -> Any:
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    top, left = max(0, (height - side_px) // 2), max(0, (width - side_px) // 2)
+    part = Image.fromarray(picture[top : top + side_px, left : left + side_px])
+    scale = _CROP_PX / side_px
+    size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
+    return part.resize(size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS)
 
 
 def contact_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]], caption: str) -> None:
@@ -76,7 +139,13 @@ def contact_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Picture]]], cap
             card.paste(thumb, (x, 0))
             x += thumb.width + 4
         cards.append(with_caption(card, name))
-    columns = min(len(cards), max(1, 1600 // (cards[0].width + 8)))
+    _write_cards(path, cards, min(len(cards), max(1, 1600 // (cards[0].width + 8))), caption)
+
+
+def _write_cards(path: Path, cards: Sequence[Any], columns: int, caption: str) -> None:
+    """Write pictures side by side, in rows."""
+    from PIL import Image
+
     width = max(card.width for card in cards) + 8
     height = max(card.height for card in cards) + 8
     sheet = Image.new("RGB", (columns * width + 8, -(-len(cards) // columns) * height + 8), "white")

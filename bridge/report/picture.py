@@ -18,8 +18,8 @@ FONT_PX, _SMALLEST_FONT_PX = 14, 8
 Picture = npt.NDArray[np.uint8]
 
 
-def write_picture(path: Path, picture: Picture, caption: str) -> None:
-    """Write an overlay with a line of text below it, at most 2048 px a side.
+def write_picture(path: Path, picture: Picture, caption: str, pixel_um: float | None = None) -> None:
+    """Write an overlay with a line of text below it, at most 2048 px a side, and a scale bar where the scale is known.
 
     Raises
     ------
@@ -32,12 +32,46 @@ def write_picture(path: Path, picture: Picture, caption: str) -> None:
     if max(shown.size) > _MAX_SIDE_PX:
         shown.thumbnail((_MAX_SIDE_PX, _MAX_SIDE_PX))
         caption += f" · shown at {shown.width / picture.shape[1]:.0%}"
+    if pixel_um is not None:
+        draw_scale_bar(shown, pixel_um * picture.shape[1] / shown.width)
     framed = with_caption(shown, caption)
     if framed.width == picture.shape[1]:
         framed = indexed(np.asarray(framed))
     with whole_file(path) as part:
         # Noise cannot be compressed: level 6 takes ten times as long for a few percent.
         framed.save(part, format="PNG", compress_level=1)
+
+
+def draw_scale_bar(picture: Any, pixel_um: float) -> None:
+    """Draw a bar of a round length into the lower right corner of a Pillow image, if there is room."""
+    from PIL import ImageDraw
+
+    length_um = scale_bar_um(picture.width * pixel_um / 5)
+    bar, draw = round(length_um / pixel_um), ImageDraw.Draw(picture)
+    text = f"{length_um:g} µm"
+    size = max(9, min(22, picture.width // 40))
+    font = typeface(text, size)
+    room = draw.textlength(text, font)
+    if bar < 4 or max(room, bar) > picture.width / 2 or picture.height < 6 * size:
+        return
+    right, bottom, thick = picture.width - size // 2, picture.height - size // 2, max(2, size // 4)
+    draw.rectangle((right - bar, bottom - thick, right, bottom), fill="white", outline="black")
+    middle = min(right - bar / 2, picture.width - room / 2 - 3)
+    draw.text(
+        (middle, bottom - thick - 2), text, fill="white", font=font, anchor="md", stroke_width=1, stroke_fill="black"
+    )
+
+
+def scale_bar_um(longest_um: float) -> float:
+    """Return the longest of 1, 2, 5, 10, 20, 50 ... that is no longer than this.
+
+    Examples
+    --------
+    >>> scale_bar_um(73.0), scale_bar_um(0.3)
+    (50.0, 0.2)
+    """
+    power = 10.0 ** np.floor(np.log10(longest_um))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= longest_um * (1 + 1e-9)))
 
 
 def read_picture(path: Path) -> Picture:

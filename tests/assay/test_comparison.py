@@ -68,7 +68,10 @@ def test_replicates_without_a_partner() -> None:
     one = quantity(DMSO=[40, 44, 37, np.nan], A=[30, np.nan, 28, 33], B=[np.nan, np.nan, np.nan, 36])
     table = compare(one, CONDITIONS, "DMSO").set_index("condition")
     assert table["n_replicates"].to_dict() == {"A": 2, "B": 0}
-    assert table.loc["B", "in_words"] == "B and DMSO have no replicate in common: they cannot be compared."
+    assert (
+        table.loc["B", "in_words"]
+        == "B differs from DMSO by -4.33 points; they have no replicate in common: too few replicates for a test of independent ones (3 of each)."
+    )
     assert compare(one, CONDITIONS, None).empty
 
 
@@ -122,3 +125,20 @@ def test_shares_of_a_table() -> None:
     found = quantity_of_shares(shares, "EdU")
     assert found.name == "EdU-positive cells (%)"
     assert found.values.to_dict() == {"DMSO": {"day1": 40.0}}
+
+
+def test_conditions_without_a_replicate_in_common() -> None:
+    days = {"DMSO": [10.0, 12.0, 11.0], "Drug": [20.0, 25.0, 21.0], "Other": [11.0, 13.0]}
+    rows = [(c, f"{c}{k}", v) for c, values in days.items() for k, v in enumerate(values)]
+    units = pd.DataFrame(rows, columns=["condition", "replicate", "x"])
+    table = compare(quantity_of_means(units, "x"), list(days), "DMSO").set_index("condition")
+    welch = stats.ttest_ind(days["Drug"], days["DMSO"], equal_var=False)
+    assert table.loc["Drug", "p"] == pytest.approx(welch.pvalue)
+    assert table.loc["Drug", "low"] == pytest.approx(welch.confidence_interval().low)
+    assert table.loc["Drug", "n_replicates"] == 0
+    assert table.loc["Drug", "in_words"].startswith(
+        "Drug differs from DMSO by +11; they have no replicate in common (95 % interval "
+    )
+    assert table.loc["Other", "in_words"] == (
+        "Other differs from DMSO by +1; they have no replicate in common: too few replicates for a test of independent ones (3 of each)."
+    )

@@ -47,6 +47,7 @@ def test_a_run_leaves_every_file(finished: tuple[Path, Path, Report]) -> None:
         "shares.csv",
         "comparisons.csv",
         "conditions/all_conditions.xlsx",
+        "overlays/all_conditions.png",
     }
     for field, condition in fields.items():
         expected |= {

@@ -9,7 +9,7 @@ from bridge.pipeline.steps.filter import FILTER
 from bridge.pipeline.steps.measure import ARITHMETIC, MEASURE, MEASURED_IMAGES
 from bridge.pipeline.steps.network import CELL_NETWORK, NUCLEUS_NETWORK
 from bridge.pipeline.steps.nuclei import NUCLEI_ROIS
-from bridge.pipeline.steps.pictures import CONTACT_SHEET, PICTURES
+from bridge.pipeline.steps.pictures import ALL_CONDITIONS, CONTACT_SHEET, PICTURES
 from bridge.pipeline.steps.read import COUNT_IMAGE, SEGMENT_IMAGE
 from bridge.pipeline.steps.rings import RINGS
 from bridge.pipeline.steps.rois import ROIS
@@ -34,6 +34,7 @@ ORDER = (
     CHECKS,
     PICTURES,
     CONTACT_SHEET,
+    ALL_CONDITIONS,
     TABLES,
     FIGURES,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,9 @@ from bridge.grey_scale import common_range
 from bridge.labels import label_ids
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.corrected import cells_of
+from bridge.pipeline.steps.measure import scale_of
 from bridge.pipeline.steps.read import has_count, read, read_measured, source
-from bridge.report.overlays import contact_sheet, overlay
+from bridge.report.overlays import comparison_sheet, contact_sheet, overlay, plain_level
 from bridge.report.picture import read_picture, write_picture
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.step import Context
 
 _SEGMENT = "segment"
+_CELLS_ACROSS = 8  # of the larger ones
 
 
 def _ranges(task: Task) -> dict[str, tuple[float, float]]:
@@ -61,8 +64,9 @@ def _pictures(task: Task) -> Outcome:
         )
         labels, what = _outlined(task, key)
         picture = overlay(plane.pixels, labels, (low, high))
-        caption = f"{item.field_id} · {name}, grey levels {low:.4g} to {high:.4g} · {label_ids(labels).size} {what}"
-        write_picture(task.folder.overlay(item, name), picture, caption)
+        caption = f"{item.field_id} · {name}, grey levels {plain_level(low)} to {plain_level(high)} · {label_ids(labels).size} {what}"
+        pixel_um = scale_of(task).pixel_um if scale_of(task).pixel_size_um else None
+        write_picture(task.folder.overlay(item, name), picture, caption, pixel_um[0] if pixel_um else None)
     return Outcome()
 
 
@@ -96,6 +100,38 @@ def _sheet_file(task: Task) -> list[Path]:
     return [task.folder.contact_sheet(task.name)]
 
 
+def _side_by_side(task: Task) -> Outcome:
+    """Of each condition the field whose number of cells is in the middle."""
+    plan, facts = task.context.plan, task.facts["measure"]
+    columns, extent = [], [f["extent_95_px"] for f in facts.values()]
+    shown = 1.0
+    for condition in plan.conditions:
+        fields = [item for item in task.fields if item.condition == condition]
+        fields.sort(key=lambda item: facts.get(item.field_id, {}).get("n_cells", 0))
+        if fields:
+            item = fields[len(fields) // 2]
+            pictures = [read_picture(file) for file in _picture_files(task.context, item)]
+            shown = pictures[0].shape[1] / item.width_px if item.width_px else 1.0
+            columns.append((condition, item.field_id, pictures))
+    side = int(min(max(_CELLS_ACROSS * statistics.median(extent) * shown, 160), min(columns[0][2][0].shape[:2])))
+    channels = [c for c in (plan.segment_channel, *plan.measured_channels) if c]
+    caption = f"{' , '.join(channels)} from above · middle of the field with the median number of cells · one grey scale for all fields of a channel"
+    um = {item.pixel_size_um for item in task.fields}
+    pixel_um = um.pop() if len(um) == 1 else None
+    comparison_sheet(
+        task.folder.comparison_sheet(),
+        columns,
+        side,
+        pixel_um / shown if pixel_um else None,
+        caption.replace(" ,", ","),
+    )
+    return Outcome()
+
+
+def _side_by_side_file(task: Task) -> list[Path]:
+    return [task.folder.comparison_sheet()]
+
+
 def _has_pictures(task: Task) -> bool:
     return any(_picture_files(task.context, item) for item in task.fields)
 
@@ -108,4 +144,8 @@ PICTURES = Step(
 CONTACT_SHEET = Step(
     "contact_sheet", "condition", _contact_sheet, lane="draw", needs=("pictures",), outputs=_sheet_file, derived=True,
     applies=_has_pictures,
+)  # fmt: skip
+ALL_CONDITIONS = Step(
+    "all_conditions", "experiment", _side_by_side, lane="draw", needs=("pictures", "measure"), outputs=_side_by_side_file,
+    derived=True, applies=_has_pictures,
 )  # fmt: skip
