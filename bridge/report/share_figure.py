@@ -22,6 +22,7 @@ from bridge.report.style import (
 )
 
 _INTERVAL = "mean, 95 % interval"
+_MEAN = "mean (two replicates have no useful interval)"
 _POOLED = "share, 95 % interval (technical)"
 
 
@@ -70,11 +71,15 @@ def share_figure(
                 axes.text(x, 2, "not called", ha="center", va="bottom", rotation=90, color="#777777")
                 continue
             share, low, high = (float(whole[name]) for name in ("share", "low", "high"))
-            top = max(top, min(100.0, high), share)
-            axes.plot([x, x], [low, high], color="black", linewidth=0.8, zorder=3)
+            top = max(top, share)
+            two = whole["n_replicates"] == 2
+            if not two:  # of two replicates it is as wide as the axis, and says nothing
+                top = max(top, min(100.0, high))
+                axes.plot([x, x], [low, high], color="black", linewidth=0.8, zorder=3)
             axes.plot([x - 0.22, x + 0.22], [share, share], color="black", linewidth=1.4, zorder=3)
             n = len(replicates)
-            handles.setdefault(_INTERVAL if whole["n_replicates"] >= 2 else _POOLED, Line2D([], [], color="black"))
+            line = _MEAN if two else _INTERVAL if whole["n_replicates"] > 2 else _POOLED
+            handles.setdefault(line, Line2D([], [], color="black"))
             for row in of_replicates[of_replicates["condition"] == condition].itertuples():
                 share = float(str(row.share))
                 if not row.replicate or np.isnan(share):
