@@ -284,9 +284,11 @@ def logit_interval(share: Values, n: Values, level: float = 0.95) -> tuple[float
     from scipy import stats
 
     logits = logit(share, n)
-    # Replicates that agree by chance: their spread cannot be less than that of counting.
+    # Replicates that agree by chance would have an interval of next to nothing. Half of the spread that counting alone
+    # gives, as the least one, holds the truth in 95 to 98 % (simulated, shares of 1 to 60 %, 60 to 300 units); the whole
+    # of it in 99 %, none in 75 to 95 %.
     counting = (1 / (share * n + 0.5) + 1 / ((1 - share) * n + 0.5)).mean()
-    spread = np.sqrt(max(logits.var(ddof=1), counting))
+    spread = np.sqrt(max(logits.var(ddof=1), counting / 4))
     half = stats.t.ppf(0.5 + level / 2, logits.size - 1) * spread / np.sqrt(logits.size)
     low, high = 1 / (1 + np.exp(-(logits.mean() + np.array([-half, half]))))
     return float(low), float(high)
