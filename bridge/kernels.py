@@ -19,7 +19,7 @@ if os.environ.get(VARIABLE):
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-_ROOMS = ("imagej", "rois")  # whose kernels call each other
+_ROOMS = ("imagej", "rois", "segmentation/dynamics")  # whose kernels call each other
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -16,6 +16,7 @@ from torch import nn
 
 from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, WHOLE, Prediction, Window, labels_of
+from bridge.segmentation.dynamics.masks import masks_of
 from bridge.segmentation.models import ModelFile
 
 _STYLE_LENGTH = 256  # hard-coded in cellpose.core.run_net
@@ -95,7 +96,10 @@ class Cellpose3:
         self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float, window: Window = WHOLE
     ) -> tuple[npt.NDArray[Any], Counter[str]]:
         """Make a label image (Y, X), and count what was dropped; small objects are still in it."""
-        return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device, window)
+        if self._device.type != "cpu":
+            return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device, window)
+        niter = int(np.uint32(prediction.niter))  # as Cellpose cuts it
+        return masks_of(prediction.flows, prediction.cellprob, niter, flow_threshold, cellprob_threshold, window)
 
     @property
     def net(self) -> Any:

@@ -1,0 +1,59 @@
+"""A label image from what the network said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.segmentation.dynamics.cells import cells_of
+from bridge.segmentation.dynamics.flow_check import flow_errors
+from bridge.segmentation.dynamics.follow import ends_of
+from bridge.segmentation.dynamics.holes import fill_holes
+
+if TYPE_CHECKING:
+    Window = tuple[slice, slice]
+
+
+def masks_of(
+    flows: npt.NDArray[np.float32],
+    cellprob: npt.NDArray[np.float32],
+    niter: int,
+    flow_threshold: float,
+    cellprob_threshold: float,
+    window: Window,
+) -> tuple[npt.NDArray[Any], Counter[str]]:
+    """Make a label image, and count what is dropped on the way; see `bridge.segmentation.backend.labels_of`.
+
+    Parameters
+    ----------
+    flows : ndarray of float32, shape (2, Y, X)
+    cellprob : ndarray of float32, shape (Y, X)
+    niter : int
+    flow_threshold, cellprob_threshold : float
+    window : (slice, slice)
+
+    Returns
+    -------
+    labels : ndarray of unsigned int, shape (Y, X)
+    dropped : Counter
+    """
+    flows, cellprob = np.ascontiguousarray(flows, np.float32), np.ascontiguousarray(cellprob, np.float32)
+    pixels, ends = ends_of(flows, cellprob, cellprob_threshold, niter)
+    labels = cells_of(pixels, ends, (cellprob.shape[0], cellprob.shape[1]))
+    found = n_objects(labels[window])
+    if flow_threshold > 0 and labels.max() > 0:
+        bad = flow_errors(labels, flows) > flow_threshold
+        if bad.any():
+            labels = np.where(bad, 0, np.arange(bad.size)).astype(labels.dtype)[labels]
+    fitting = n_objects(labels[window])
+    fill_holes(labels)
+    labels = labels[window]
+    return labels, Counter(flow=found - fitting, inside=fitting - n_objects(labels))
+
+
+def n_objects(labels: npt.NDArray[Any]) -> int:
+    """Return how many labels are there."""
+    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
