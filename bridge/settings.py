@@ -104,6 +104,17 @@ class Settings(AssaySettings, ImageSettings):
     border: Annotated[Literal["keep", "drop"], Option(CELLPOSE, "Keep or drop cells that touch the image border.")] = (
         "keep"
     )
+    inference: Annotated[
+        Literal["auto", "torch", "openvino"],
+        Option(CELLPOSE, "What computes Cellpose 3 on a processor. auto: OpenVINO where it can, at the same masks."),
+    ] = "auto"
+    precision: Annotated[
+        Literal["exact", "fast"],
+        Option(
+            CELLPOSE,
+            "exact: the masks of Cellpose itself. fast: bfloat16 where the processor has it; some cells differ.",
+        ),
+    ] = "exact"
     masks: Annotated[
         Path | None,
         Option(SEGMENT, "Folder of label images (_mask, _masks, _cp_masks, _seg.npy) to use instead of Cellpose."),

@@ -279,7 +279,7 @@ def logit_interval(share: Values, n: Values, level: float = 0.95) -> tuple[float
     --------
     >>> low, high = logit_interval(np.array([0.38, 0.42, 0.40]), np.array([300.0, 310.0, 290.0]))
     >>> round(low, 2), round(high, 2)
-    (0.33, 0.47)
+    (0.35, 0.45)
     """
     from scipy import stats
 

@@ -126,7 +126,7 @@ class RunRecord:
         """What segmented the fields, also in an earlier start of this run."""
         facts = self._facts(finished, role)
         shared = next((f for f in facts.values() if "model" in f), {})
-        keys = ("cellpose", "torch", "model", "model_sha256", "device")
+        keys = ("cellpose", "torch", "model", "model_sha256", "device", "inference")
         diameters = {name: f["diameter_px"] for name, f in facts.items() if "diameter_px" in f}
         return {**{k: shared[k] for k in keys}, "diameter_px": diameters} if shared else {}
 

@@ -62,7 +62,7 @@ def segmented_again(
     role = settings.count_model if nuclei else settings.model
     if nuclei and role is None and settings.model in ("demo", "cyto_0"):
         role = settings.model
-    segmenter = Segmenter(resolve_model(role, nuclei), settings.device)
+    segmenter = Segmenter(resolve_model(role, nuclei), settings.device, settings.inference, settings.precision)
     parts: dict[float, list[pd.DataFrame]] = {threshold: [] for threshold in thresholds}
     for item in plan.fields:
         if item.problems:

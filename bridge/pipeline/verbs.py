@@ -93,7 +93,7 @@ def segment(
     s = settings or settings_from(options, "segment")
     image = Path(image)
     plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False, colour=s.colour)
-    found = Segmenter(s.model, s.device).segment(
+    found = Segmenter(s.model, s.device, s.inference, s.precision).segment(
         plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name,
         Normalisation(s.percentiles, s.invert, s.normalise_tile),
     )  # fmt: skip

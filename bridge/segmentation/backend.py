@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,8 @@ from bridge.files import sha256, whole_file
 from bridge.segmentation.models import ModelFile, cellpose_version, require_version
 
 Window = tuple[slice, slice]
+Inference = Literal["auto", "torch", "openvino"]
+Precision = Literal["exact", "fast"]
 WHOLE: Window = (slice(None), slice(None))
 # Complete at every call: Cellpose keeps what an earlier call turned off (models.normalize_default is changed in place).
 NORMALIZE: dict[str, Any] = {
@@ -56,6 +60,10 @@ class Backend(Protocol):
     device: str
     diameter_px: float | None
     """The model's own diameter; None when it does not rescale."""
+
+    @property
+    def inference(self) -> str:
+        """What computes the network, in words."""
 
     @property
     def net(self) -> Any:
@@ -157,8 +165,31 @@ def _n_objects(labels: npt.NDArray[Any]) -> int:
     return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
 
 
-def load_backend(model: ModelFile, device: str = "auto") -> Backend:
+def planned(inference: Inference) -> str:
+    """Return what would compute a network of Cellpose 3 on a processor here, for a record; nothing is loaded.
+
+    Examples
+    --------
+    >>> planned("torch")
+    'torch'
+    """
+    if inference == "torch" or importlib.util.find_spec("openvino") is None:
+        return "torch"
+    return f"openvino {version('openvino')}"
+
+
+def load_backend(
+    model: ModelFile, device: str = "auto", inference: Inference = "auto", precision: Precision = "exact"
+) -> Backend:
     """Load a model into the installed Cellpose.
+
+    Parameters
+    ----------
+    model : ModelFile
+    device : {"auto", "cpu", "cuda", "mps"}
+    inference : {"auto", "torch", "openvino"}
+        What computes a network of Cellpose 3 on a processor.
+    precision : {"exact", "fast"}
 
     Raises
     ------
@@ -168,7 +199,7 @@ def load_backend(model: ModelFile, device: str = "auto") -> Backend:
     if cellpose_version()[0] == 3:
         from bridge.segmentation.cellpose3 import Cellpose3
 
-        return Cellpose3(model, torch_device(device))
+        return Cellpose3(model, torch_device(device), inference, precision)
     from bridge.segmentation.cellpose4 import Cellpose4
 
     return Cellpose4(model, torch_device(device))

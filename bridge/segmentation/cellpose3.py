@@ -15,8 +15,9 @@ from cellpose.resnet_torch import CPnet
 from torch import nn
 
 from bridge.errors import ModelError, SegmentationError
-from bridge.segmentation.backend import NORMALIZE, WHOLE, Prediction, Window, labels_of
+from bridge.segmentation.backend import NORMALIZE, WHOLE, Inference, Precision, Prediction, Window, labels_of
 from bridge.segmentation.dynamics.masks import masks_of
+from bridge.segmentation.inference import AT_ONCE, TileByTile, on_processor
 from bridge.segmentation.models import ModelFile
 
 _STYLE_LENGTH = 256  # hard-coded in cellpose.core.run_net
@@ -38,6 +39,9 @@ class Cellpose3:
     ----------
     model : ModelFile
     device : torch.device
+    inference : {"auto", "torch", "openvino"}
+        What computes the network on a processor.
+    precision : {"exact", "fast"}
 
     Raises
     ------
@@ -47,9 +51,14 @@ class Cellpose3:
         Cellpose loaded other weights than asked for.
     """
 
-    def __init__(self, model: ModelFile, device: torch.device) -> None:
+    def __init__(
+        self, model: ModelFile, device: torch.device, inference: Inference = "auto", precision: Precision = "exact"
+    ) -> None:
         self._file, self._device = model, device
-        self._load(mkldnn=True)
+        self._load(mkldnn=False)
+        self._on_processor: TileByTile | None = None
+        if device.type == "cpu" and isinstance(self._model.net, CPnet):
+            self._on_processor = on_processor(self._model.net, model, inference, precision)
         self.device = device.type
         self.diameter_px: float | None = float(self._model.diam_labels)
 
@@ -80,12 +89,12 @@ class Cellpose3:
         assert diameter_px is not None
         two = image.ndim == 3
         # Cellpose 3 changes float images in place; it gets its own copy.
-        _, (_, flows, cellprob), _ = self._model.eval(
+        _, (_, flows, cellprob), _ = self._eval(
             np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
             channels=[1, 2] if two else [0, 0],
             channel_axis=-1 if two else None,
             diameter=diameter_px,
-            batch_size=batch_size,
+            batch_size=batch_size if self._on_processor is None else AT_ONCE,
             normalize={**NORMALIZE, "normalize": normalize},
             compute_masks=False,
         )
@@ -101,17 +110,31 @@ class Cellpose3:
         niter = int(np.uint32(prediction.niter))  # as Cellpose cuts it
         return masks_of(prediction.flows, prediction.cellprob, niter, flow_threshold, cellprob_threshold, window)
 
+    def _eval(self, *image: Any, **options: Any) -> Any:
+        """Run Cellpose's own eval, with what computes its network on this device."""
+        net = self._model.net
+        if self._on_processor is not None:
+            self._model.net = self._on_processor
+        try:
+            return self._model.eval(*image, **options)
+        finally:
+            self._model.net = net
+
+    @property
+    def inference(self) -> str:
+        """What computes the network."""
+        return "torch" if self._on_processor is None else self._on_processor.words
+
     @property
     def net(self) -> Any:
-        """The network, as it can be trained: Cellpose turns it into one of MKL-DNN in place, which cannot."""
-        if self._model.net.mkldnn:
-            self._load(mkldnn=False)
-        return self._model.net
+        """The network, to be trained: from now on it is computed as it is at that moment."""
+        self._on_processor = None
+        return self._model.net.to(memory_format=torch.contiguous_format)
 
     def style(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the network's style vector of an image (Y, X) or (2, Y, X), shape (256,)."""
         two = image.ndim == 3
-        *_, style = self._model.eval(
+        *_, style = self._eval(
             np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
             channels=[1, 2] if two else [0, 0],
             channel_axis=-1 if two else None,

@@ -45,6 +45,7 @@ class Cellpose4:
                 f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path."
             )
         self.device = device.type
+        self.inference = "torch"
         self.diameter_px: float | None = None
 
     def predict(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bridge.errors import SegmentationError
 from bridge.labels import Labels, as_labels, label_areas, touches_border
-from bridge.segmentation.backend import Backend, load_backend, targets_of, torch_device
+from bridge.segmentation.backend import Backend, Inference, Precision, load_backend, targets_of, torch_device
 from bridge.segmentation.diameter import median_diameter
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model, size_model_of
 from bridge.segmentation.normalisation import CELLPOSES, Normalisation
@@ -63,6 +63,10 @@ class Segmenter:
     model : ModelFile or str, optional
         See `bridge.segmentation.models.resolve_model`.
     device : {"auto", "cpu", "cuda", "mps"}
+    inference : {"auto", "torch", "openvino"}
+        What computes a network of Cellpose 3 on a processor; auto: OpenVINO where it can.
+    precision : {"exact", "fast"}
+        ``exact``: the masks of Cellpose's own eval. ``fast``: bfloat16 where the processor has it.
 
     Examples
     --------
@@ -73,11 +77,17 @@ class Segmenter:
     (128, 128)
     """
 
-    def __init__(self, model: ModelFile | str | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: ModelFile | str | None = None,
+        device: str = "auto",
+        inference: Inference = "auto",
+        precision: Precision = "exact",
+    ) -> None:
         self.model = model if isinstance(model, ModelFile) else resolve_model(model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._backend: Backend = load_backend(self.model, device)
+            self._backend: Backend = load_backend(self.model, device, inference, precision)
         self._size: SizeModel | None = None
         # torch's word about a call of Cellpose's is nothing a user can mend; masks are made in threads, where only a
         # lasting filter is safe.
@@ -94,6 +104,7 @@ class Segmenter:
             "model": self.model.name,
             "model_sha256": self.model.sha256,
             "device": self._backend.device,
+            "inference": self._backend.inference,
         }
 
     def segment(

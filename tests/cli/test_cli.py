@@ -223,7 +223,7 @@ def test_a_cancel_file_stops_a_run(experiment: Path, tmp_path: Path) -> None:
         assert process.poll() is None
     (tmp_path / "status.txt.cancel").touch()
     _, words = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 130, words
     assert words.splitlines()[-1] == "stopped; what is done is kept, and the same command resumes there"
     facts = dict(line.split("\t") for line in status.read_text("ascii").splitlines())
     assert facts["state"] == "stopped"

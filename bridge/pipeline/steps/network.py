@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from bridge.images.image import Plane
 
 
+def _segmenter(context: Context, role: str) -> Segmenter:
+    s = context.settings
+    return Segmenter(context.models[role], s.device, s.inference, s.precision)
+
+
 def _segment_network(context: Context) -> Segmenter:
-    return Segmenter(context.models["segment"], context.settings.device)
+    return _segmenter(context, "segment")
 
 
 def _count_network(context: Context) -> Segmenter:
-    return Segmenter(context.models["count"], context.settings.device)
+    return _segmenter(context, "count")
 
 
 def _predict(task: Task, role: str, seen: Any, diameter: Any, **shown: Any) -> Outcome:

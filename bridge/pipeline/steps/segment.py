@@ -13,6 +13,7 @@ from bridge.labels import label_ids
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.network import CELLS, NUCLEI
 from bridge.pipeline.steps.read import has_count, source
+from bridge.segmentation.backend import planned
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -38,7 +39,12 @@ def require_shape(item: Field, plane: Plane, labels: Labels) -> None:
 
 def model_identity(task: Task, role: str) -> dict[str, str]:
     """Return what tells a network from another one."""
-    return {"model_sha256": task.context.models[role].sha256, "cellpose": version("cellpose")}
+    s = task.settings
+    return {
+        "model_sha256": task.context.models[role].sha256,
+        "cellpose": version("cellpose"),
+        "inference": planned(s.inference),
+    }
 
 
 def _segmented(task: Task, role: str, plane: Plane, finish: Any) -> tuple[Labels, dict[str, Any]]:

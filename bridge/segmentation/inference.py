@@ -1,0 +1,189 @@
+"""What computes Cellpose 3's network on a processor: OpenVINO, or torch one tile at a time; both give the same masks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bridge.cache import cache_folder, is_writable
+from bridge.segmentation.backend import Inference, Precision
+from bridge.segmentation.dynamics.follow import cores
+from bridge.segmentation.models import ModelFile
+
+AT_ONCE = 64  # tiles handed over in one call; each is computed on its own
+_log = logging.getLogger(__name__)
+_TILE_PX = 224
+
+
+class TileByTile(nn.Module):  # type: ignore[misc]
+    """Stands where Cellpose expects its network, and computes one tile after another.
+
+    Cellpose's own batches of eight are slower on a processor than single tiles.
+
+    Parameters
+    ----------
+    net : torch module
+        Cellpose's network; not of MKL-DNN.
+    compute : callable
+        From an array (B, C, Y, X) to outputs (B, 3, Y, X) and styles (B, 256).
+    words : str
+        What computes.
+    """
+
+    mkldnn = False
+
+    def __init__(self, net: Any, compute: Callable[[Any], tuple[Any, Any]], words: str) -> None:
+        super().__init__()
+        self.nout, self.device, self.words = net.nout, torch.device("cpu"), words
+        self._compute = compute
+
+    def forward(self, tiles: Any) -> tuple[Any, Any]:
+        """Return outputs and styles of tiles, as Cellpose's network does."""
+        outputs, styles = self._compute(tiles.numpy())
+        return torch.from_numpy(outputs), torch.from_numpy(styles)
+
+
+def on_processor(net: Any, model: ModelFile, inference: Inference, precision: Precision) -> TileByTile:
+    """Return what computes a network of Cellpose 3 on the processor.
+
+    Parameters
+    ----------
+    net : torch module
+        Loaded, not of MKL-DNN.
+    model : ModelFile
+        The converted network is kept by the hash of its weights.
+    inference : {"auto", "torch", "openvino"}
+    precision : {"exact", "fast"}
+        ``fast``: bfloat16 where the processor has it, with masks that differ a little.
+    """
+    net.eval()
+    if inference != "torch":
+        try:
+            return _with_openvino(net, model, precision)
+        except Exception as error:
+            # A library that is not there, or cannot convert this network, is no reason to fail: torch computes the same.
+            level = logging.WARNING if inference == "openvino" else logging.INFO
+            _log.log(level, "%s: OpenVINO cannot compute this network (%s); torch does", model.name, str(error)[:200])
+    return _with_torch(net)
+
+
+def _with_torch(net: Any) -> TileByTile:
+    net = net.to(memory_format=torch.channels_last)
+
+    def compute(tiles: Any) -> tuple[Any, Any]:
+        outputs, styles = [], []
+        with torch.no_grad():
+            for k in range(len(tiles)):
+                tile = torch.from_numpy(tiles[k : k + 1]).contiguous(memory_format=torch.channels_last)
+                output, style = net(tile)[:2]
+                outputs.append(output.numpy())
+                styles.append(style.numpy())
+        return np.concatenate(outputs), np.concatenate(styles)
+
+    return TileByTile(net, compute, "torch")
+
+
+def _with_openvino(net: Any, model: ModelFile, precision: Precision) -> TileByTile:
+    ov = _openvino()
+
+    core = ov.Core()
+    kind = "bf16" if precision == "fast" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    compiled = core.compile_model(
+        _network(core, net, model),
+        "CPU",
+        {
+            # Where a processor has bfloat16, OpenVINO takes it unasked.
+            "INFERENCE_PRECISION_HINT": kind,
+            "INFERENCE_NUM_THREADS": cores(),
+            "NUM_STREAMS": cores(),  # no core waits for another one
+        },
+    )
+    if str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()) != kind:
+        raise RuntimeError(f"it does not compute in {kind}")
+    queue = ov.AsyncInferQueue(compiled)
+
+    def compute(tiles: Any) -> tuple[Any, Any]:
+        n, _, height, width = tiles.shape
+        outputs = np.empty((n, net.nout, height, width), np.float32)
+        styles = np.empty((n, 256), np.float32)
+
+        def done(request: Any, k: int) -> None:
+            outputs[k] = request.get_output_tensor(0).data[0]
+            styles[k] = request.get_output_tensor(1).data[0]
+
+        queue.set_callback(done)
+        for k in range(n):
+            queue.start_async({0: tiles[k : k + 1]}, k, share_inputs=True)
+        queue.wait_all()
+        return outputs, styles
+
+    return TileByTile(net, compute, f"openvino {version('openvino')}, {kind}")
+
+
+def _openvino() -> Any:
+    """Import OpenVINO without what tells its makers, unasked, that a network is converted."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # cannot be imported: OpenVINO goes on
+    import openvino
+
+    return openvino
+
+
+class _Outputs(nn.Module):  # type: ignore[misc]
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, tiles: Any) -> tuple[Any, Any]:
+        output, style = self.net(tiles)[:2]
+        return output, style
+
+
+def _network(core: Any, net: Any, model: ModelFile) -> Any:
+    """Return the network in OpenVINO's form: from the cache, else converted, and kept there."""
+    ov = _openvino()
+
+    folder = cache_folder() / "openvino" / f"{model.sha256[:32]}-{version('openvino')}"
+    with contextlib.suppress(RuntimeError):  # not there yet, or damaged
+        return core.read_model(folder / "network.xml")
+    converted = _converted(net)
+    if is_writable(folder.parent):
+        with tempfile.TemporaryDirectory(dir=folder.parent) as part, contextlib.suppress(OSError):
+            ov.save_model(converted, Path(part) / "network.xml", compress_to_fp16=False)
+            shutil.rmtree(folder, ignore_errors=True)
+            (Path(part) / "network.xml").parent.rename(folder)
+            Path(part).mkdir()
+    return converted
+
+
+def _converted(net: Any) -> Any:
+    ov = _openvino()
+
+    pool = net.make_style.avg_pool
+    # A size that is taken from the tensor does not convert; the mean over the whole tile is the same.
+    net.make_style.avg_pool = _mean_of_all
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's words about tracing are nothing a user can mend
+            tile = torch.rand(1, 2, _TILE_PX, _TILE_PX)
+            traced = torch.jit.trace(_Outputs(net), tile, check_trace=False)
+            converted = ov.convert_model(traced, example_input=tile)
+    finally:
+        net.make_style.avg_pool = pool
+    converted.reshape([-1, 2, -1, -1])
+    return converted
+
+
+def _mean_of_all(tile: Any, kernel_size: Any) -> Any:
+    return nn.functional.adaptive_avg_pool2d(tile, 1 if kernel_size else None)
