@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,17 +85,26 @@ def _compute(task: Task) -> Outcome:
     raw_mean: dict[str, dict[str, Any]] = {what: {} for what in sets}
     for channel, plane in task.given["measured_images"].items():
         calibration = calibration_of(s, plane.calibration)
+        background, pixels = background_of(s), plane.pixels
         for what, selections in sets.items():
-            of = plane.pixels, selections, plane.title
-            first = what == CELL  # one witness and one subtracted image are enough
-            measured[what][channel] = engine.measure(
-                *of, background_of(s), calibration, s.measurements, s.decimals, s.save_subtracted and first,
-                source_of(s, plane) if first else None,
-            )  # fmt: skip
-            if native_computes(calibration.values):
-                raw_mean[what][channel] = Measuring(*of[:2], calibration, plane.title).statistics.mean
+            if what == CELL:
+                found = engine.measure(
+                    pixels, selections, plane.title, background, calibration, s.measurements, s.decimals,
+                    background is not None or s.save_subtracted, source_of(s, plane),
+                )  # fmt: skip
+                # The background is subtracted once: nuclei and rings are measured in what that left.
+                pixels = pixels if found.pixels is None else found.pixels
+                measured[what][channel] = replace(found, pixels=found.pixels if s.save_subtracted else None)
             else:
-                raw_mean[what][channel] = engine.measure(*of, None, calibration, ("mean",)).columns.get("Mean")
+                measured[what][channel] = engine.measure(
+                    pixels, selections, plane.title, None, calibration, s.measurements, s.decimals
+                )
+            if native_computes(calibration.values):
+                of_raw = Measuring(plane.pixels, selections, calibration, plane.title)
+                raw_mean[what][channel] = of_raw.statistics.mean
+            else:
+                of = plane.pixels, selections, plane.title, None, calibration, ("mean",)
+                raw_mean[what][channel] = engine.measure(*of).columns.get("Mean")
     return Outcome((measured, raw_mean, engine.info))
 
 
