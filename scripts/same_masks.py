@@ -25,10 +25,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from bridge.cores import cores
 from bridge.images.label_images import read_labels
 from bridge.scores.overlaps import overlaps
 from bridge.scores.score import count
-from bridge.segmentation.dynamics.follow import cores
 from bridge.segmentation.segmenter import Segmenter
 
 app = App(help=__doc__)
@@ -99,9 +99,17 @@ def of_field(
             seconds[how].append(time.perf_counter() - begin)
     row: dict[str, Any] = {"kind": kind, "field": name, "shape": list(image.shape), "cells": int(theirs.max())}
     for how, labels in found.items():
-        row[f"{how}_px"] = different_px(theirs, labels)
+        # Cellpose 3.1.1.3 removes cells below its smallest size by their rank instead of their label: another one goes.
+        row[f"{how}_kept"] = only_here(theirs, labels)
+        row[f"{how}_px"] = different_px(theirs, labels) - sum(row[f"{how}_kept"])
         row[f"{how}_ap"] = {str(iou): precision(theirs, labels, iou) for iou in (0.5, 0.75, 0.9)}
     return {**row, "seconds": {how: st.median(times) for how, times in seconds.items()}}
+
+
+def only_here(theirs: npt.NDArray[Any], ours: npt.NDArray[Any]) -> list[int]:
+    """Pixels of each of our cells of which they have nothing."""
+    areas, shared = np.bincount(ours.ravel()), np.bincount(ours[theirs > 0], minlength=int(ours.max()) + 1)
+    return [int(areas[k]) for k in range(1, areas.size) if areas[k] and not shared[k]]
 
 
 @app.default
@@ -140,6 +148,7 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         line: dict[str, Any] = {"kind": kind, "fields": len(own), "cells": sum(row["cells"] for row in own)}
         for how in ("exact", "torch", "fast"):
             line[f"{how}_identical"] = sum(row[f"{how}_px"] == 0 for row in own)
+            line[f"{how}_kept"] = sum(len(row[f"{how}_kept"]) for row in own)
             total = np.sum([row[f"{how}_ap"]["0.9"] for row in own], axis=0)
             line[f"{how}_ap90_pooled"] = float(total[0] / max(1, total.sum()))
             line[f"{how}_ap90_lowest"] = min(

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "bridge"
 # Every file and folder of the package stands in one layer; a layer imports itself and the layers below it. The rooms of
 # one layer do not know each other: what two of them share is a border object of the ground.
 GROUND = {
-    "assay_settings", "cache", "calibration", "errors", "files", "foreign", "grey_scale", "image_settings", "kernels", "labels", "measurements", "names", "npy", "selections", "setting_options", "settings", "settings_file", "source",
+    "assay_settings", "cache", "calibration", "cores", "errors", "files", "foreign", "grey_scale", "image_settings", "kernels", "labels", "measurements", "names", "npy", "selections", "setting_options", "settings", "settings_file", "source",
     "synthetic", "tables", "training_settings",
 }  # fmt: skip
 ROOMS = {"acquisition", "assay", "images", "imagej", "report", "rois", "scores", "segmentation"}

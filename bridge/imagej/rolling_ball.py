@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridge.cores import in_bands
 from bridge.errors import InputError
 from bridge.imagej.background import FIFTY_PX, Background, require_rollable, shrink_factor
 from bridge.kernels import kernel
 
 Floats = npt.NDArray[np.float32]
 _HIGHEST = np.float32(np.finfo(np.float32).max)
+_BAND = 256  # rows of the small image that are worth a thread: fields of a run have several already
 
 
 def subtract_background(
@@ -65,7 +67,10 @@ def subtract_background(
     height, width = pixels.shape
     small = np.empty((-(-height // shrink), -(-width // shrink)), np.float32)
     sign = np.float32(-1 if background.light_background else 1)
-    _smooth_and_shrink(pixels, shrink, not background.disable_smoothing, sign, small)
+    smooth = not background.disable_smoothing
+    in_bands(
+        lambda first, last: _smooth_and_shrink(pixels, shrink, smooth, sign, small, first, last), len(small), _BAND
+    )
     rolled = _roll(small, ball)
     if shrink == 1:
         columns = rows = (np.zeros(0, np.int64), np.zeros(0, np.float32))
@@ -78,7 +83,10 @@ def subtract_background(
     if background.create_background:
         _create(rolled, *columns, *rows, sign, highest, out)
     else:
-        _subtract(pixels, rolled, *columns, *rows, sign, highest, offset, out)
+        in_bands(
+            lambda first, last: _subtract(pixels, rolled, *columns, *rows, sign, highest, offset, out, first, last),
+            height, shrink * _BAND,
+        )  # fmt: skip
     return out
 
 
@@ -108,8 +116,8 @@ def _roll(small: Floats, ball: Floats) -> Floats:
     around = np.full((height + 4 * reach, width + 4 * reach), _HIGHEST, np.float32)
     around[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width] = small
     centres = np.empty((height + 2 * reach, width + 2 * reach), np.float32)
-    _lowest(around, ball, centres)
-    _highest_of(centres, ball, small)
+    in_bands(lambda first, last: _lowest(around, ball, centres, first, last), len(centres), _BAND)
+    in_bands(lambda first, last: _highest_of(centres, ball, small, first, last), height, _BAND)
     return small
 
 
@@ -125,7 +133,9 @@ def _weights(length: int, small_length: int, shrink: int) -> tuple[npt.NDArray[n
 
 
 @kernel
-def _smooth_and_shrink(pixels: Any, shrink: int, smooth: bool, sign: Any, small: Any) -> None:
+def _smooth_and_shrink(
+    pixels: Any, shrink: int, smooth: bool, sign: Any, small: Any, first_block: int, last_block: int
+) -> None:
     """3 x 3 mean (along x, then y), then the minimum of blocks; without a float copy of the image."""
     height, width = pixels.shape
     third = np.float32(0.33333333)
@@ -134,7 +144,7 @@ def _smooth_and_shrink(pixels: Any, shrink: int, smooth: bool, sign: Any, small:
     # Two by turns, as below; the rest of the last block never counts.
     lowest = np.full(small.shape[1] * shrink, np.float32(3.4028234663852886e38))
     other = lowest.copy()
-    for block in range(small.shape[0]):
+    for block in range(first_block, last_block):
         first, last = block * shrink, min(height, (block + 1) * shrink)
         lowest[:width] = np.float32(3.4028234663852886e38)
         for y in range(first, last):
@@ -172,14 +182,14 @@ def _smooth_and_shrink(pixels: Any, shrink: int, smooth: bool, sign: Any, small:
 
 
 @kernel
-def _lowest(image: Any, ball: Any, out: Any) -> None:
+def _lowest(image: Any, ball: Any, out: Any, first: int, last: int) -> None:
     """Minimum of image - ball under the ball. The ball is symmetric: mirrored rows and columns are folded first."""
     side = ball.shape[0]
     width, wide = out.shape[1], image.shape[1]
     folded = np.empty(wide, np.float32)
     # Two lines by turns: written in place, the minimum becomes a masked store, which is five times slower.
     line, other = np.empty(width, np.float32), np.empty(width, np.float32)
-    for y in range(out.shape[0]):
+    for y in range(first, last):
         line[:] = np.float32(3.4028234663852886e38)
         for dy in range(side // 2 + 1):
             a, b = image[y + dy], image[y + side - 1 - dy]
@@ -196,13 +206,13 @@ def _lowest(image: Any, ball: Any, out: Any) -> None:
 
 
 @kernel
-def _highest_of(image: Any, ball: Any, out: Any) -> None:
+def _highest_of(image: Any, ball: Any, out: Any, first: int, last: int) -> None:
     """Maximum of image + ball under the ball."""
     side = ball.shape[0]
     width, wide = out.shape[1], image.shape[1]
     folded = np.empty(wide, np.float32)
     line, other = np.empty(width, np.float32), np.empty(width, np.float32)
-    for y in range(out.shape[0]):
+    for y in range(first, last):
         line[:] = np.float32(-3.4028234663852886e38)
         for dy in range(side // 2 + 1):
             a, b = image[y + dy], image[y + side - 1 - dy]
@@ -237,15 +247,15 @@ def _background_row(
 @kernel
 def _subtract(
     pixels: Any, small: Any, column: Any, column_weight: Any, row: Any, row_weight: Any, sign: Any, highest: Any,
-    offset: Any, out: Any,
+    offset: Any, out: Any, first: int, last: int,
 ) -> None:  # fmt: skip
     """Enlarge the background by bilinear interpolation and subtract it; highest = 0: a float image."""
-    height, width = pixels.shape
+    width = pixels.shape[1]
     zero, one = np.float32(0), np.float32(1)
     upper, lower = np.empty(width, np.float32), np.empty(width, np.float32)
     level = np.empty(width, np.float32)
     done = -1
-    for y in range(height):
+    for y in range(first, last):
         if row.size == 0:
             for x in range(width):
                 level[x] = sign * small[y, x]

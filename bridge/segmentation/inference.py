@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from bridge.cache import cache_folder, is_writable
+from bridge.cores import cores
 from bridge.segmentation.backend import Inference, Precision
-from bridge.segmentation.dynamics.follow import cores
 from bridge.segmentation.models import ModelFile
 
 AT_ONCE = 64  # tiles handed over in one call; each is computed on its own

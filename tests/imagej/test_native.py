@@ -14,6 +14,7 @@ from small import zipped
 
 from bridge.calibration import PIXELS, Calibration
 from bridge.errors import ImageJError, InputError, RoiError
+from bridge.imagej import rolling_ball
 from bridge.imagej.background import Background
 from bridge.imagej.both import DoubleEntry, compare
 from bridge.imagej.engine import Measured, Task
@@ -281,3 +282,15 @@ def test_statistics_of_the_pixels_as_they_are() -> None:
     np.testing.assert_array_equal(found.n, [c.size for c in cells])
     np.testing.assert_allclose(found.mean, [c.mean() for c in cells], rtol=1e-15)
     np.testing.assert_allclose(found.standard, [c.std(ddof=1) for c in cells], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("radius", [3, 8, 50, 200])
+def test_bands_on_all_cores_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, kind: type[np.generic], radius: float
+) -> None:
+    rng = np.random.default_rng(0)
+    image = (rng.normal(100, 20, (1531, 400)) + np.linspace(0, 80, 400)).clip(0, 255).astype(kind)
+    whole = subtract_background(image, Background(radius))
+    monkeypatch.setattr(rolling_ball, "_BAND", 7)
+    np.testing.assert_array_equal(subtract_background(image, Background(radius)), whole)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridge.cores import cores, on_all_cores
 from bridge.kernels import kernel
-from bridge.segmentation.dynamics.follow import cores, on_all_cores
 
 
 def boxes_of(labels: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

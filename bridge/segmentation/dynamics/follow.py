@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bridge.cores import on_all_cores
 from bridge.kernels import kernel
 
 PAD = 20  # of the histogram of ends, on each side: cellpose.dynamics.get_masks_torch (rpad)
 _CHUNK, _BLOCK = 16384, 256  # pixels of a task, and pixels that are moved together
 _PERIOD = 6
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(cores(), thread_name_prefix="dynamics")
-
-
-def on_all_cores(work: Callable[[int], object], tasks: Iterable[int]) -> None:
-    """Do something for each of these numbers; the kernels hold no lock."""
-    list(_pool().map(work, tasks))
 
 
 def ends_of(

@@ -1,6 +1,6 @@
 """Do the intervals hold the truth as often as they say, and do comparisons find nothing where there is nothing?
 
-uv run python scripts/coverage.py [EXPERIMENTS] [SEED ...]
+uv run python scripts/interval_coverage.py [EXPERIMENTS] [SEED ...]
 
 Simulated experiments with a control without EdU; three replicates that differ (logit SD 0.35 for the day, 0.2 for day and
 condition), three fields, 100 nuclei in each. The truth is the experiment's parameter.
