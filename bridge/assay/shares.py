@@ -281,7 +281,7 @@ def logit_interval(share: Values, n: Values, level: float = 0.95) -> tuple[float
     >>> round(low, 2), round(high, 2)
     (0.35, 0.45)
     """
-    from scipy import stats
+    from scipy import special
 
     logits = logit(share, n)
     # Replicates that agree by chance would have an interval of next to nothing. Half of the spread that counting alone
@@ -289,7 +289,7 @@ def logit_interval(share: Values, n: Values, level: float = 0.95) -> tuple[float
     # of it in 99 %, none in 75 to 95 %.
     counting = (1 / (share * n + 0.5) + 1 / ((1 - share) * n + 0.5)).mean()
     spread = np.sqrt(max(logits.var(ddof=1), counting / 4))
-    half = stats.t.ppf(0.5 + level / 2, logits.size - 1) * spread / np.sqrt(logits.size)
+    half = special.stdtrit(logits.size - 1, 0.5 + level / 2) * spread / np.sqrt(logits.size)
     low, high = 1 / (1 + np.exp(-(logits.mean() + np.array([-half, half]))))
     return float(low), float(high)
 

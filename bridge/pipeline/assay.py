@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -14,6 +15,9 @@ from bridge.experiment.condition_order import require_condition
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Context
 from bridge.tables import CELL, NUCLEUS, Column, empty_table, measure_column, typed_table
+
+if TYPE_CHECKING:
+    from bridge.settings import Settings
 
 GATES = (
     Column("channel", "str", "", "channel the gate is for"),
@@ -36,6 +40,12 @@ class Assayed(NamedTuple):
     shares: pd.DataFrame
     comparisons: pd.DataFrame
     calls: dict[str, pd.Series[Any]]
+
+
+def load(settings: Settings) -> None:
+    """Load the libraries that the assay will need: meanwhile, for it takes seconds."""
+    if settings.edu_control is None and not settings.edu_threshold and "none" not in settings.positive:
+        importlib.import_module("sklearn.mixture")
 
 
 def unit_of(context: Context) -> str:

@@ -124,7 +124,15 @@ def _dna(path: Path, context: Context, nuclei: Any, gates: dict[str, Any], look:
     edu = measure_column(channel, context.settings.gate_measure, NUCLEUS)
     labels = (f"DNA content ({count}, G1 peak = 2N)", f"{channel} {context.settings.gate_measure} per nucleus")
     return dna_figure(
-        path, nuclei.assign(_dna=content), "_dna", edu, context.plan.conditions, labels, gates[channel], words, look
+        path,
+        nuclei.assign(_dna=content),
+        "_dna",
+        edu,
+        context.plan.conditions,
+        labels,
+        gates.get(channel, {}),
+        words,
+        look,
     )
 
 

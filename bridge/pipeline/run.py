@@ -14,6 +14,7 @@ from bridge.errors import InputError, OutputError, StaleError
 from bridge.files import require_writable
 from bridge.foreign import read_json
 from bridge.imagej.fiji_folder import fiji_root
+from bridge.pipeline.assay import load as load_assay
 from bridge.pipeline.executor import Executor, Failure
 from bridge.pipeline.graph import EXPERIMENT
 from bridge.pipeline.hashes import Hashes
@@ -174,8 +175,8 @@ class _Run:
         with self._own_file("plan", folder.fields):
             write_plan(self.context)
         try:
-            # What draws is imported meanwhile, which takes a second or two.
-            threading.Thread(target=load_figures, name="figures", daemon=True).start()
+            # What draws and counts is imported meanwhile, which takes seconds.
+            threading.Thread(target=self._load, name="libraries", daemon=True).start()
             self.executor.run_fields([item for item in self.plan.fields if not item.problems])
             self._refuse_stale(record)
             self.warnings += warnings_of(self.context, self.records, self.executor.finished)
@@ -197,6 +198,10 @@ class _Run:
             tuple(dict.fromkeys(self.warnings)),
             diameters(self.context, self.records, self.executor.finished),
         )
+
+    def _load(self) -> None:
+        load_figures()
+        load_assay(self.settings)
 
     def _sorted_failures(self) -> list[Failure]:
         order = {item.field_id: i for i, item in enumerate(self.plan.fields)}

@@ -255,6 +255,16 @@ def test_no_cells_anywhere(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "figures" / "EdU_Mean.png").is_file()
 
 
+@pytest.mark.slow
+def test_no_field_finishes(experiment: Path, tmp_path: Path) -> None:
+    for path in experiment.rglob("*_EdU.tif"):
+        tifffile.imwrite(path, np.full((160, 160), np.nan, np.float32))
+    report = run(experiment, tmp_path / "out", **DEMO)
+    assert (report.exit_code, report.done, report.n_cells) == (1, 0, 0)
+    assert [failure.step for failure in report.failures] == ["measure"] * 4
+    assert pd.read_csv(tmp_path / "out" / "shares.csv").empty
+
+
 def test_without_a_measure_channel_the_run_ends_at_areas(experiment: Path, tmp_path: Path) -> None:
     report = run(experiment, tmp_path / "out", **DEMO, measure="none", count="none")
     assert report.exit_code == 0
