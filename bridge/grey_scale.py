@@ -14,9 +14,25 @@ def display_range(images: Sequence[npt.NDArray[Any]]) -> tuple[float, float]:
 
     One range for all fields of a channel: a range for each field would make a dim condition look like a bright one.
     """
-    low = min(float(np.percentile(image, 0.1)) for image in images)
-    high = max(float(np.percentile(image, 99.9)) for image in images)
+    found = [percentiles(image, (0.1, 99.9)) for image in images]
+    low, high = min(low for low, _ in found), max(high for _, high in found)
     return low, max(high, low + 1.0)
+
+
+def percentiles(image: npt.NDArray[Any], wanted: Sequence[float]) -> list[float]:
+    """Return percentiles as `numpy.percentile` does; of 8- and 16-bit images by counting, several times sooner.
+
+    Examples
+    --------
+    >>> percentiles(np.array([0, 10, 20, 30], np.uint8), (50, 75))
+    [15.0, 22.5]
+    """
+    if image.dtype not in (np.uint8, np.uint16):
+        return [float(value) for value in np.percentile(image, wanted)]
+    reached = np.cumsum(np.bincount(image.ravel()))
+    at = np.asarray(wanted) / 100 * (image.size - 1)
+    below, above = (np.searchsorted(reached, np.floor(at) + k, side="right") for k in (0, 1))
+    return [float(a + (min(b, len(reached) - 1) - a) * part) for a, b, part in zip(below, above, at % 1, strict=True)]
 
 
 def common_range(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:

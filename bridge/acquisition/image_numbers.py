@@ -13,7 +13,6 @@ from bridge.labels import Labels
 OUTSIDE_PX = 5  # from a cell, so that its glow is not taken for the ground
 _DARK = 0.1  # percentile that stands for the camera's offset
 _BLOCKS = 16
-_MOST_GROUND = 1_000_000  # pixels that are looked at
 
 
 class ImageNumbers(TypedDict):
@@ -53,7 +52,18 @@ class ImageNumbers(TypedDict):
     shading: list[list[float]]
 
 
-def image_numbers(pixels: npt.NDArray[Any], labels: Labels | None = None) -> ImageNumbers:
+def ground_of(labels: Labels) -> npt.NDArray[np.bool_]:
+    """Return every second pixel of every second row: whether it lies at least `OUTSIDE_PX` from every cell."""
+    from scipy import ndimage
+
+    inside = (labels[::2, ::2] > 0).view(np.uint8)
+    ground: npt.NDArray[np.bool_] = ndimage.maximum_filter(inside, 2 * (OUTSIDE_PX // 2 + 1) + 1) == 0
+    return ground
+
+
+def image_numbers(
+    pixels: npt.NDArray[Any], labels: Labels | None = None, ground: npt.NDArray[np.bool_] | None = None
+) -> ImageNumbers:
     """Return what the pixels of an image say about how it was taken.
 
     Parameters
@@ -61,6 +71,8 @@ def image_numbers(pixels: npt.NDArray[Any], labels: Labels | None = None) -> Ima
     pixels : ndarray of uint8, uint16 or float32, shape (Y, X)
     labels : ndarray of uint16 or uint32, shape (Y, X), optional
         The cells.
+    ground : ndarray of bool, optional
+        `ground_of` the cells, where several images share them.
 
     Returns
     -------
@@ -78,7 +90,9 @@ def image_numbers(pixels: npt.NDArray[Any], labels: Labels | None = None) -> Ima
     inside = np.ones(pixels.shape, bool) if labels is None else labels > 0
     level = saturation_level(pixels)
     integer = pixels.dtype != np.float32
-    ground = None if labels is None else _ground(pixels, inside)
+    if labels is not None and ground is None:
+        ground = ground_of(labels)
+    middle, spread = _ground(pixels, ground) if ground is not None else (None, None)
     return {
         "dtype": pixels.dtype.name,
         "low": float(pixels.min()),
@@ -88,8 +102,8 @@ def image_numbers(pixels: npt.NDArray[Any], labels: Labels | None = None) -> Ima
         "black_share": float(np.mean(pixels == 0)) if integer else 0.0,
         "empty_levels": _empty_levels(pixels) if pixels.dtype == np.uint8 else None,
         "focus": _focus(pixels),
-        "ground": None if ground is None else ground[0],
-        "ground_mad": None if ground is None else ground[1],
+        "ground": middle,
+        "ground_mad": spread,
         "shading": _shading(pixels),
     }
 
@@ -106,14 +120,10 @@ def _focus(pixels: npt.NDArray[Any]) -> float:
     return float(f"{(near - far) / mean**2:.6g}")
 
 
-def _ground(pixels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> tuple[float, float] | None:
-    from scipy import ndimage
-
-    near = ndimage.maximum_filter(inside.view(np.uint8), 2 * OUTSIDE_PX + 1)
-    values = pixels[near == 0]
+def _ground(pixels: npt.NDArray[Any], ground: npt.NDArray[np.bool_]) -> tuple[float | None, float | None]:
+    values = pixels[::2, ::2][ground].astype(np.float64)
     if values.size < 100:
-        return None
-    values = values[:: 1 + values.size // _MOST_GROUND].astype(np.float64)
+        return None, None
     middle = float(np.median(values))
     return middle, float(np.median(np.abs(values - middle)))
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bridge.labels import Labels
 
-_PART_PX, _LEAST_PX = 512, 128
+_PART_PX, _LEAST_PX = 320, 128
 _SMOOTH_PX = 2.0
 _AGREE_PX = 1.5
 

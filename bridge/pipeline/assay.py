@@ -44,7 +44,13 @@ class Assayed(NamedTuple):
 
 def load(settings: Settings) -> None:
     """Load the libraries that the assay will need: meanwhile, for it takes seconds."""
-    if settings.edu_control is None and not settings.edu_threshold and "none" not in settings.positive:
+    # With label images given, a run may be over before it is loaded.
+    if (
+        settings.masks is None
+        and settings.edu_control is None
+        and not settings.edu_threshold
+        and "none" not in settings.positive
+    ):
         importlib.import_module("sklearn.mixture")
 
 

@@ -13,6 +13,7 @@ from bridge.acquisition.flat_field import divided, estimate_flat_field, moved
 from bridge.acquisition.image_numbers import image_numbers
 from bridge.acquisition.judgement import Checked, judge
 from bridge.acquisition.shift import estimate_shift
+from bridge.grey_scale import percentiles
 from bridge.imagej.fiji import FijiEngine
 from bridge.images.acquisition_settings import acquisition_settings
 from bridge.synthetic import synthetic_field
@@ -147,3 +148,12 @@ def test_exposure_as_files_say_it(tmp_path: Path) -> None:
     assert acquisition_settings(tmp_path / "b.ome.tif", 1)["exposure"].startswith("0.4")
     tifffile.imwrite(tmp_path / "c.tif", image)
     assert acquisition_settings(tmp_path / "c.tif") == {}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_percentiles_are_numpys(kind: type[np.generic]) -> None:
+    rng = np.random.default_rng(5)
+    for shape in ((1, 2), (13, 7), (200, 311)):
+        image = rng.integers(0, 250, shape).astype(kind)
+        wanted = (0, 0.1, 1, 33.3, 50, 99, 99.9, 100)
+        np.testing.assert_allclose(percentiles(image, wanted), np.percentile(image, wanted), rtol=1e-12, atol=0)

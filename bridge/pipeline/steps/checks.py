@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.acquisition.copies import same_pixels
-from bridge.acquisition.image_numbers import image_numbers
+from bridge.acquisition.image_numbers import ground_of, image_numbers
 from bridge.acquisition.judgement import Checked, Judged, judge
 from bridge.acquisition.shift import effect_of_shift, estimate_shift
 from bridge.images.acquisition_settings import acquisition_settings
@@ -43,7 +43,8 @@ def _check(task: Task) -> Outcome:
     name = task.context.plan.segment_channel or "segment"
     if segment is not None:
         planes.setdefault(name, segment)
-    numbers = {channel: image_numbers(plane.as_taken, labels) for channel, plane in planes.items()}
+    ground = ground_of(labels)
+    numbers = {channel: image_numbers(plane.as_taken, labels, ground) for channel, plane in planes.items()}
     shift = {}
     if segment is not None:
         for channel in planes.keys() - {name}:
