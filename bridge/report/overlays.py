@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bridge.files import whole_file
 from bridge.labels import Labels, outlines
-from bridge.report.picture import OUTLINE, Picture, draw_scale_bar, with_caption
+from bridge.report.picture import OUTLINE, PNG, Picture, draw_scale_bar, with_caption
 
 _THUMB_PX = 320
 _CROP_PX, _SIDE_BY_SIDE = 320, 8
@@ -152,4 +152,4 @@ def _write_cards(path: Path, cards: Sequence[Any], columns: int, caption: str) -
     for i, card in enumerate(cards):
         sheet.paste(card, (8 + i % columns * width, 8 + i // columns * height))
     with whole_file(path) as part:
-        with_caption(sheet, caption).save(part, format="PNG")
+        with_caption(sheet, caption).save(part, format="PNG", **PNG)
