@@ -23,7 +23,7 @@ _SHOWN = (
     ("Mean", "mean", "grey level"),
     ("IntDen", "integrated density", "grey level × the image's unit of area"),
 )
-_COUNTED, _DNA = "cells_and_nuclei", "DNA_and_EdU"
+_COUNTED = "cells_and_nuclei"
 
 
 def background_words(context: Context) -> str:
@@ -53,6 +53,10 @@ def _positives(context: Context) -> list[str]:
     """Return the channels whose positives have a figure, and all of them together."""
     channels = positive_channels(context)
     return [*channels, *([" + ".join(channels)] if len(channels) > 1 else [])]
+
+
+def _dna_name(context: Context) -> str:
+    return f"DNA_and_{safe_name(positive_channels(context)[0])}"
 
 
 def _share_name(channel: str) -> str:
@@ -100,7 +104,7 @@ def draw_figures(
     if context.plan.count_channel:
         files += cells_against_nuclei(path_of(_COUNTED), counts, conditions, look)
     if has_dna(context) and nuclei is not None:
-        files += _dna(path_of(_DNA), context, nuclei, gates, look)
+        files += _dna(path_of(_dna_name(context)), context, nuclei, gates, look)
     return files
 
 
@@ -141,4 +145,4 @@ def figure_names(context: Context) -> list[str]:
     names = [_share_name(channel) for channel in _positives(context)]
     names += [name for name, *_ in distributions(context)]
     names += [_COUNTED] if context.plan.count_channel else []
-    return names + ([_DNA] if has_dna(context) else [])
+    return names + ([_dna_name(context)] if has_dna(context) else [])
