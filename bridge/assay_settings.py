@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
@@ -60,6 +61,11 @@ class AssaySettings:
             many=True,
         ),
     ] = ()
+
+    @field_validator("exclude")
+    @classmethod
+    def _from_any_folder(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(path.resolve()) if (path := Path(name)).suffix and path.is_file() else name for name in value)
 
     @field_validator("positive", "edu_threshold", mode="before")
     @classmethod

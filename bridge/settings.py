@@ -250,6 +250,11 @@ class Settings(AssaySettings, ImageSettings):
         return any(getattr(self, name) is not None for name in self.in_groups(FILTERS))
 
     @property
+    def nuclei_model(self) -> str | None:
+        """The model of the count channel; where one network was chosen for everything, it; None for Cellpose's `nuclei`."""
+        return self.count_model or (self.model if self.model in ("demo", "cyto_0") else None)
+
+    @property
     def percentiles(self) -> tuple[float, float]:
         """The percentiles of `normalise`."""
         low, high = self.normalise.split(",")

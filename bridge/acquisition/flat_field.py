@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridge.errors import InputError
+
 SMOOTH_PART = 10  # of the image's width
 
 
@@ -23,6 +25,11 @@ def estimate_flat_field(images: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.fl
     -------
     ndarray of float32, shape (Y, X)
         Mean of the images, each divided by its median, smoothed over a tenth of the width; its mean is 1.
+
+    Raises
+    ------
+    InputError
+        The median of every image is 0.
 
     Examples
     --------
@@ -40,7 +47,9 @@ def estimate_flat_field(images: Iterable[npt.NDArray[Any]]) -> npt.NDArray[np.fl
             total = part if total is None else total + part
             n += 1
     if total is None:
-        raise ValueError("no image above grey level 0")
+        raise InputError(
+            "the median of every image is grey level 0 (expected light). Export the images without subtracting their background."
+        )
     smooth = ndimage.gaussian_filter(total / n, total.shape[1] / SMOOTH_PART, mode="nearest")
     flat: npt.NDArray[np.float32] = (smooth / smooth.mean()).astype(np.float32)
     return flat

@@ -224,7 +224,7 @@ def _shifted(item: Checked, channel: str, x: float, y: float, effect: float) -> 
 def _ball(item: Checked, radius: float, extent: float) -> _Row:
     too_small = (
         f"the rolling ball (radius {radius:g} px) is smaller than the largest {item.objects} (95th percentile of their extent: {extent:.0f} px), "
-        f"so part of their own signal is subtracted; cellpose-fiji robustness shows what --rolling-ball {round(extent * 1.5, -1):.0f} changes"
+        f"so part of their own signal is subtracted; give --rolling-ball {round(extent * 1.5, -1):.0f}, or see with cellpose-fiji robustness whether a larger one changes anything"
     )
     fits = f"radius {radius:g} px, 95th percentile of the extent of {item.objects} {extent:.0f} px"
     flagged = extent > radius

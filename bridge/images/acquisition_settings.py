@@ -31,7 +31,7 @@ def acquisition_settings(path: Path, index: int = 0) -> dict[str, str]:
         with tifffile.TiffFile(path) as file:
             ome = file.ome_metadata
             info = str((file.imagej_metadata or {}).get("Info", ""))
-    except (tifffile.TiffFileError, OSError, ValueError):
+    except Exception:  # no TIFF, or a header so odd that it says nothing: no reason to lose a field
         return {}
     if ome and len(ome) < _LONGEST and "<!" not in ome.replace("<!--", ""):
         return _of_ome(ome, index)

@@ -62,7 +62,7 @@ def apply(
         A file cannot be written or was changed by hand, or another run writes to the folder.
     """
     run_ = open_run(Path(results))
-    _require_images(run_)
+    run_.images()
     found = collect(results)
     failed = {field_id for field_id, _ in found.failures}
     changed = []
@@ -118,20 +118,12 @@ def undo(
             )
     if not corrected:
         raise InputError(f"{results}: no correction was applied. There is nothing to undo.")
-    _require_images(run_)
+    run_.images()
     changed = list(fields) or list(corrected)
     with locked(run_.out):
         for name in changed:
             corrected[name].unlink()
     return Applied(tuple(changed), None, _again(run_, progress, announce))
-
-
-def _require_images(finished: FinishedRun) -> None:
-    if not finished.plan.images.is_dir():
-        raise InputError(
-            f"{finished.plan.images}: the images of this run are not there any more. "
-            f"Bring them back, or give their new place once: cellpose-fiji run IMAGES --out {finished.out} (with the settings of the run)."
-        )
 
 
 def _again(

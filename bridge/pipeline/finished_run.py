@@ -65,6 +65,21 @@ class FinishedRun:
         """Its settings."""
         return self.context.settings
 
+    def images(self) -> Path:
+        """Return the folder of its images.
+
+        Raises
+        ------
+        InputError
+            It is not there any more.
+        """
+        if not self.plan.images.is_dir():
+            raise InputError(
+                f"{self.plan.images}: the images of this run are not there any more. "
+                f"Bring them back, or give their new place once: cellpose-fiji run IMAGES --out {self.out} (with the settings of the run)."
+            )
+        return self.plan.images
+
     def make(self, step: str) -> tuple[Any, list[Path]]:
         """Do a step of all fields again where it is not current; return its value and its files."""
         executor = Executor(self.context, self.records, ORDER, lambda _: None)

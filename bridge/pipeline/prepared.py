@@ -33,6 +33,10 @@ def flat_field_of(settings: Settings, channel: str) -> Path | None:
     given = settings.flat_field
     if given is None or given.is_file():
         return given
+    if not channel:
+        raise InputError(
+            f"{given}: a folder of flat fields, and an image whose channel is not named. Name the file, or the channel with --channel."
+        )
     for name in dict.fromkeys((channel, safe_name(channel))):
         for ending in _ENDINGS:
             if (path := given / f"{name}{ending}").is_file():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bridge.errors import InputError
+from bridge.experiment.condition_order import require_condition
 from bridge.imagej.native import NativeEngine
 from bridge.images.reader import read_plane
 from bridge.names import number
@@ -112,7 +113,9 @@ def robustness(
     run = open_run(Path(results))
     context = run.context
     if control is not None:
-        context = replace(context, plan=replace(context.plan, control=_known(run, control)))
+        context = replace(
+            context, plan=replace(context.plan, control=require_condition(run.plan.conditions, control, "--control"))
+        )
     if context.plan.control is None:
         raise InputError(
             f"{results}: no control to compare with (expected a condition such as DMSO). Name one with --control."
@@ -133,12 +136,6 @@ def robustness(
     return Robustness(table, said, _written(run, context, table, said))
 
 
-def _known(run: FinishedRun, control: str) -> str:
-    from bridge.experiment.condition_order import require_condition
-
-    return require_condition(run.plan.conditions, control, "--control")
-
-
 def _choices(
     run: FinishedRun,
     context: Context,
@@ -150,7 +147,7 @@ def _choices(
     table = "nuclei.csv" if unit == NUCLEUS else "cells.csv"
     units = read_table(run.out / table, columns_of(context, unit))
     yield _Choice(AS_RUN, "", context, units)
-    plan = make_plan(_images(run), s)
+    plan = make_plan(run.images(), s)
     for radius in _RADII:
         if radius == s.rolling_ball:
             continue
@@ -173,15 +170,6 @@ def _choices(
         again = segmented_again(plan, s, unit, channel, flow_thresholds, announce)
         for threshold, found in again.items():
             yield _Choice("flow threshold", f"{threshold:g}", context, found)
-
-
-def _images(run: FinishedRun) -> Path:
-    if not run.plan.images.is_dir():
-        raise InputError(
-            f"{run.plan.images}: the images of this run are not there any more. "
-            f"Bring them back, or give their new place once: cellpose-fiji run IMAGES --out {run.out} (with the settings of the run)."
-        )
-    return run.plan.images
 
 
 def _gates(context: Context, units: pd.DataFrame, channel: str) -> Iterator[_Choice]:
@@ -219,7 +207,7 @@ def _measured_again(
 
 
 def _columns(run: FinishedRun, item: Field, settings: Settings, unit: str, channel: str) -> dict[str, Any]:
-    file = run.plan.measured(item)[channel] if channel in run.plan.measured(item) else item.measure[channel]
+    file = run.plan.measured(item)[channel]
     plane = prepared(read_plane(file.path, file.channel, settings.rgb_channel), channel, settings)
     path = run.folder.nuclei_roiset(item) if unit == NUCLEUS else run.folder.roiset(item)
     selections = read_roiset(path, (plane.pixels.shape[0], plane.pixels.shape[1]))

@@ -284,7 +284,7 @@ class _Run:
         if self.settings.masks is None:
             wanted.append(("segment", self.settings.model, False))
         if self.plan.count_channel:
-            wanted.append(("count", self.settings.count_model or self._count_default(), True))
+            wanted.append(("count", self.settings.nuclei_model, True))
         if not wanted:
             return
         from bridge.segmentation.models import resolve_model
@@ -295,7 +295,3 @@ class _Run:
                 channel = self.plan.segment_channel if role == "segment" else self.plan.count_channel
                 model = self.models[role]
                 self.announce(f"{channel}: Cellpose model {model.name} (SHA-256 {model.sha256[:12]}...)")
-
-    def _count_default(self) -> str | None:
-        # Where the user chose one network for everything, nuclei come from it too; Cellpose 3's own `nuclei` otherwise.
-        return self.settings.model if self.settings.model in ("demo", "cyto_0") else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,15 +15,14 @@ from bridge.labels import touches_border
 from bridge.pipeline.cell_filters import filter_cells
 from bridge.pipeline.engines import background_of, calibration_of
 from bridge.pipeline.prepared import prepared
+from bridge.pipeline.steps.network import predict_cells, predict_nuclei
 from bridge.rois.roiset import selections_of
 from bridge.segmentation.models import resolve_model
-from bridge.segmentation.normalisation import CELLPOSES, Normalisation
 from bridge.segmentation.segmenter import Segmenter
 from bridge.tables import NUCLEUS, measure_column
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field, Plan
-    from bridge.images.image import Plane
     from bridge.labels import Labels
     from bridge.settings import Settings
 
@@ -59,10 +58,8 @@ def segmented_again(
         raise InputError(
             "--flow-threshold: the cells of this run are given label images (expected cells found by Cellpose). Leave it out."
         )
-    role = settings.count_model if nuclei else settings.model
-    if nuclei and role is None and settings.model in ("demo", "cyto_0"):
-        role = settings.model
-    segmenter = Segmenter(resolve_model(role, nuclei), settings.device, settings.inference, settings.precision)
+    name = settings.nuclei_model if nuclei else settings.model
+    segmenter = Segmenter(resolve_model(name, nuclei), settings.device, settings.inference, settings.precision)
     parts: dict[float, list[pd.DataFrame]] = {threshold: [] for threshold in thresholds}
     for item in plan.fields:
         if item.problems:
@@ -71,21 +68,13 @@ def segmented_again(
         file = item.count if nuclei else item.segment
         assert file is not None
         plane = read_plane(file.path, file.channel, settings.rgb_channel, nuclei, None if nuclei else settings.colour)
-        masks = _predict(segmenter, plane, settings, nuclei, item.field_id)
+        masks = (predict_nuclei if nuclei else predict_cells)(segmenter, plane, settings, item.field_id)
         for threshold in thresholds:
             labels = masks(threshold, None).labels
             if not nuclei and settings.filters_cells:
                 labels, _ = filter_cells(labels, plane, settings, item.region, item.field_id)
             parts[threshold].append(_rows(plan, item, labels, settings, unit, channel))
     return {threshold: pd.concat(found, ignore_index=True) for threshold, found in parts.items()}
-
-
-def _predict(segmenter: Segmenter, plane: Plane, s: Settings, nuclei: bool, name: str) -> Callable[..., Any]:
-    shown = CELLPOSES if nuclei else Normalisation(s.percentiles, s.invert, s.normalise_tile)
-    return segmenter.predict(
-        plane.pixels if nuclei else plane.seen, s.count_diameter if nuclei else s.diameter, s.flow_threshold,
-        s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, name, shown,
-    )  # fmt: skip
 
 
 def _rows(plan: Plan, item: Field, labels: Labels, settings: Settings, unit: str, channel: str) -> pd.DataFrame:

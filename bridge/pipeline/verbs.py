@@ -146,12 +146,13 @@ def measure(
     InputError, OutputError, RoiError, ImageJError, MissingDependencyError
     """
     from bridge.pipeline.engines import background_of, calibration_of, engine_of, source_of
-    from bridge.pipeline.prepared import prepared
+    from bridge.pipeline.prepared import prepared, require_known_shifts
     from bridge.rois.roiset import read_roiset, selections_of
 
     s = settings or settings_from(options, "measure")
     image, cells = Path(image), Path(cells)
     name = channel or (s.measure[0] if s.measure else None)
+    require_known_shifts(s, [name] if name else [])
     plane = prepared(read_plane(image, name, s.rgb_channel), name or "", s)
     height, width = plane.pixels.shape
     if is_roiset(cells):

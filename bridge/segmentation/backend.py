@@ -165,7 +165,7 @@ def _n_objects(labels: npt.NDArray[Any]) -> int:
     return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
 
 
-def planned(inference: Inference) -> str:
+def planned(inference: Inference, device: str = "auto") -> str:
     """Return what would compute a network of Cellpose 3 on a processor here, for a record; nothing is loaded.
 
     Examples
@@ -173,6 +173,8 @@ def planned(inference: Inference) -> str:
     >>> planned("torch")
     'torch'
     """
+    if cellpose_version()[0] != 3 or device in ("cuda", "mps"):
+        return "torch"
     if inference == "torch" or importlib.util.find_spec("openvino") is None:
         return "torch"
     return f"openvino {version('openvino')}"

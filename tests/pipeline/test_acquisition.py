@@ -118,3 +118,23 @@ def test_flat_fields_need_fields(experiment: Path, tmp_path: Path) -> None:
             rewrite(experiment / "DMSO" / "day1" / f"f{k}_{channel}.tif", pixels + k)
     (path,) = bridge.flat_field(experiment, tmp_path / "flat", count="none")
     assert tifffile.imread(path).mean() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_shift_or_flat_field_of_one_image_is_not_forgotten(experiment: Path, tmp_path: Path) -> None:
+    image, mask = experiment / "DMSO" / "day1" / "f1_EdU.tif", tmp_path / "masks" / "DMSO_day1_f1_mask.tif"
+    with pytest.raises(InputError) as refused:
+        bridge.measure(image, mask, tmp_path, shift=["EdU=3,-2"], engine="native")
+    assert str(refused.value) == "--shift EdU: not measured (got nothing). Name a measured channel."
+    (tmp_path / "flat").mkdir()
+    with pytest.raises(InputError) as refused:
+        bridge.measure(image, mask, tmp_path, flat_field=tmp_path / "flat", engine="native")
+    assert str(refused.value) == (
+        f"{tmp_path / 'flat'}: a folder of flat fields, and an image whose channel is not named. Name the file, or the channel with --channel."
+    )
+    for path in experiment.rglob("*_EdU.tif"):
+        rewrite(path, np.zeros((160, 160), np.uint16))
+    for k in range(2, 4):
+        for channel in ("phase", "EdU"):
+            rewrite(experiment / "DMSO" / "day1" / f"f{k}_{channel}.tif", np.zeros((160, 160), np.uint16))
+    with pytest.raises(InputError, match="the median of every image is grey level 0"):
+        bridge.flat_field(experiment, tmp_path / "out", count="none")

@@ -314,7 +314,8 @@ def test_warnings_about_the_numbers(experiment: Path, tmp_path: Path) -> None:
     assert radius.startswith(
         "4 of 4 fields: the rolling ball (radius 12 px) is smaller than the largest cells (95th percentile of their extent: "
     )
-    assert "so part of their own signal is subtracted; cellpose-fiji robustness shows what --rolling-ball " in radius
+    assert "so part of their own signal is subtracted; give --rolling-ball " in radius
+    assert ", or see with cellpose-fiji robustness whether a larger one changes anything (" in radius
     assert saturated.startswith("1 of 4 fields: EdU: saturated in the cells (")
     assert saturated.endswith("of their pixels at grey level 1500); their means are too low (DMSO_day1_f1)")
     cells = pd.read_csv(tmp_path / "out" / "cells.csv")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
 from bridge.pipeline.steps.read import has_count
@@ -10,7 +10,11 @@ from bridge.segmentation.normalisation import Normalisation
 from bridge.segmentation.segmenter import Segmenter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.images.image import Plane
+    from bridge.segmentation.segmenter import Segmented
+    from bridge.settings import Settings
 
 
 def _segmenter(context: Context, role: str) -> Segmenter:
@@ -26,35 +30,29 @@ def _count_network(context: Context) -> Segmenter:
     return _segmenter(context, "count")
 
 
-def _predict(task: Task, role: str, seen: Any, diameter: Any, **shown: Any) -> Outcome:
-    s = task.settings
-    return Outcome(
-        task.resources[f"{role}_network"].predict(
-            seen,
-            diameter,
-            s.flow_threshold,
-            s.cellprob_threshold,
-            s.min_size,
-            s.border,
-            s.batch_size,
-            s.tile,
-            task.name,
-            **shown,
-        )
-    )
+def predict_cells(segmenter: Segmenter, plane: Plane, s: Settings, name: str) -> Callable[..., Segmented]:
+    """Let a network look at an image of cells; what is returned makes the label image."""
+    shown = Normalisation(s.percentiles, s.invert, s.normalise_tile)
+    return segmenter.predict(plane.seen, s.diameter, *_how(s), name, shown)
 
 
-def _predict_cells(task: Task) -> Outcome:
-    plane: Plane = task.given["segment_image"]
-    s = task.settings
-    return _predict(
-        task, "segment", plane.seen, s.diameter, normalisation=Normalisation(s.percentiles, s.invert, s.normalise_tile)
-    )
+def predict_nuclei(segmenter: Segmenter, plane: Plane, s: Settings, name: str) -> Callable[..., Segmented]:
+    """Let a network look at an image of nuclei, likewise."""
+    return segmenter.predict(plane.pixels, s.count_diameter, *_how(s), name)
 
 
-def _predict_nuclei(task: Task) -> Outcome:
-    plane: Plane = task.given["count_image"]
-    return _predict(task, "count", plane.pixels, task.settings.count_diameter)
+def _how(s: Settings) -> tuple[float, float, int, Literal["keep", "drop"], int, int]:
+    return s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile
+
+
+def _cells(task: Task) -> Outcome:
+    network = task.resources["segment_network"]
+    return Outcome(predict_cells(network, task.given["segment_image"], task.settings, task.name))
+
+
+def _nuclei(task: Task) -> Outcome:
+    network = task.resources["count_network"]
+    return Outcome(predict_nuclei(network, task.given["count_image"], task.settings, task.name))
 
 
 def _without_mask(task: Task) -> bool:
@@ -64,10 +62,10 @@ def _without_mask(task: Task) -> bool:
 CELLS = Resource("segment_network", _segment_network)
 NUCLEI = Resource("count_network", _count_network)
 CELL_NETWORK = Step(
-    "cell_network", "field", _predict_cells, lane=MAIN, needs=("segment_image",), resources=(CELLS,), recorded=False,
+    "cell_network", "field", _cells, lane=MAIN, needs=("segment_image",), resources=(CELLS,), recorded=False,
     applies=_without_mask, words="cells",
 )  # fmt: skip
 NUCLEUS_NETWORK = Step(
-    "nucleus_network", "field", _predict_nuclei, lane=MAIN, needs=("count_image",), resources=(NUCLEI,), recorded=False,
+    "nucleus_network", "field", _nuclei, lane=MAIN, needs=("count_image",), resources=(NUCLEI,), recorded=False,
     applies=has_count, words="nuclei",
 )  # fmt: skip
