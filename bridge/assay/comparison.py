@@ -161,8 +161,8 @@ def _unpaired_row(quantity: Quantity, scaled: pd.DataFrame, control: str, condit
 
 def _blocked(scaled: pd.DataFrame, control: str) -> dict[str, float]:
     """Return p of each condition's contrast with the control, with replicates as blocks."""
-    import statsmodels.api as sm
-
+    # A condition without a replicate of the control's would make the model's terms depend on each other.
+    scaled = scaled.loc[:, [bool((scaled[name].notna() & scaled[control].notna()).any()) for name in scaled]]
     table = scaled.stack().dropna()
     if len(scaled) < _FEWEST or len(scaled.columns) < 2:
         return {}
@@ -179,6 +179,8 @@ def _blocked(scaled: pd.DataFrame, control: str) -> dict[str, float]:
     ).astype(np.float64)
     if np.linalg.matrix_rank(design) < design.shape[1] or len(table) <= design.shape[1]:
         return {}
+    import statsmodels.api as sm  # takes seconds to load
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = sm.OLS(table.to_numpy(np.float64), design).fit()
@@ -248,6 +250,8 @@ def _words(row: pd.Series[Any], share: bool, wild: bool) -> str:
         )
         repeats = "no replicate is repeated" if n == 1 else f"{n} replicates"
         return f"{effect} ({repeats}): too few for a test{need}."
+    if pd.isna(row["p"]) and not pd.isna(row["p_paired"]):
+        return f"{effect} ({n} replicates): no model of all conditions can be fitted; alone, paired p = {row['p_paired']:.2g}."
     if pd.isna(row["p"]):
         return f"{effect}, by the same in all replicates: a test cannot be made of that."
     interval = f"95 % interval {row['low']:+.3g} to {row['high']:+.3g}{unit}, {n} replicates"

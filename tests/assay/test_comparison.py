@@ -142,3 +142,22 @@ def test_conditions_without_a_replicate_in_common() -> None:
     assert table.loc["Other", "in_words"] == (
         "Other differs from DMSO by +1; they have no replicate in common: too few replicates for a test of independent ones (3 of each)."
     )
+
+
+def test_a_condition_of_other_days_takes_no_test_from_the_others() -> None:
+    rng = np.random.default_rng(2)
+    days = ["1", "2", "3"]
+    rows = [
+        (c, day, v)
+        for c, middle in (("DMSO", 10), ("Drug", 14))
+        for day, v in zip(days, rng.normal(middle, 1, 3), strict=True)
+    ]
+    alone = compare(
+        quantity_of_means(pd.DataFrame(rows, columns=["condition", "replicate", "x"]), "x"), ["DMSO", "Drug"], "DMSO"
+    )
+    rows += [("Other", day, v) for day, v in zip(("4", "5", "6"), rng.normal(12, 1, 3), strict=True)]
+    units = pd.DataFrame(rows, columns=["condition", "replicate", "x"])
+    table = compare(quantity_of_means(units, "x"), ["DMSO", "Drug", "Other"], "DMSO").set_index("condition")
+    assert np.isfinite(table.loc["Drug", "p"])
+    assert table.loc["Drug", "p"] == pytest.approx(alone["p"].iloc[0])
+    assert np.isfinite(table.loc["Other", "p"])
