@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from bridge.errors import MissingDependencyError
 from bridge.files import sha256, whole_file
+from bridge.segmentation.dynamics.masks import n_objects
+from bridge.segmentation.dynamics.shape_flows import targets_of_labels
 from bridge.segmentation.models import ModelFile, cellpose_version, require_version
 
 Window = tuple[slice, slice]
@@ -112,6 +114,8 @@ def targets_of(labels: npt.NDArray[Any], device: Any) -> npt.NDArray[np.float32]
 
     Cellpose's own flows, by diffusion from the centre of each cell; the call is the same in both versions.
     """
+    if device.type == "cpu":
+        return targets_of_labels(labels, cellpose_version()[0])
     from cellpose import dynamics
 
     # Cellpose renumbers what it gets in place.
@@ -120,7 +124,12 @@ def targets_of(labels: npt.NDArray[Any], device: Any) -> npt.NDArray[np.float32]
 
 
 def labels_of(
-    prediction: Prediction, flow_threshold: float, cellprob_threshold: float, device: Any, window: Window = WHOLE
+    prediction: Prediction,
+    flow_threshold: float,
+    cellprob_threshold: float,
+    device: Any,
+    window: Window = WHOLE,
+    check: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None,
 ) -> tuple[npt.NDArray[Any], Counter[str]]:
     """Make a label image of what the network said, and count what Cellpose drops on the way.
 
@@ -133,6 +142,8 @@ def labels_of(
     device : torch.device
     window : (slice, slice)
         The part of the image that counts; what lies beyond is cut off.
+    check : callable, optional
+        Takes the cells out whose flows do not fit, in place of Cellpose's own check.
 
     Returns
     -------
@@ -152,17 +163,16 @@ def labels_of(
         max_size_fraction=1.0,  # Cellpose drops what is larger than 0.4 of the image, without a word
         device=device,
     )
-    found = _n_objects(masks[window])
+    found = n_objects(masks[window])
     if masks.max() > 0 and flow_threshold > 0:
-        masks = dynamics.remove_bad_flow_masks(masks, prediction.flows, threshold=flow_threshold, device=device)
-    fitting = _n_objects(masks[window])
+        if check is not None:
+            masks = check(masks)
+        else:
+            masks = dynamics.remove_bad_flow_masks(masks, prediction.flows, threshold=flow_threshold, device=device)
+    fitting = n_objects(masks[window])
     # min_size=-1: with a size, 3.1.1.3 removes by rank instead of label and so deletes good cells.
     labels: npt.NDArray[Any] = utils.fill_holes_and_remove_small_masks(masks, min_size=-1)[window]
-    return labels, Counter(flow=found - fitting, inside=fitting - _n_objects(labels))
-
-
-def _n_objects(labels: npt.NDArray[Any]) -> int:
-    return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
+    return labels, Counter(flow=found - fitting, inside=fitting - n_objects(labels))
 
 
 def planned(inference: Inference, device: str = "auto") -> str:

@@ -94,7 +94,7 @@ class Cellpose3:
             channels=[1, 2] if two else [0, 0],
             channel_axis=-1 if two else None,
             diameter=diameter_px,
-            batch_size=batch_size if self._on_processor is None else AT_ONCE,
+            batch_size=self._at_once(batch_size),
             normalize={**NORMALIZE, "normalize": normalize},
             compute_masks=False,
         )
@@ -109,6 +109,11 @@ class Cellpose3:
             return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device, window)
         niter = int(np.uint32(prediction.niter))  # as Cellpose cuts it
         return masks_of(prediction.flows, prediction.cellprob, niter, flow_threshold, cellprob_threshold, window)
+
+    def _at_once(self, batch_size: int) -> int:
+        if self._on_processor is not None:
+            return AT_ONCE
+        return batch_size if self._device.type != "cpu" else 1  # batches are slower on a processor
 
     def _eval(self, *image: Any, **options: Any) -> Any:
         """Run Cellpose's own eval, with what computes its network on this device."""

@@ -27,6 +27,8 @@ class Recipe:
     scale_range : float
         Crops are scaled at random by 1 - scale_range / 2 to 1 + scale_range / 2.
     seed : int
+    precision : {"exact", "fast"}
+        ``fast``: bfloat16 where the device has it; the weights differ a little.
     """
 
     optimizer: Literal["sgd", "nesterov", "adamw"]
@@ -38,6 +40,7 @@ class Recipe:
     rescale: bool = True
     scale_range: float = 0.5
     seed: int = 0
+    precision: Literal["exact", "fast"] = "exact"
 
     @property
     def epochs(self) -> int:

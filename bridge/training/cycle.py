@@ -106,7 +106,7 @@ class Cycle(Preparation):
         segmenter = Segmenter(self.base, self.s.device)
         training = self._training(segmenter, self.split.train)
         self.diameter = self._diameter(training)
-        self._say_what(segmenter)
+        self._say_what(segmenter, training)
         if self.base.name != "none":
             base = Segmenter(self.base, self.s.device)
             for name in (*self.split.held_out, *self.learnt_from):
@@ -268,7 +268,7 @@ class Cycle(Preparation):
 
     # ------------------------------------------------------------ what is told
 
-    def _say_what(self, segmenter: Segmenter) -> None:
+    def _say_what(self, segmenter: Segmenter, training: Training) -> None:
         s = self.split
         self.say(
             f"cycle {self.cycle}: {len(s.train)} images to learn from, {len(s.validation)} choose the epoch, {len(s.held_out)} held out{': ' + ', '.join(s.held_out) if s.held_out else ''}"
@@ -277,6 +277,15 @@ class Cycle(Preparation):
         if self.major == 4 and device == "cpu":
             n = self.recipe.epochs * self.recipe.crops
             self.say(f"Cellpose 4 on a processor takes about {_CROP_S:.0f} s for each of {n} crops: about {in_words(n * _CROP_S)}. A GPU is advised.")  # fmt: skip
+            return
+        epoch_s, begin = training.seconds_per_epoch(), time.monotonic()
+        self._segment(segmenter, self.split.train[0], self.diameter)
+        look_s, n = time.monotonic() - begin, self.recipe.epochs
+        looks = -(-n // self.s.check_every) * len(s.validation)
+        looks += (1 + (self.base.name != "none")) * (len(s.held_out) + len(self.learnt_from))
+        trainings = 1 + (len(self.learnt_from) if self.s.leave_one_out else 0)
+        left = trainings * n * epoch_s + looks * look_s
+        self.say(f"about {in_words(left)}: {trainings * n} epochs of {epoch_s:.2g} s, and {looks} images segmented, {look_s:.2g} s each")  # fmt: skip
 
     def _finish(self, images: pd.DataFrame, sets: pd.DataFrame, best: int | None, took_s: float) -> dict[str, Any]:
         write_table(self.folder / "before_after.csv", images, BEFORE_AFTER)

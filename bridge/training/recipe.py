@@ -62,7 +62,7 @@ def recipe_of(settings: TrainSettings, n_images: int, major: int) -> Recipe:
     rates = learning_rates(settings.preset, options["learning_rate"], options["epochs"])
     return Recipe(
         options["optimizer"], rates, options["weight_decay"], options["batch_size"], options["crop"], options["crops"],
-        options["rescale"], settings.scale_range, settings.seed,
+        options["rescale"], settings.scale_range, settings.seed, settings.precision,
     )  # fmt: skip
 
 

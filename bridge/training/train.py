@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.files import require_writable
 from bridge.pipeline.lock import locked
+from bridge.segmentation.memory_pages import kept_pages
 from bridge.settings_file import train_settings_from
 from bridge.training.cycle import Cycle, Trained
 from bridge.training.data import read_data
@@ -71,5 +72,5 @@ def train(
     out = Path(out)
     data = read_data(Path(pairs), s)
     require_writable(out)
-    with locked(out), tempfile.TemporaryDirectory(prefix="cellpose-fiji-") as scratch:
+    with locked(out), kept_pages(), tempfile.TemporaryDirectory(prefix="cellpose-fiji-") as scratch:
         return Cycle(data, out, s, progress, say or _log.info, Path(scratch)).run()

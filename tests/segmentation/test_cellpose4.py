@@ -16,7 +16,10 @@ import torch
 
 from bridge.errors import ModelError
 from bridge.scores.matching import match_labels
-from bridge.segmentation.backend import Prediction
+from bridge.segmentation.backend import Prediction, labels_of
+from bridge.segmentation.dynamics.flow_check import flow_errors
+from bridge.segmentation.dynamics.masks import without_bad_flows
+from bridge.segmentation.dynamics.shape_flows import targets_of_labels
 from bridge.segmentation.models import cellpose_version, default_model, resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.synthetic import synthetic_field
@@ -163,3 +166,36 @@ def test_training_through_the_same_call(small_sam: Path, tmp_path: Path) -> None
         bridge.train(folder, tmp_path / "n", preset="challenge", **how)
     with pytest.raises(ModelError, match="none: a model of Cellpose 3"):
         bridge.train(folder, tmp_path / "n", **{**how, "base": "none"})
+
+
+def made_cells(seed: int, size: int) -> np.ndarray:
+    return synthetic_field(seed=seed, size_px=size, n_cells=size * size // 5000).cells
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flows_are_checked_as_cellpose_does(seed: int) -> None:
+    from cellpose import dynamics
+
+    labels = made_cells(seed, 200 + 40 * seed).astype(np.uint16)
+    theirs, _ = dynamics.masks_to_flows_gpu(labels.astype(int))
+    np.testing.assert_allclose(targets_of_labels(labels, 4)[1:], theirs, rtol=0, atol=1e-5)
+    flows = (5 * theirs + np.random.default_rng(seed).normal(0, 3, theirs.shape)).astype(np.float32)
+    expected, _ = dynamics.flow_error(labels, flows, device=torch.device("cpu"))
+    np.testing.assert_allclose(flow_errors(labels, flows, 4)[1:], expected, rtol=1e-9)
+    threshold = float(np.median(expected))
+    kept = without_bad_flows(labels, flows, threshold, 4)
+    np.testing.assert_array_equal(np.unique(kept)[1:], 1 + np.nonzero(expected <= threshold)[0])
+
+
+def test_masks_are_cellposes_own(sam: Segmenter) -> None:
+    rng = np.random.default_rng(5)
+    labels = made_cells(9, 320)
+    targets = targets_of_labels(labels, 4)
+    prediction = Prediction(
+        (5 * targets[1:] + rng.normal(0, 2.2, targets[1:].shape)).astype(np.float32), 6 * targets[0] - 3, 200
+    )
+    for threshold in (0.0, 0.2, 0.4):
+        expected, theirs = labels_of(prediction, threshold, 0.0, torch.device("cpu"))
+        found, ours = sam._backend.masks(prediction, threshold, 0.0)
+        np.testing.assert_array_equal(found, expected)
+        assert ours == theirs

@@ -15,6 +15,7 @@ from bridge.segmentation.dynamics.flow_check import flow_errors
 from bridge.segmentation.dynamics.follow import PAD, ends_of
 from bridge.segmentation.dynamics.holes import fill_holes
 from bridge.segmentation.dynamics.masks import masks_of
+from bridge.segmentation.dynamics.shape_flows import targets_of_labels
 from bridge.segmentation.segmenter import Segmenter
 from bridge.synthetic import synthetic_field
 
@@ -73,6 +74,15 @@ def test_flows_are_checked_as_cellpose_does(k: int) -> None:
         return
     expected, _ = metrics.flow_error(labels, flows, device=CPU)
     np.testing.assert_array_equal(flow_errors(labels, flows)[1:], expected)
+
+
+def test_targets_are_cellposes_own() -> None:
+    for seed in range(4):
+        labels = synthetic_field(seed=seed, size_px=180 + 50 * seed, n_cells=6 + 5 * seed).cells
+        labels = np.where(labels % 3 == 1, 0, 5 * labels)  # numbers with gaps
+        expected = dynamics.labels_to_flows([labels.astype(np.int32)], device=CPU)[0][1:4].astype(np.float32)
+        np.testing.assert_array_equal(targets_of_labels(labels), expected)
+    assert not targets_of_labels(np.zeros((5, 7), np.uint16)).any()
 
 
 def test_holes_are_filled_as_cellpose_does() -> None:

@@ -54,6 +54,8 @@ def test_from_nothing_to_a_model_that_finds_cells(tmp_path: Path) -> None:
         == f"AP {held_out['ap_50_tuned']:.3f} at IoU 0.5 on 2 held-out images; there is no base model to compare with."
     )
     assert any(re.match(r"epoch 35 of 70, loss \d\.\d+, accuracy \d\.\d+, .* left$", line) for line in said), said
+    estimate = next(k for k, line in enumerate(said) if re.match(r"about \d+ (s|min): 70 epochs of [\d.]+ s, and 14 images segmented, [\d.]+ s each$", line))  # fmt: skip
+    assert not any("epoch 35" in line for line in said[:estimate])
     cycle = tmp_path / "models" / "cycle_1"
     assert {p.name for p in cycle.iterdir()} == {
         "models_1", "model_card.md", "training.json", "before_after.csv", "before_after_sets.csv", "curve.csv", "curve.png", "pictures", "tuned",

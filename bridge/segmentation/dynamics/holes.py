@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.kernels import kernel
-from bridge.segmentation.dynamics.flow_check import boxes_of
+from bridge.segmentation.dynamics.shape_flows import boxes_of
 
 
 def fill_holes(labels: npt.NDArray[Any]) -> None:

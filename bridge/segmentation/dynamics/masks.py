@@ -44,14 +44,26 @@ def masks_of(
     pixels, ends = ends_of(flows, cellprob, cellprob_threshold, niter)
     labels = cells_of(pixels, ends, (cellprob.shape[0], cellprob.shape[1]))
     found = n_objects(labels[window])
-    if flow_threshold > 0 and labels.max() > 0:
-        bad = flow_errors(labels, flows) > flow_threshold
-        if bad.any():
-            labels = np.where(bad, 0, np.arange(bad.size)).astype(labels.dtype)[labels]
+    if flow_threshold > 0:
+        labels = without_bad_flows(labels, flows, flow_threshold)
     fitting = n_objects(labels[window])
     fill_holes(labels)
     labels = labels[window]
     return labels, Counter(flow=found - fitting, inside=fitting - n_objects(labels))
+
+
+def without_bad_flows(
+    labels: npt.NDArray[Any], flows: npt.NDArray[np.float32], threshold: float, cellpose: int = 3
+) -> npt.NDArray[Any]:
+    """Return the label image without the cells whose flows differ by more than the threshold.
+
+    As cellpose.dynamics.remove_bad_flow_masks of Cellpose 3 or 4; the labels that stay are not numbered anew.
+    """
+    bad = flow_errors(labels, flows, cellpose) > threshold
+    if not bad.any():
+        return labels
+    kept: npt.NDArray[Any] = np.where(bad, 0, np.arange(bad.size)).astype(labels.dtype)
+    return kept[labels]
 
 
 def n_objects(labels: npt.NDArray[Any]) -> int:
