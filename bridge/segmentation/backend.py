@@ -18,10 +18,12 @@ from bridge.files import sha256, whole_file
 from bridge.segmentation.dynamics.masks import n_objects
 from bridge.segmentation.dynamics.shape_flows import targets_of_labels
 from bridge.segmentation.models import ModelFile, cellpose_version, require_version
+from bridge.segmentation.within_memory import WithinMemory
 
 Window = tuple[slice, slice]
 Inference = Literal["auto", "torch", "openvino"]
 Precision = Literal["exact", "fast"]
+Again = Callable[[npt.NDArray[np.bool_]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 WHOLE: Window = (slice(None), slice(None))
 # Complete at every call: Cellpose keeps what an earlier call turned off (models.normalize_default is changed in place).
 NORMALIZE: dict[str, Any] = {
@@ -49,11 +51,14 @@ class Prediction:
         Logit of being a cell.
     niter : int
         Steps by which the flows are followed.
+    again : callable, optional
+        From the pixels of doubtful cells (boolean, Y, X) to flows and cellprob that are computed exactly there.
     """
 
     flows: npt.NDArray[np.float32]
     cellprob: npt.NDArray[np.float32]
     niter: int
+    again: Again | None = None
 
 
 class Backend(Protocol):
@@ -208,13 +213,21 @@ def load_backend(
     MissingDependencyError
         The device is not there, or Cellpose is missing.
     """
-    if cellpose_version()[0] == 3:
-        from bridge.segmentation.cellpose3 import Cellpose3
 
-        return Cellpose3(model, torch_device(device), inference, precision)
-    from bridge.segmentation.cellpose4 import Cellpose4
+    def on(device: Any) -> Backend:
+        if cellpose_version()[0] == 3:
+            from bridge.segmentation.cellpose3 import Cellpose3
 
-    return Cellpose4(model, torch_device(device))
+            return Cellpose3(model, device, inference, precision)
+        from bridge.segmentation.cellpose4 import Cellpose4
+
+        return Cellpose4(model, device)
+
+    chosen = torch_device(device)
+    if chosen.type == "cpu":
+        return on(chosen)
+    found: Any = WithinMemory(on(chosen), lambda: on(torch_device("cpu")))
+    return found  # type: ignore[no-any-return]
 
 
 def new_network(path: Path, features: int = 32, seed: int = 0) -> ModelFile:

@@ -17,7 +17,7 @@ from torch import nn
 from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, WHOLE, Inference, Precision, Prediction, Window, labels_of
 from bridge.segmentation.dynamics.masks import masks_of
-from bridge.segmentation.inference import AT_ONCE, TileByTile, on_processor
+from bridge.segmentation.inference import AT_ONCE, Remembering, TileByTile, on_processor
 from bridge.segmentation.models import ModelFile
 
 _STYLE_LENGTH = 256  # hard-coded in cellpose.core.run_net
@@ -88,18 +88,32 @@ class Cellpose3:
         diameter_px = diameter_px or self.diameter_px
         assert diameter_px is not None
         two = image.ndim == 3
-        # Cellpose 3 changes float images in place; it gets its own copy.
-        _, (_, flows, cellprob), _ = self._eval(
-            np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
-            channels=[1, 2] if two else [0, 0],
-            channel_axis=-1 if two else None,
-            diameter=diameter_px,
-            batch_size=self._at_once(batch_size),
-            normalize={**NORMALIZE, "normalize": normalize},
-            compute_masks=False,
-        )
-        niter = 1 / (self._model.diam_mean / diameter_px) * 200
-        return Prediction(np.asarray(flows), np.asarray(cellprob), niter)
+        net = self._on_processor
+        if net is not None and net.exactly is not None:
+            net = net.remembering()
+
+        def look() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+            # Cellpose 3 changes float images in place; it gets its own copy.
+            _, (_, flows, cellprob), _ = self._eval(
+                np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
+                net=net,
+                channels=[1, 2] if two else [0, 0],
+                channel_axis=-1 if two else None,
+                diameter=diameter_px,
+                batch_size=self._at_once(batch_size),
+                normalize={**NORMALIZE, "normalize": normalize},
+                compute_masks=False,
+            )
+            return np.asarray(flows), np.asarray(cellprob)
+
+        rescale = self._model.diam_mean / diameter_px
+
+        def again(doubtful: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+            assert isinstance(net, Remembering)
+            net.anew(tiles_over(doubtful, rescale))
+            return look()
+
+        return Prediction(*look(), 1 / rescale * 200, again if isinstance(net, Remembering) else None)
 
     def masks(
         self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float, window: Window = WHOLE
@@ -108,22 +122,24 @@ class Cellpose3:
         if self._device.type != "cpu":
             return labels_of(prediction, flow_threshold, cellprob_threshold, self._model.device, window)
         niter = int(np.uint32(prediction.niter))  # as Cellpose cuts it
-        return masks_of(prediction.flows, prediction.cellprob, niter, flow_threshold, cellprob_threshold, window)
+        return masks_of(
+            prediction.flows, prediction.cellprob, niter, flow_threshold, cellprob_threshold, window, prediction.again
+        )
 
     def _at_once(self, batch_size: int) -> int:
         if self._on_processor is not None:
             return AT_ONCE
         return batch_size if self._device.type != "cpu" else 1  # batches are slower on a processor
 
-    def _eval(self, *image: Any, **options: Any) -> Any:
+    def _eval(self, *image: Any, net: TileByTile | None, **options: Any) -> Any:
         """Run Cellpose's own eval, with what computes its network on this device."""
-        net = self._model.net
-        if self._on_processor is not None:
-            self._model.net = self._on_processor
+        own = self._model.net
+        if net is not None:
+            self._model.net = net
         try:
             return self._model.eval(*image, **options)
         finally:
-            self._model.net = net
+            self._model.net = own
 
     @property
     def inference(self) -> str:
@@ -141,6 +157,7 @@ class Cellpose3:
         two = image.ndim == 3
         *_, style = self._eval(
             np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
+            net=self._on_processor,
             channels=[1, 2] if two else [0, 0],
             channel_axis=-1 if two else None,
             diameter=self._model.diam_mean,
@@ -218,6 +235,26 @@ def _checked_widths(model: ModelFile) -> list[int] | None:
                 f"{model.path}: a damaged model (its weights {key} are missing or of another size). Train it again."
             )
     return widths
+
+
+def tiles_over(pixels: npt.NDArray[np.bool_], rescale: float) -> set[int]:
+    """Return which of Cellpose's tiles (by row, then column) count most where a pixel is set.
+
+    Parameters
+    ----------
+    pixels : ndarray of bool, shape (Y, X)
+        Of the image as it was given.
+    rescale : float
+        By which Cellpose scales the image before it cuts it into tiles.
+    """
+    height, width = (int(side * rescale) for side in pixels.shape)
+    top, bottom, left, right = transforms.get_pad_yx(height, width)
+    _, rows, columns, *_ = transforms.make_tiles(np.zeros((0, height + top + bottom, width + left + right), np.float32))
+    middle_y, middle_x = (np.unique(np.mean(sides, axis=1)) for sides in (rows, columns))
+    y, x = np.nonzero(pixels)
+    y, x = y * (height / pixels.shape[0]) + top, x * (width / pixels.shape[1]) + left
+    row, column = (np.abs(at[:, None] - middle).argmin(axis=1) for at, middle in ((y, middle_y), (x, middle_x)))
+    return set(np.unique(row * middle_x.size + column).tolist())
 
 
 def write_new_network(path: Path, features: int, seed: int) -> None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bridge.cores import cores
 from bridge.segmentation.backend import Inference, Precision
 from bridge.segmentation.models import ModelFile
 
+Compute = Callable[[Any], tuple[Any, Any]]
 AT_ONCE = 64  # tiles handed over in one call; each is computed on its own
 _log = logging.getLogger(__name__)
 _TILE_PX = 224
@@ -40,18 +42,53 @@ class TileByTile(nn.Module):  # type: ignore[misc]
         From an array (B, C, Y, X) to outputs (B, 3, Y, X) and styles (B, 256).
     words : str
         What computes.
+    exactly : callable, optional
+        Returns what computes exactly, where ``compute`` does not.
     """
 
     mkldnn = False
 
-    def __init__(self, net: Any, compute: Callable[[Any], tuple[Any, Any]], words: str) -> None:
+    def __init__(self, net: Any, compute: Compute, words: str, exactly: Callable[[], Compute] | None = None) -> None:
         super().__init__()
-        self.nout, self.device, self.words = net.nout, torch.device("cpu"), words
+        self.nout, self.device, self.words, self.exactly = net.nout, torch.device("cpu"), words, exactly
         self._compute = compute
 
     def forward(self, tiles: Any) -> tuple[Any, Any]:
         """Return outputs and styles of tiles, as Cellpose's network does."""
         outputs, styles = self._compute(tiles.numpy())
+        return torch.from_numpy(outputs), torch.from_numpy(styles)
+
+    def remembering(self) -> Remembering:
+        """Return the same for one image, which remembers what it computed."""
+        return Remembering(self)
+
+
+class Remembering(TileByTile):
+    """Computes the tiles of one image, and for a second look only some of them anew, exactly."""
+
+    def __init__(self, of: TileByTile) -> None:
+        super().__init__(of, of._compute, of.words, of.exactly)
+        self._found: list[tuple[Any, Any]] = []
+        self._anew: set[int] | None = None
+        self._at = 0
+
+    def anew(self, tiles: set[int]) -> None:
+        """Compute these tiles exactly at the next look; the others are remembered."""
+        self._anew, self._at = tiles, 0
+
+    def forward(self, tiles: Any) -> tuple[Any, Any]:
+        """Return outputs and styles of the tiles that follow."""
+        n, first = len(tiles), self._at
+        self._at += n
+        if self._anew is None:
+            outputs, styles = self._compute(tiles.numpy())
+            self._found += zip(outputs, styles, strict=True)
+        else:
+            assert self.exactly is not None
+            mine = [k for k in range(n) if first + k in self._anew]
+            now = dict(zip(mine, zip(*self.exactly()(tiles.numpy()[mine]), strict=True), strict=True)) if mine else {}
+            both = [now.get(k, self._found[first + k]) for k in range(n)]
+            outputs, styles = (np.stack(kind) for kind in zip(*both, strict=True))
         return torch.from_numpy(outputs), torch.from_numpy(styles)
 
 
@@ -96,6 +133,12 @@ def _with_torch(net: Any) -> TileByTile:
 
 
 def _with_openvino(net: Any, model: ModelFile, precision: Precision) -> TileByTile:
+    compute, kind = _compiled(net, model, precision)
+    exactly = cache(lambda: _compiled(net, model, "exact")[0]) if kind != "f32" else None
+    return TileByTile(net, compute, f"openvino {version('openvino')}, {kind}", exactly)
+
+
+def _compiled(net: Any, model: ModelFile, precision: Precision) -> tuple[Compute, str]:
     ov = _openvino()
 
     core = ov.Core()
@@ -129,7 +172,7 @@ def _with_openvino(net: Any, model: ModelFile, precision: Precision) -> TileByTi
         queue.wait_all()
         return outputs, styles
 
-    return TileByTile(net, compute, f"openvino {version('openvino')}, {kind}")
+    return compute, kind
 
 
 def _openvino() -> Any:

@@ -21,6 +21,7 @@ from bridge.files import whole_file, write_bytes
 from bridge.segmentation.backend import Backend
 from bridge.segmentation.recipe import Recipe
 from bridge.segmentation.size_model import SizeModel, fit_size_model
+from bridge.segmentation.within_memory import out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -257,7 +258,7 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "alloc" in str(error).lower():
+        if out_of_memory(error):
             raise SegmentationError(
                 "training: out of memory. Use a smaller --batch-size or --crop, or --device cpu."
             ) from error

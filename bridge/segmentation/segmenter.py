@@ -20,6 +20,7 @@ from bridge.segmentation.models import ModelFile, cellpose_version, resolve_mode
 from bridge.segmentation.normalisation import CELLPOSES, Normalisation
 from bridge.segmentation.size_model import SizeModel
 from bridge.segmentation.tiles import stitch, tiles
+from bridge.segmentation.within_memory import out_of_memory
 
 if TYPE_CHECKING:
     from bridge.segmentation.network_training import Training
@@ -291,7 +292,7 @@ def _named(name: str, shape: tuple[int, ...]) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "alloc" in str(error).lower():
+        if out_of_memory(error):
             raise SegmentationError(
                 f"{name}: out of memory while segmenting {shape[0]} x {shape[1]} px. Use a smaller --batch-size or --tile, or --device cpu."
             ) from error
