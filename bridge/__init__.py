@@ -2,7 +2,7 @@
 
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
 (``labels``), `compare`, `measure`, `summarize`, `plot`, `correct`, `collect`, `apply` and
-`undo`, `train`, `ablate`, `evaluate` (with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
+`undo`, `classify`, `unclassify`, `train`, `ablate`, `evaluate` (with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
 
 Examples
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.evaluation.sweep import compare_diameters, sweep
     from bridge.experiment.fields import Plan
     from bridge.pipeline.apply_corrections import apply, undo
+    from bridge.pipeline.classify import classify, unclassify
     from bridge.pipeline.corrections import collect, correct
     from bridge.pipeline.flat_fields import flat_field
     from bridge.pipeline.robustness import robustness
@@ -42,6 +43,7 @@ _HOMES = {
     "Settings": "bridge.settings",
     "ablate": "bridge.training.ablation",
     "apply": "bridge.pipeline.apply_corrections",
+    "classify": "bridge.pipeline.classify",
     "collect": "bridge.pipeline.corrections",
     "compare": "bridge.pipeline.roiset_verbs",
     "compare_diameters": "bridge.evaluation.sweep",
@@ -60,6 +62,7 @@ _HOMES = {
     "summarize": "bridge.pipeline.verbs",
     "sweep": "bridge.evaluation.sweep",
     "trace": "bridge.pipeline.roiset_verbs",
+    "unclassify": "bridge.pipeline.classify",
     "undo": "bridge.pipeline.apply_corrections",
     "train": "bridge.training.train",
 }
@@ -70,6 +73,7 @@ __all__ = [
     "Settings",
     "ablate",
     "apply",
+    "classify",
     "collect",
     "compare",
     "compare_diameters",
@@ -89,6 +93,7 @@ __all__ = [
     "sweep",
     "trace",
     "train",
+    "unclassify",
     "undo",
 ]
 

@@ -47,6 +47,7 @@ FIELDS = (
     Column("dtype", "str", "", "type of the measured image's pixels"),
     Column("pixel_size_um", "float64", "um", "size of a pixel; empty where not calibrated"),
     Column("problems", "str", "", "why the field cannot be processed"),
+    Column("cell_type", "str", "", "what all cells of the field are; empty where nobody said so"),
 )
 # Why a network's objects become no cells.
 DROPPED = {
@@ -216,7 +217,13 @@ def replicate_columns(measured: Sequence[Column]) -> tuple[Column, ...]:
 
 def measured_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Return the columns of `cells.csv` that a statistic makes sense of: areas and intensities."""
-    skip = {"label", "cell", *(f"{what}_{axis}_px" for what in (CELL, NUCLEUS) for axis in "xy")}
+    skip = {
+        "label",
+        "cell",
+        "class_probability",
+        "class_margin",
+        *(f"{what}_{axis}_px" for what in (CELL, NUCLEUS) for axis in "xy"),
+    }
     return tuple(c for c in columns if c.dtype in ("float64", "int64") and c.name not in skip)
 
 

@@ -18,7 +18,7 @@ GROUND = {
     "assay_settings", "cache", "calibration", "cores", "errors", "files", "foreign", "grey_scale", "image_settings", "kernels", "labels", "measurements", "names", "npy", "selections", "setting_options", "settings", "settings_file", "source",
     "synthetic", "tables", "training_settings",
 }  # fmt: skip
-ROOMS = {"acquisition", "assay", "images", "imagej", "report", "rois", "scores", "segmentation"}
+ROOMS = {"acquisition", "assay", "classification", "images", "imagej", "report", "rois", "scores", "segmentation"}
 LAYERS: tuple[set[str], ...] = (
     GROUND, ROOMS, {"experiment"}, {"pipeline"}, {"evaluation"}, {"training"},
     {"__init__", "__main__", "cli", "demo", "doctor", "fiji_menu"},

@@ -123,12 +123,15 @@ def export_coco(
     images: Annotated[
         Path | None, Parameter(group=GENERAL, help="Folder of the images: their names are written.")
     ] = None,
+    classes: Annotated[
+        Path | None, Parameter(group=GENERAL, help="The folder classes of a run: each cell is of its class's category.")
+    ] = None,
     accept_labels: AcceptLabels = False,
 ) -> int:
     """Write label images as a COCO json, pixel for pixel."""
     from bridge.evaluation.coco_folders import export_coco as work
 
-    OUT.print(str(work(labels, out, category, images, accept_labels)))
+    OUT.print(str(work(labels, out, category, images, accept_labels, classes)))
     return 0
 
 

@@ -18,10 +18,11 @@ from bridge.images.reader import SUFFIXES
 from bridge.labels import MAX_LABEL, as_labels, parts_of_ids
 from bridge.names import MASK_SUFFIXES, image_name, is_marked, safe_name
 from bridge.scores.coco import annotations_of, counts_of, drawn, whole
+from bridge.tables import Column, read_table
 
 _log = logging.getLogger(__name__)
 
-_NUCLEI = "_nuclei"
+_NUCLEI, _CLASSES = "_nuclei", "_classes.csv"
 _MOST_PX = 400_000_000  # of an image that a json file claims: 20,000 x 20,000
 
 
@@ -31,6 +32,7 @@ def export_coco(
     category: str = "cell",
     images: Path | str | None = None,
     accept_labels: bool = False,
+    classes: Path | str | None = None,
 ) -> Path:
     """Write label images as a COCO json: one annotation for each cell, its mask as run lengths.
 
@@ -48,6 +50,8 @@ def export_coco(
         Folder of the images the label images belong to: their names are written instead of the label images'.
     accept_labels : bool
         Take label images that do not look like any.
+    classes : Path or str, optional
+        The folder ``classes`` of a run: each cell is of the category of its class.
 
     Returns
     -------
@@ -79,9 +83,11 @@ def export_coco(
         "info": {"description": "cells as run lengths; `label` is the id of the cell in its label image"},
         "images": [],
         "annotations": [],
-        "categories": [{"id": 1, "name": category, "supercategory": ""}],
+        "categories": [],
     }
     root = labels.parent if labels.is_file() else labels
+    of_cell = {} if classes is None else _classes(Path(classes))
+    numbers: dict[str, int] = {category: 1} if classes is None else {}
     for k, path in enumerate(files, 1):
         ids = read_labels(path, foreign=not accept_labels)
         height, width = ids.shape
@@ -93,7 +99,14 @@ def export_coco(
         if not np.array_equal(drawn([(a["label"], a["segmentation"]["counts"]) for a in annotations], ids.shape), ids):
             raise LabelError(f"{path}: the run lengths do not equal the label image. This is a fault of the program: please report it.")  # fmt: skip
         first = len(content["annotations"]) + 1
+        if classes is not None:
+            own = of_cell.get(image_name(path))
+            if own is None or not {a["label"] for a in annotations} <= own.keys():
+                raise InputError(f"{path}: not all of its cells have a class in {classes} (expected {image_name(path)}_classes.csv). Run classify, and name its folder classes.")  # fmt: skip
+            for a in annotations:
+                a["category_id"] = numbers.setdefault(own[a["label"]], len(numbers) + 1)
         content["annotations"] += [{"id": first + i, "image_id": k, **a} for i, a in enumerate(annotations)]
+    content["categories"] = [{"id": n, "name": name, "supercategory": ""} for name, n in numbers.items()]
     write_text(out, json.dumps(content, ensure_ascii=False) + "\n")
     return out
 
@@ -200,6 +213,20 @@ def import_coco(coco: Path | str, out: Path | str, category: str | None = None) 
     if odd:
         raise LabelError(f"{coco}: {odd[0]}; such are {len(odd)} of {len(odd) + n_read}. The others were written to {out}: export those again, or remove them.")  # fmt: skip
     return list(work)
+
+
+def _classes(folder: Path) -> dict[str, dict[int, str]]:
+    """Return the class of each cell, by field and label."""
+    paths = sorted(folder.rglob(f"*{_CLASSES}"))
+    if not paths:
+        raise InputError(f"{folder}: no classes of cells in it (expected <field_id>{_CLASSES}). Run classify first.")
+    found = {}
+    for path in paths:
+        table = read_table(path, (Column("label", "int64", "", ""), Column("class", "str", "", "")))
+        found[path.name.removesuffix(_CLASSES)] = dict(
+            zip(table["label"].tolist(), table["class"].tolist(), strict=True)
+        )
+    return found
 
 
 def _runs(segmentation: Any, height: int, width: int) -> Sequence[int]:

@@ -84,6 +84,7 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
                 condition=given.get("condition") or "all",
                 replicate=given.get("replicate") or "",
                 sample=sample,
+                cell_type=given.get("cell_type") or "",
                 segment=one(segment),
                 measure={spelling[name]: file for name in measure if (file := one(name))},
                 count=one(count),

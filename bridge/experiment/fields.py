@@ -48,6 +48,8 @@ class Field:
     pixel_size_um : float or None
     problems : tuple of str
         Why this field cannot be processed; empty when it can.
+    cell_type : str
+        What all of its cells are, where a person said so.
     """
 
     field_id: str
@@ -64,6 +66,7 @@ class Field:
     dtype: str = ""
     pixel_size_um: float | None = None
     problems: tuple[str, ...] = ()
+    cell_type: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from bridge.images.reader import SUFFIXES
 from bridge.names import one_spelling
 from bridge.settings import Settings
 
-PLACEHOLDERS = ("condition", "replicate", "sample", "field", "well", "channel")
+PLACEHOLDERS = ("condition", "replicate", "sample", "field", "well", "channel", "cell_type")
 
 
 def by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[list[NamedFile], list[tuple[Path, str]]]:

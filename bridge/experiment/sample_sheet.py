@@ -17,7 +17,7 @@ from bridge.names import one_spelling
 from bridge.settings import Settings
 
 _SHEET_KEYS = ("file", "folder", "well")
-_SHEET_COLUMNS = (*_SHEET_KEYS, "plate", "condition", "replicate", "sample", "order")
+_SHEET_COLUMNS = (*_SHEET_KEYS, "plate", "condition", "replicate", "sample", "cell_type", "order")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_sheet(path: Path) -> Sheet:
         got = ", ".join(sorted(columns)) or "nothing"
         raise InputError(
             f"{path}: not a sample sheet (got columns {got}, expected condition and one of {', '.join(_SHEET_KEYS)}; "
-            "plate, replicate, sample and order may follow). Correct the first line."
+            "plate, replicate, sample, cell_type and order may follow). Correct the first line."
         )
     for number, row in enumerate(rows, 2):
         if not row[keys[0]] or not row["condition"]:
@@ -129,7 +129,10 @@ def join_sheet(
                 f"{sheet.path}: a file that could be two (got {row['file']}, which fits {other} and {key}). Write it with its folder."
             )
         for item in items:
-            item.factors = {**item.factors, **{k: row[k] for k in ("condition", "replicate", "sample") if row.get(k)}}
+            item.factors = {
+                **item.factors,
+                **{k: row[k] for k in ("condition", "replicate", "sample", "cell_type") if row.get(k)},
+            }
             if sheet.key == "well":
                 item.factors.setdefault("sample", row_name)
         wanted += items

@@ -10,9 +10,11 @@ import pandas as pd
 
 from bridge.names import safe_name
 from bridge.pipeline.assay import Assayed, assay, positive_channels, unit_of, with_calls
+from bridge.pipeline.cell_classes import class_counts, class_names, is_classified
 from bridge.pipeline.cell_cycle import cell_cycle, has_dna
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Context
+from bridge.report.class_figures import class_figure
 from bridge.report.figures import cells_against_nuclei
 from bridge.report.share_figure import dna_figure, share_figure
 from bridge.report.style import Look
@@ -23,7 +25,7 @@ _SHOWN = (
     ("Mean", "mean", "grey level"),
     ("IntDen", "integrated density", "grey level × the image's unit of area"),
 )
-_COUNTED = "cells_and_nuclei"
+_COUNTED, _CLASSES = "cells_and_nuclei", "classes"
 
 
 def background_words(context: Context) -> str:
@@ -103,6 +105,9 @@ def draw_figures(
         files += superplot(path_of(name), units, column, label, conditions, title, own, what, look)
     if context.plan.count_channel:
         files += cells_against_nuclei(path_of(_COUNTED), counts, conditions, look)
+    if is_classified(context) and "class" in cells:
+        names = class_names(context)
+        files += class_figure(path_of(_CLASSES), class_counts(cells, names, conditions), names, conditions, look)
     if has_dna(context) and nuclei is not None:
         files += _dna(path_of(_dna_name(context)), context, nuclei, gates, look)
     return files
@@ -145,4 +150,5 @@ def figure_names(context: Context) -> list[str]:
     names = [_share_name(channel) for channel in _positives(context)]
     names += [name for name, *_ in distributions(context)]
     names += [_COUNTED] if context.plan.count_channel else []
+    names += [_CLASSES] if is_classified(context) else []
     return names + ([_dna_name(context)] if has_dna(context) else [])

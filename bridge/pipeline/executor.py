@@ -108,7 +108,11 @@ class Executor:
 
     def _serve(self, lane: Lane) -> None:
         while events := lane.take(self._many):
-            self._work(events)
+            try:
+                self._work(events)
+            except Exception as error:  # a fault of this program: said, not waited for without end
+                self._fatal = error
+                self._lanes[MAIN].put(events[0][0], None)
 
     def _many(self, k: int) -> int:
         """How many fields a step takes at once."""
@@ -126,13 +130,10 @@ class Executor:
         self._lanes[MAIN].put(job, None)
 
     def _work(self, events: list[tuple[Any, Any]]) -> None:
-        steps = self.graph.of_fields()
-        if not events:
-            return
-        if isinstance(events[0][0], Resource):
+        if events and isinstance(events[0][0], Resource):
             self.resources.begin(events[0][0])
             return
-        outcomes = self._together(events)
+        steps, outcomes = self.graph.of_fields(), self._together(events) if events else {}
         for job, k in events:
             try:
                 self._perform(job, steps[k], outcomes.get(job.name))
@@ -161,7 +162,7 @@ class Executor:
         for step in self.graph.steps:
             for name in step.needs:
                 needed = self.graph.by_name[name]
-                if step.scope != "field" and needed.load is not None and self._applies(job, needed):
+                if "field" == needed.scope != step.scope and needed.load is not None and self._applies(job, needed):
                     self._kept.setdefault(name, {})[job.name] = _Given(self, job)[name]
         self.finished.append(job.fields[0])
         self.tell(f"{job.name}: done")
@@ -229,12 +230,11 @@ class Executor:
 
     def _noted(self, fields: Sequence[Field]) -> dict[str, dict[str, Any]]:
         """What the steps that an early step needs noted for these fields, also in an earlier start."""
-        names = {name for step in self.graph.steps if step.early for name in step.needs}
-        return {name: self._facts_of(fields, name) for name in names}
+        return {name: self._facts_of(fields, name) for step in self.graph.steps if step.early for name in step.needs}
 
     def _facts_of(self, fields: Sequence[Field], step: str) -> dict[str, Any]:
-        noted = {item.field_id: self.records.facts(item.field_id, step) for item in fields}
-        return {name: facts for name, facts in noted.items() if facts is not None}
+        ids = (item.field_id for item in fields)
+        return {name: facts for name in ids if (facts := self.records.facts(name, step)) is not None}
 
     # ------------------------------------------------------------ several fields
 

@@ -79,6 +79,22 @@ class ResultsFolder:
         """Return the file of the ROI set of a field's nuclei."""
         return self._of_condition("rois", item, "_nuclei_RoiSet.zip")
 
+    def classifier(self) -> Path:
+        """Return the file of the classifier of cells; where it is, every cell gets a class."""
+        return self.out / "classes" / "classifier.json"
+
+    def class_truth(self) -> Path:
+        """Return the file of the classes that persons gave."""
+        return self.out / "classes" / "truth.csv"
+
+    def class_table(self, item: Field) -> Path:
+        """Return the file of the classes of a field's cells."""
+        return self._of_condition("classes", item, "_classes.csv")
+
+    def class_roiset(self, item: Field) -> Path:
+        """Return the file of the ROI set in which the class is ImageJ's group."""
+        return self._of_condition("rois", item, "_classes_RoiSet.zip")
+
     def results(self, item: Field, channel: str, compartment: str = CELL) -> Path:
         """Return the Results file of a field's cells, nuclei or rings in a channel."""
         mark = {CELL: "", NUCLEUS: "_nuclei", RING: "_rings"}[compartment]

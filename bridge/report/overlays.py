@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from bridge.files import whole_file
 from bridge.labels import Labels, outlines
-from bridge.report.picture import OUTLINE, PNG, Picture, draw_scale_bar, with_caption
+from bridge.report.picture import OUTLINE, PNG, Picture, draw_scale_bar, with_caption, with_legend
 
 _THUMB_PX = 320
 _CROP_PX, _SIDE_BY_SIDE = 320, 8
 _MAX_THUMBS = 40
+# Told apart with any colour vision, on a grey image; the last one is for the uncertain.
+CLASS_COLOURS = ((86, 180, 233), (230, 97, 0), (240, 228, 66), (204, 121, 167), (0, 200, 140), (255, 255, 255))
 
 
 def overlay(image: npt.NDArray[Any], labels: Labels, shown: tuple[float, float]) -> Picture:
@@ -42,6 +44,51 @@ def overlay(image: npt.NDArray[Any], labels: Labels, shown: tuple[float, float])
     picture = np.repeat(grey[..., None], 3, axis=2)
     picture[outlines(labels)] = OUTLINE
     return picture
+
+
+def class_overlay(
+    path: Path,
+    image: npt.NDArray[Any],
+    labels: Labels,
+    shown: tuple[float, float],
+    number: npt.NDArray[Any],
+    names: Sequence[str],
+    caption: str,
+) -> None:
+    """Write an image with the outline of each cell in the colour of its class, and a line of text that names them.
+
+    Parameters
+    ----------
+    path : Path
+    image : ndarray, shape (Y, X)
+    labels : ndarray of unsigned int, shape (Y, X)
+    shown : (float, float)
+        Grey levels shown as black and white.
+    number : ndarray of uint8, shape (n_labels + 1,)
+        The class of each label, from 1; 0 for none.
+    names : sequence of str
+        What stands for each class in the line of text.
+    caption : str
+        Before them.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from PIL import Image
+
+    picture = overlay(image, labels, shown)
+    lines = outlines(labels)
+    lines |= np.pad(lines, 1)[2:, 1:-1] & (labels > 0)  # one pixel more: colours must be told apart
+    cycle, last = CLASS_COLOURS[:-1], CLASS_COLOURS[-1]
+    colours = np.array([*(cycle[k % len(cycle)] for k in range(len(names) - 1)), last], np.uint8)
+    of_class = number[labels]
+    seen = lines & (of_class > 0)
+    picture[seen] = colours[of_class[seen] - 1]
+    framed = with_legend(Image.fromarray(picture), caption, [(n, tuple(c)) for n, c in zip(names, colours.tolist(), strict=True)])  # fmt: skip
+    with whole_file(path) as part:
+        framed.save(part, format="PNG", **PNG)
 
 
 def plain_level(level: float) -> str:

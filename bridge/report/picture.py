@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,23 @@ def with_caption(picture: Any, caption: str) -> Any:
     framed.paste(picture, (0, 0))
     draw = ImageDraw.Draw(framed)
     draw.text((4, picture.height + 2), caption, fill="black", font=font_for(draw, caption, picture.width - 8))
+    return framed
+
+
+def with_legend(picture: Any, caption: str, entries: Sequence[tuple[str, tuple[int, ...]]]) -> Any:
+    """Return a picture with a strip of text below it, a patch of colour before each entry."""
+    from PIL import ImageDraw
+
+    framed = with_caption(picture, caption)
+    draw = ImageDraw.Draw(framed)
+    font = font_for(draw, caption + "    ".join(text for text, _ in entries), framed.width - 24 * len(entries) - 24)
+    draw.rectangle((0, picture.height, framed.width, framed.height), fill="white")
+    draw.text((4, picture.height + 2), caption, fill="black", font=font)
+    x = 16 + draw.textlength(caption, font)
+    for text, colour in entries:
+        draw.rectangle((x, picture.height + 5, x + 11, picture.height + 16), fill=tuple(colour), outline="black")
+        draw.text((x + 16, picture.height + 2), text, fill="black", font=font)
+        x += 28 + draw.textlength(text, font)
     return framed
 
 

@@ -7,6 +7,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bridge.kernels import kernel
 from bridge.rois.trace import Rings
@@ -20,7 +21,7 @@ _MOST_VERTICES = 65535  # of one ring in 16 bits; ImageJ saves longer ones as co
 _FLOAT_BITS = np.arange(65536, dtype=np.float32).view(np.uint32)
 
 
-def encode_rings(rings: Rings) -> bytes:
+def encode_rings(rings: Rings, group: npt.NDArray[Any] | None = None, frame: int = 0) -> bytes:
     """Encode rings as a ROI set: one ROI for each label, named by it.
 
     One ring becomes a traced selection, several a composite. Entries are stored, with a fixed date: the same rings
@@ -30,6 +31,10 @@ def encode_rings(rings: Rings) -> bytes:
     ----------
     rings : Rings
         Sorted by label.
+    group : ndarray of uint8, shape (n_labels + 1,), optional
+        ImageJ's group of each label; 0 for none.
+    frame : int
+        Position in time, from 1; 0 for none.
 
     Returns
     -------
@@ -54,6 +59,11 @@ def encode_rings(rings: Rings) -> bytes:
     content[central[-1] :] = np.frombuffer(tail, np.uint8)
     view = content.data
     begin = (local[:-1] + _LOCAL + names).tolist()
+    second = local[:-1] + _LOCAL + names + _HEADER + coordinates
+    if group is not None:
+        content[second + 30] = group[label]
+    for k in range(4):
+        content[second + 12 + k] = frame >> (8 * (3 - k)) & 255
     checksums = [zlib.crc32(view[a : a + n]) for a, n in zip(begin, sizes.tolist(), strict=True)]
     sums = np.array(checksums, "<u4").view(np.uint8).reshape(-1, 4)
     for k in range(4):

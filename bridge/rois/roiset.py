@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bridge.errors import RoiError
 from bridge.kernels import kernel
@@ -21,7 +22,7 @@ from bridge.selections import Selections
 MAX_SIDE_PX = 60_000
 
 
-def encode_roiset(labels: Labels) -> bytes:
+def encode_roiset(labels: Labels, group: npt.NDArray[Any] | None = None, frame: int = 0) -> bytes:
     """Make a ROI set with one ROI for each label, whatever its shape.
 
     A label with one outline becomes a traced selection; one with holes or several parts a composite. Both run along
@@ -30,6 +31,10 @@ def encode_roiset(labels: Labels) -> bytes:
     Parameters
     ----------
     labels : ndarray of uint8, uint16 or uint32, shape (Y, X)
+    group : ndarray of uint8, shape (n_labels + 1,), optional
+        ImageJ's group of each label, which the ROI Manager shows by its colour; 0 for none.
+    frame : int
+        Position in time, from 1, in a stack over time; 0 for none.
 
     Returns
     -------
@@ -52,7 +57,7 @@ def encode_roiset(labels: Labels) -> bytes:
         raise RoiError(
             f"label image: too large for ImageJ's ROIs (got {labels.shape[0]} x {labels.shape[1]} px, expected sides up to {MAX_SIDE_PX}). Crop it."
         )
-    return encode_rings(trace_rings(labels))
+    return encode_rings(trace_rings(labels), group, frame)
 
 
 def selections_of(labels: Labels) -> Selections:

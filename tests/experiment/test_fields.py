@@ -337,7 +337,7 @@ def test_sample_sheets_that_cannot_be_used(lay: Callable[..., Path], tmp_path: P
     sheet.write_text("name,treatment\na,b\n")
     assert refusal(images, samples=sheet) == (
         f"{sheet}: not a sample sheet (got columns name, treatment, expected condition and one of file, folder, well; "
-        "plate, replicate, sample and order may follow). Correct the first line."
+        "plate, replicate, sample, cell_type and order may follow). Correct the first line."
     )
     sheet.write_text("folder,condition\nA,\n")
     assert refusal(images, samples=sheet) == f"{sheet}: line 2 lacks condition (got an empty cell). Fill it in."

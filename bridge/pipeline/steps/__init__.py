@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.pipeline.steps.checks import CHECKS
+from bridge.pipeline.steps.classes import CLASSES
 from bridge.pipeline.steps.corrected import CORRECTED
 from bridge.pipeline.steps.figures import FIGURES
 from bridge.pipeline.steps.filter import FILTER
@@ -32,6 +33,7 @@ ORDER = (
     ARITHMETIC,
     MEASURE,
     CHECKS,
+    CLASSES,
     PICTURES,
     CONTACT_SHEET,
     ALL_CONDITIONS,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from bridge.pipeline.cell_classes import is_classified
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Task
 from bridge.tables import COUNTS, DROPPED, NUCLEUS, empty_table, typed_table
@@ -28,6 +29,14 @@ def all_nuclei(task: Task) -> pd.DataFrame | None:
     found = [task.given["measure"][item.field_id].nuclei for item in task.fields]
     parts = [nuclei for nuclei in found if nuclei is not None and len(nuclei)]
     return pd.concat(parts, ignore_index=True) if parts else empty_table(columns_of(task.context, NUCLEUS))
+
+
+def with_classes(task: Task, cells: pd.DataFrame) -> pd.DataFrame:
+    """Add the classes of the cells of all finished fields, where the run has a classifier."""
+    if not is_classified(task.context):
+        return cells
+    parts = [task.given["classes"][item.field_id].assign(field_id=item.field_id) for item in task.fields]
+    return cells.merge(pd.concat(parts, ignore_index=True), "left", ["field_id", "label"], validate="one_to_one")
 
 
 def all_counts(task: Task, flags: Mapping[str, list[str]] = MappingProxyType({})) -> pd.DataFrame:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bridge.pipeline.cell_classes import class_names
 from bridge.pipeline.draw import background_words, draw_figures, figure_names
 from bridge.pipeline.step import Outcome, Step, Task
-from bridge.pipeline.steps.all_fields import all_cells, all_counts, all_nuclei
+from bridge.pipeline.steps.all_fields import all_cells, all_counts, all_nuclei, with_classes
 from bridge.report.style import Look
 from bridge.setting_options import ASSAY
 
@@ -16,7 +17,8 @@ def _figures(task: Task) -> Outcome:
     def path_of(name: str) -> Path:
         return task.folder.figure(name)[0].with_suffix("")
 
-    draw_figures(task.context, all_cells(task), all_nuclei(task), all_counts(task), path_of, Look())
+    cells = with_classes(task, all_cells(task))
+    draw_figures(task.context, cells, all_nuclei(task), all_counts(task), path_of, Look())
     return Outcome()
 
 
@@ -25,10 +27,14 @@ def _files(task: Task) -> list[Path]:
 
 
 def _made_from(task: Task) -> dict[str, Any]:
-    return {"conditions": list(task.context.plan.conditions), "how": background_words(task.context)}
+    return {
+        "conditions": list(task.context.plan.conditions),
+        "how": background_words(task.context),
+        "classes": list(class_names(task.context)),
+    }
 
 
 FIGURES = Step(
-    "figures", "experiment", _figures, lane="tables", needs=("segment", "filter", "measure", "count"), outputs=_files,
+    "figures", "experiment", _figures, lane="tables", needs=("segment", "filter", "classes", "measure", "count"), outputs=_files,
     made_from=_made_from, settings=(ASSAY,), derived=True,
 )  # fmt: skip

@@ -15,10 +15,19 @@ from bridge.assay.shares import SHARES
 from bridge.assay.summary import condition_table, replicate_table
 from bridge.assay.variance import VARIANCE, variance_split
 from bridge.pipeline.assay import GATES, assay, called_columns, gate_warnings, positive_channels, with_calls
+from bridge.pipeline.cell_classes import (
+    CLASS,
+    CLASS_COUNTS,
+    class_counts,
+    class_names,
+    class_replicate_columns,
+    is_classified,
+    replicates_by_class,
+)
 from bridge.pipeline.cell_cycle import cell_cycle, has_dna
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Outcome, Step, Task
-from bridge.pipeline.steps.all_fields import all_cells, all_counts, all_nuclei
+from bridge.pipeline.steps.all_fields import all_cells, all_counts, all_nuclei, with_classes
 from bridge.pipeline.steps.checks import judged
 from bridge.report.workbook import MAX_ROWS, write_workbook
 from bridge.setting_options import ASSAY
@@ -36,7 +45,7 @@ from bridge.tables import (
 
 BY_HAND = Column("corrected", "bool", "", "a person changed its outline, or drew it (correct --apply)")
 _TABLES = {
-    "checks": CHECKS, "comparisons": COMPARISONS, "counts": COUNTS, "gates": GATES, "phases": PHASES, "shares": SHARES, "variance": VARIANCE,
+    "checks": CHECKS, "classes": CLASS_COUNTS, "comparisons": COMPARISONS, "counts": COUNTS, "gates": GATES, "phases": PHASES, "shares": SHARES, "variance": VARIANCE,
 }  # fmt: skip
 
 
@@ -57,18 +66,22 @@ def _variance(task: Task, cells: pd.DataFrame, nuclei: pd.DataFrame | None) -> p
 
 def _tables(task: Task) -> Outcome:
     called = called_columns(task.context)
-    columns, conditions = (*columns_of(task.context), *called, BY_HAND), task.context.plan.conditions
+    names = class_names(task.context)
+    columns = (*columns_of(task.context), *called, *(CLASS if names else ()), BY_HAND)
+    conditions = task.context.plan.conditions
     out = task.folder.out
     checks = judged(task.context, task.fields, task.facts["checks"], task.facts["measure"])
     cells, nuclei, counts = all_cells(task), all_nuclei(task), all_counts(task, checks.flags)
     assayed = assay(task.context, cells if nuclei is None else nuclei, counts)
     cells, nuclei = with_calls(assayed, cells, nuclei)
     cells = cells.assign(corrected=_corrected(task, cells))
+    cells = with_classes(task, cells)
     replicates = replicate_table(cells, counts, columns, conditions)
     tables = {
         "shares": assayed.shares,
         "comparisons": assayed.comparisons,
         **({"phases": cell_cycle(task.context, nuclei)[1]} if nuclei is not None and has_dna(task.context) else {}),
+        **({"classes": class_counts(cells, names, conditions)} if names else {}),
         "counts": counts,
         "variance": _variance(task, cells, nuclei),
         "gates": assayed.gates,
@@ -88,6 +101,9 @@ def _tables(task: Task) -> Outcome:
     for name, table in tables.items():
         write_table(out / f"{name}.csv", table, _TABLES[name])
     write_table(out / "replicates.csv", replicates, replicate_columns(measured))
+    if names:
+        by_class = replicates_by_class(cells, counts, measured, names, conditions, columns)
+        write_table(out / "replicates_by_class.csv", by_class, class_replicate_columns(measured))
     summary = condition_table(cells, counts, columns, conditions)
     first = {name: tables.pop(name) for name in ("shares", "comparisons")}
     tables["checks"] = checks.table[checks.table["flagged"]]
@@ -125,7 +141,9 @@ def _workbooks(
 
 def _files(task: Task) -> list[Path]:
     folder, conditions = task.folder, task.context.plan.conditions
-    names = ["cells", "replicates", *(name for name in _TABLES if name != "phases" or has_dna(task.context))]
+    left_out = {*(() if has_dna(task.context) else ["phases"]), *(() if is_classified(task.context) else ["classes"])}
+    names = ["cells", "replicates", *(name for name in _TABLES if name not in left_out)]
+    names += ["replicates_by_class"] if is_classified(task.context) else []
     names += ["nuclei"] if task.context.plan.count_channel else []
     return [
         *(folder.out / f"{name}.csv" for name in names),
@@ -135,11 +153,15 @@ def _files(task: Task) -> list[Path]:
 
 
 def _made_from(task: Task) -> dict[str, Any]:
-    return {"conditions": list(task.context.plan.conditions), "positive": list(positive_channels(task.context))}
+    return {
+        "conditions": list(task.context.plan.conditions),
+        "positive": list(positive_channels(task.context)),
+        "classes": list(class_names(task.context)),
+    }
 
 
 # Tables follow from the fields: more fields make new ones, unasked.
 TABLES = Step(
-    "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "corrected", "checks", "measure", "count"), outputs=_files, made_from=_made_from,
+    "tables", "experiment", _tables, lane="tables", needs=("segment", "filter", "corrected", "checks", "classes", "measure", "count"), outputs=_files, made_from=_made_from,
     settings=(ASSAY,), load=all_cells, derived=True, words="tables and figures",
 )  # fmt: skip
