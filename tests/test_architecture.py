@@ -16,9 +16,9 @@ PACKAGE = Path(__file__).parents[1] / "bridge"
 # one layer do not know each other: what two of them share is a border object of the ground.
 GROUND = {
     "assay_settings", "cache", "calibration", "cores", "errors", "files", "foreign", "grey_scale", "image_settings", "kernels", "labels", "measurements", "names", "npy", "selections", "setting_options", "settings", "settings_file", "source",
-    "synthetic", "tables", "training_settings",
+    "synthetic", "synthetic_movie", "tables", "training_settings",
 }  # fmt: skip
-ROOMS = {"acquisition", "assay", "classification", "images", "imagej", "report", "rois", "scores", "segmentation"}
+ROOMS = {"acquisition", "assay", "classification", "images", "imagej", "report", "rois", "scores", "segmentation", "tracking"}
 LAYERS: tuple[set[str], ...] = (
     GROUND, ROOMS, {"experiment"}, {"pipeline"}, {"evaluation"}, {"training"},
     {"__init__", "__main__", "cli", "demo", "doctor", "fiji_menu"},

@@ -1,0 +1,1 @@
+"""Cells followed over the frames of a series: links, gaps, divisions, and the files of other trackers."""
