@@ -2,7 +2,7 @@
 
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
 (``labels``), `compare`, `measure`, `summarize`, `plot`, `correct`, `collect`, `apply` and
-`undo`, `classify`, `unclassify`, `train`, `ablate`, `evaluate` (with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
+`undo`, `classify`, `unclassify`, `track`, `untrack`, `train`, `ablate`, `evaluate` (with ``--tracks``: `evaluate_tracks`, with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
 
 Examples
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.evaluation.coco_folders import export_coco, import_coco
     from bridge.evaluation.evaluate import evaluate
     from bridge.evaluation.sweep import compare_diameters, sweep
+    from bridge.evaluation.track_scores import evaluate_tracks
     from bridge.experiment.fields import Plan
     from bridge.pipeline.apply_corrections import apply, undo
     from bridge.pipeline.classify import classify, unclassify
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.robustness import robustness
     from bridge.pipeline.roiset_verbs import compare, rasterize, trace
     from bridge.pipeline.run import Report, run
+    from bridge.pipeline.track import track, untrack
     from bridge.pipeline.verbs import measure, plan, plot, segment, summarize
     from bridge.settings import Settings
     from bridge.training.ablation import ablate
@@ -49,6 +51,7 @@ _HOMES = {
     "compare_diameters": "bridge.evaluation.sweep",
     "correct": "bridge.pipeline.corrections",
     "evaluate": "bridge.evaluation.evaluate",
+    "evaluate_tracks": "bridge.evaluation.track_scores",
     "flat_field": "bridge.pipeline.flat_fields",
     "export_coco": "bridge.evaluation.coco_folders",
     "import_coco": "bridge.evaluation.coco_folders",
@@ -62,7 +65,9 @@ _HOMES = {
     "summarize": "bridge.pipeline.verbs",
     "sweep": "bridge.evaluation.sweep",
     "trace": "bridge.pipeline.roiset_verbs",
+    "track": "bridge.pipeline.track",
     "unclassify": "bridge.pipeline.classify",
+    "untrack": "bridge.pipeline.track",
     "undo": "bridge.pipeline.apply_corrections",
     "train": "bridge.training.train",
 }
@@ -79,6 +84,7 @@ __all__ = [
     "compare_diameters",
     "correct",
     "evaluate",
+    "evaluate_tracks",
     "export_coco",
     "flat_field",
     "import_coco",
@@ -92,9 +98,11 @@ __all__ = [
     "summarize",
     "sweep",
     "trace",
+    "track",
     "train",
     "unclassify",
     "undo",
+    "untrack",
 ]
 
 

@@ -48,6 +48,8 @@ FIELDS = (
     Column("pixel_size_um", "float64", "um", "size of a pixel; empty where not calibrated"),
     Column("problems", "str", "", "why the field cannot be processed"),
     Column("cell_type", "str", "", "what all cells of the field are; empty where nobody said so"),
+    Column("series_id", "str", "", "series of frames the field belongs to; empty for a still image"),
+    Column("frame", "Int64", "", "its number in the series, as it is named; empty for a still image"),
 )
 # Why a network's objects become no cells.
 DROPPED = {
@@ -221,6 +223,9 @@ def measured_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
         "label",
         "cell",
         "class_probability",
+        "track_id",
+        "lineage_id",
+        "frame",
         "class_margin",
         *(f"{what}_{axis}_px" for what in (CELL, NUCLEUS) for axis in "xy"),
     }

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from bridge.tracking.scores import score_tracks
 
 app = App(help=__doc__)
 console = Console()
-MOVIES = {
+MOVIES: dict[str, Any] = {
     "slow": {},
     "fast": {"step_px": 11.0},
     "drift": {"drift_px": 8.0},

@@ -18,7 +18,18 @@ GROUND = {
     "assay_settings", "cache", "calibration", "cores", "errors", "files", "foreign", "grey_scale", "image_settings", "kernels", "labels", "measurements", "names", "npy", "selections", "setting_options", "settings", "settings_file", "source",
     "synthetic", "synthetic_movie", "tables", "training_settings",
 }  # fmt: skip
-ROOMS = {"acquisition", "assay", "classification", "images", "imagej", "report", "rois", "scores", "segmentation", "tracking"}
+ROOMS = {
+    "acquisition",
+    "assay",
+    "classification",
+    "images",
+    "imagej",
+    "report",
+    "rois",
+    "scores",
+    "segmentation",
+    "tracking",
+}
 LAYERS: tuple[set[str], ...] = (
     GROUND, ROOMS, {"experiment"}, {"pipeline"}, {"evaluation"}, {"training"},
     {"__init__", "__main__", "cli", "demo", "doctor", "fiji_menu"},

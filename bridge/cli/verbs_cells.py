@@ -1,4 +1,4 @@
-"""The verb classify: a class for every cell of a run."""
+"""What every cell is, and where it goes: classify and track."""
 
 from __future__ import annotations
 
@@ -71,3 +71,49 @@ def classify(
     note(classes=text)
     OUT.print(text)
     return found.report.exit_code
+
+
+@app.command(sort_key=11)
+def track(
+    source: Path,
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(group=GENERAL, help="For a folder of label images: where the files go.")
+    ] = None,
+    max_move: Annotated[
+        float | None,
+        Parameter(group=GENERAL, help="No cell moves farther between two frames, in px. Default: one cell diameter."),
+    ] = None,
+    gap_frames: Annotated[int, Parameter(group=GENERAL, help="A cell may be missing in so many frames.")] = 2,
+    min_daughter_life: Annotated[
+        int, Parameter(group=GENERAL, help="Both daughters of a division are seen in so many frames.")
+    ] = 3,
+    division_confidence: Annotated[
+        float, Parameter(group=GENERAL, help="A division candidate needs at least this, 0 to 1; 2 for no divisions.")
+    ] = 0.3,
+    drift: Annotated[bool, Parameter(group=GENERAL, help="Take the drift of the stage out.")] = True,
+    interval: Annotated[
+        float | None, Parameter(group=GENERAL, help="Seconds from one frame to the next, for speeds.")
+    ] = None,
+    undo: Annotated[bool, Parameter(group=GENERAL, negative=(), help="Take the tracks out of a run again.")] = False,
+) -> int:
+    """Follow cells over the frames of a run's series, or of a folder of label images."""
+    from bridge.pipeline import track as work
+    from bridge.tracking.follow import TrackSettings
+
+    if undo:
+        with progress_bar() as progress:
+            work.untrack(source, progress, say)
+        OUT.print(f"Tracks taken out; tables and figures are in {source}")
+        return 0
+    how = TrackSettings(max_move, gap_frames, min_daughter_life, division_confidence, drift)
+    with progress_bar() as progress:
+        found = work.track(source, out, how, interval, progress, say)
+    for step, message in found.failures:
+        complain(f"[{step}] {message}")
+    n = int(found.tracks.groupby("series_id")["track_id"].nunique().sum())
+    text = f"{number(n, 'track')} in {found.tracks['series_id'].nunique()} series, {number(len(found.divisions), 'division candidate')}. Look at {found.out}"
+    note(tracks=text)
+    OUT.print(text)
+    return int(bool(found.failures))

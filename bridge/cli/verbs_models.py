@@ -62,9 +62,20 @@ def evaluate(
     colour: Annotated[Literal["adaptive", "merged"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
     channel: Annotated[str | None, Parameter(group=_TRIED, help="Channel of images with several.")] = None,
     rgb_channel: Annotated[Literal["red", "green", "blue"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
+    tracks: Annotated[
+        bool,
+        Parameter(
+            group=GENERAL, negative=(), help="Both are folders of the Cell Tracking Challenge: score the tracks."
+        ),
+    ] = False,
+    ctc: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="With --tracks: the challenge's own measures, too.")
+    ] = False,
     accept_labels: AcceptLabels = False,
 ) -> int:
     """Score predicted label images against ground truth, by cells and by pixels."""
+    if tracks or ctc:
+        return _evaluate_tracks(truth, predicted, out, tracks, ctc)
     if sweep or diameters:
         if len(predicted) != 1 or (sweep and diameters):
             raise InputError(
@@ -100,6 +111,18 @@ def evaluate(
     for path in found.files:
         OUT.print(str(path))
     return int(bool(found.failures))
+
+
+def _evaluate_tracks(truth: Path, predicted: tuple[Path, ...], out: Path, tracks: bool, ctc: bool) -> int:
+    from bridge.evaluation.track_scores import TRACK_SCORES, evaluate_tracks
+
+    if len(predicted) != 1 or not tracks:
+        raise InputError(f"evaluate: --tracks compares one folder with the truth (got {len(predicted)}). Give: evaluate TRUTH PREDICTED --tracks")  # fmt: skip
+    found = evaluate_tracks(truth, predicted[0], out, ctc)
+    shown = [c.name for c in TRACK_SCORES if found.table[c.name].notna().all()]
+    print_table(found.table, shown)
+    OUT.print(str(found.file))
+    return 0
 
 
 @app.command(sort_key=13)

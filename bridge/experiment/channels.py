@@ -85,6 +85,8 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
                 replicate=given.get("replicate") or "",
                 sample=sample,
                 cell_type=given.get("cell_type") or "",
+                series_id=safe_name(given.get("series") or "").replace("/", "_"),
+                frame=int(given["frame"]) if given.get("frame") else None,
                 segment=one(segment),
                 measure={spelling[name]: file for name in measure if (file := one(name))},
                 count=one(count),

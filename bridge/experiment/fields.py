@@ -50,6 +50,10 @@ class Field:
         Why this field cannot be processed; empty when it can.
     cell_type : str
         What all of its cells are, where a person said so.
+    series_id : str
+        The series of frames it belongs to; empty for a still image.
+    frame : int or None
+        Its number in the series, as it is named.
     """
 
     field_id: str
@@ -67,6 +71,8 @@ class Field:
     pixel_size_um: float | None = None
     problems: tuple[str, ...] = ()
     cell_type: str = ""
+    series_id: str = ""
+    frame: int | None = None
 
 
 @dataclass(frozen=True)

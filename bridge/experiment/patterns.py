@@ -12,7 +12,7 @@ from bridge.images.reader import SUFFIXES
 from bridge.names import one_spelling
 from bridge.settings import Settings
 
-PLACEHOLDERS = ("condition", "replicate", "sample", "field", "well", "channel", "cell_type")
+PLACEHOLDERS = ("condition", "replicate", "sample", "field", "well", "channel", "cell_type", "frame")
 
 
 def by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[list[NamedFile], list[tuple[Path, str]]]:
@@ -42,12 +42,14 @@ def by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[lis
                 f"{path}: fits the pattern in two ways (got {a}; or {b}). Put literal text into --pattern, or give a sample sheet with --samples."
             )
         channel = groups.pop("channel", None)
-        key = text
-        if channel is not None:
-            start, end = match.span("channel")
-            key = text[:start] + text[end:]
-        key = tidy(key[: -len(path.suffix)] if key.endswith(path.suffix) else key)
-        extra = [groups.pop(name) for name in list(groups) if name not in PLACEHOLDERS]
+        key = _without(text, match, ["channel"] if channel is not None else [], path.suffix)
+        if groups.get("frame") is not None:
+            if not groups["frame"].isdecimal():
+                raise InputError(f"{path}: {{frame}} is no number (got {groups['frame']}, expected e.g. 3 or 007). Correct --pattern.")  # fmt: skip
+            groups["series"] = _without(
+                text, match, ["frame", *(["channel"] if channel is not None else [])], path.suffix
+            )
+        extra = [groups.pop(name) for name in list(groups) if name not in (*PLACEHOLDERS, "series")]
         if extra:
             # A placeholder of the user's own is one more factor of the treatment.
             groups["condition"] = " ".join([*extra, *([groups["condition"]] if groups.get("condition") else [])])
@@ -58,6 +60,13 @@ def by_pattern(images: Path, files: list[Path], settings: Settings) -> tuple[lis
             f"{images}: the pattern matches nothing (got {pattern}, expected it to fit names such as {first}). Correct --pattern."
         )
     return matches, ignored
+
+
+def _without(text: str, match: re.Match[str], names: list[str], suffix: str) -> str:
+    """Return a name without what some placeholders stand for, and without its suffix."""
+    for start, end in sorted((match.span(name) for name in names), reverse=True):
+        text = text[:start] + text[end:]
+    return tidy(text.removesuffix(suffix))
 
 
 def _pattern_regex(pattern: str, settings: Settings, greedy: bool = False) -> re.Pattern[str]:

@@ -79,6 +79,10 @@ class ResultsFolder:
         """Return the file of the ROI set of a field's nuclei."""
         return self._of_condition("rois", item, "_nuclei_RoiSet.zip")
 
+    def tracking(self) -> Path:
+        """Return the file of how cells are followed; where it is, the series of the run are."""
+        return self.out / "tracks" / "tracking.json"
+
     def classifier(self) -> Path:
         """Return the file of the classifier of cells; where it is, every cell gets a class."""
         return self.out / "classes" / "classifier.json"

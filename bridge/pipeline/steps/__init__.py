@@ -16,6 +16,7 @@ from bridge.pipeline.steps.rings import RINGS
 from bridge.pipeline.steps.rois import ROIS
 from bridge.pipeline.steps.segment import COUNT, SEGMENT
 from bridge.pipeline.steps.tables import TABLES
+from bridge.pipeline.steps.tracks import TRACKS
 
 ORDER = (
     SEGMENT_IMAGE,
@@ -37,6 +38,7 @@ ORDER = (
     PICTURES,
     CONTACT_SHEET,
     ALL_CONDITIONS,
+    TRACKS,
     TABLES,
     FIGURES,
 )

@@ -14,6 +14,7 @@ from bridge.assay.dna import PHASES
 from bridge.assay.shares import SHARES
 from bridge.assay.summary import condition_table, replicate_table
 from bridge.assay.variance import VARIANCE, variance_split
+from bridge.files import sha256
 from bridge.pipeline.assay import GATES, assay, called_columns, gate_warnings, positive_channels, with_calls
 from bridge.pipeline.cell_classes import (
     CLASS,
@@ -39,10 +40,17 @@ from bridge.tables import (
     empty_table,
     measure_column,
     measured_columns,
+    read_table,
     replicate_columns,
     write_table,
 )
+from bridge.tracking.tables import TRACKS
 
+TRACKED = (
+    Column("track_id", "Int64", "", "the same cell in all frames of its series; empty in a still image"),
+    Column("lineage_id", "Int64", "", "track from which all of its relatives come"),
+    Column("frame", "Int64", "", "frame in the series, from 0"),
+)
 BY_HAND = Column("corrected", "bool", "", "a person changed its outline, or drew it (correct --apply)")
 _TABLES = {
     "checks": CHECKS, "classes": CLASS_COUNTS, "comparisons": COMPARISONS, "counts": COUNTS, "gates": GATES, "phases": PHASES, "shares": SHARES, "variance": VARIANCE,
@@ -56,6 +64,13 @@ def _corrected(task: Task, cells: pd.DataFrame) -> Any:
     return [cell in by_hand for cell in zip(cells["field_id"], cells["label"], strict=True)]
 
 
+def _with_tracks(task: Task, cells: pd.DataFrame) -> pd.DataFrame:
+    names = ["field_id", "label", *(c.name for c in TRACKED)]
+    tracks = read_table(task.folder.tracking().parent / "tracks.csv", TRACKS)[names]
+    joined = cells.merge(tracks, "left", ["field_id", "label"], validate="one_to_one")
+    return joined.astype({c.name: c.dtype for c in TRACKED})
+
+
 def _variance(task: Task, cells: pd.DataFrame, nuclei: pd.DataFrame | None) -> pd.DataFrame:
     """Return where the spread of each measured channel's mean comes from."""
     units, unit = (cells, CELL) if nuclei is None else (nuclei, NUCLEUS)
@@ -67,7 +82,8 @@ def _variance(task: Task, cells: pd.DataFrame, nuclei: pd.DataFrame | None) -> p
 def _tables(task: Task) -> Outcome:
     called = called_columns(task.context)
     names = class_names(task.context)
-    columns = (*columns_of(task.context), *called, *(CLASS if names else ()), BY_HAND)
+    tracked = task.folder.tracking().is_file()
+    columns = (*columns_of(task.context), *called, *(CLASS if names else ()), *(TRACKED if tracked else ()), BY_HAND)
     conditions = task.context.plan.conditions
     out = task.folder.out
     checks = judged(task.context, task.fields, task.facts["checks"], task.facts["measure"])
@@ -76,6 +92,8 @@ def _tables(task: Task) -> Outcome:
     cells, nuclei = with_calls(assayed, cells, nuclei)
     cells = cells.assign(corrected=_corrected(task, cells))
     cells = with_classes(task, cells)
+    if tracked:
+        cells = _with_tracks(task, cells)
     replicates = replicate_table(cells, counts, columns, conditions)
     tables = {
         "shares": assayed.shares,
@@ -157,6 +175,7 @@ def _made_from(task: Task) -> dict[str, Any]:
         "conditions": list(task.context.plan.conditions),
         "positive": list(positive_channels(task.context)),
         "classes": list(class_names(task.context)),
+        "tracks": sha256(tracks) if (tracks := task.folder.tracking().with_name("tracks.csv")).is_file() else None,
     }
 
 

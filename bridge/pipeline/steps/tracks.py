@@ -1,0 +1,97 @@
+"""Cells followed over the series of a run, where it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bridge.files import sha256
+from bridge.foreign import read_json
+from bridge.images.label_images import read_labels
+from bridge.images.reader import read_plane
+from bridge.pipeline.columns import columns_of
+from bridge.pipeline.step import Outcome, Step, Task
+from bridge.pipeline.steps.measure import scale_of
+from bridge.pipeline.track_files import Series, track_paths, write_tracks
+from bridge.tables import measured_columns
+from bridge.tracking.ctc import require_all
+from bridge.tracking.follow import TrackSettings
+
+if TYPE_CHECKING:
+    from bridge.experiment.fields import Field
+
+
+def series_of(fields: Sequence[Field]) -> dict[str, list[Field]]:
+    """Return the fields of each series, in the order of their frames.
+
+    Raises
+    ------
+    InputError
+        A frame is missing.
+    """
+    found: dict[str, list[Field]] = {}
+    for item in sorted(fields, key=lambda item: item.frame or 0):
+        if item.series_id and item.frame is not None:
+            found.setdefault(item.series_id, []).append(item)
+    for name, items in found.items():
+        require_all([item.frame or 0 for item in items], name)
+    return dict(sorted(found.items()))
+
+
+def _track(task: Task) -> Outcome:
+    how = read_json(task.folder.tracking())
+    interval = how.pop("interval_s", None)
+    columns = measured_columns(columns_of(task.context))
+    series = [_series(task, name, items, columns) for name, items in series_of(task.fields).items()]
+    tracks, divisions = write_tracks(
+        task.folder.tracking().parent, series, TrackSettings(**how), interval, lambda _: None
+    )
+    return Outcome(None, {"series": len(series), "tracks": int(tracks.groupby("series_id")["track_id"].nunique().sum()), "divisions": len(divisions)})  # fmt: skip
+
+
+def _series(task: Task, name: str, items: list[Field], columns: Sequence[Any]) -> Series:
+    files = [item.segment or next(iter(item.measure.values()), None) for item in items]
+
+    def image_of(frame: int) -> Any:
+        file = files[frame]
+        assert file is not None
+        return read_plane(file.path, file.channel, task.settings.rgb_channel, items[frame].segment is None).pixels
+
+    first = Task(task.context, (items[0],), items[0].field_id)
+    parts = [
+        task.given["measure"][item.field_id].cells[["label", *(c.name for c in columns)]].assign(frame=k)
+        for k, item in enumerate(items)
+    ]
+    scale = scale_of(first)
+    return Series(
+        name, tuple(item.field_id for item in items), lambda k: read_labels(task.folder.mask(items[k])),
+        image_of if all(files) else None, files[0].path if files[0] else None,
+        scale.pixel_um[0] if scale.pixel_size_um else None, pd.concat(parts, ignore_index=True), tuple(columns),
+    )  # fmt: skip
+
+
+def _applies(task: Task) -> bool:
+    return task.folder.tracking().is_file()
+
+
+def _made_from(task: Task) -> dict[str, Any]:
+    series = series_of(task.fields)
+    return {
+        "how": read_json(task.folder.tracking()),
+        "series": {name: [item.field_id for item in items] for name, items in series.items()},
+        "labels": {item.field_id: sha256(task.folder.mask(item)) for items in series.values() for item in items},
+    }
+
+
+def _files(task: Task) -> list[Path]:
+    return track_paths(task.folder.tracking().parent, list(series_of(task.fields)))
+
+
+# Not a scope of its own: series share tables, and following them takes seconds.
+TRACKS = Step(
+    "tracks", "experiment", _track, lane="tables", needs=("measure",), outputs=_files, made_from=_made_from,
+    applies=_applies, derived=True, words="tracks",
+)  # fmt: skip
