@@ -96,6 +96,16 @@ def track(
     interval: Annotated[
         float | None, Parameter(group=GENERAL, help="Seconds from one frame to the next, for speeds.")
     ] = None,
+    edited: Annotated[
+        Path | None,
+        Parameter(
+            group=GENERAL,
+            help="Edited tracks that count as they are: TrackMate's XML, or a folder of the Cell Tracking Challenge.",
+        ),
+    ] = None,
+    geff: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="Also write GEFF, the exchange format of trackers.")
+    ] = False,
     undo: Annotated[bool, Parameter(group=GENERAL, negative=(), help="Take the tracks out of a run again.")] = False,
 ) -> int:
     """Follow cells over the frames of a run's series, or of a folder of label images."""
@@ -109,7 +119,7 @@ def track(
         return 0
     how = TrackSettings(max_move, gap_frames, min_daughter_life, division_confidence, drift)
     with progress_bar() as progress:
-        found = work.track(source, out, how, interval, progress, say)
+        found = work.track(source, out, how, interval, edited, geff, progress, say)
     for step, message in found.failures:
         complain(f"[{step}] {message}")
     n = int(found.tracks.groupby("series_id")["track_id"].nunique().sum())

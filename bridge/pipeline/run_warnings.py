@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DIAMETERS = 1.5  # times the median of all fields
 _DROPPED_SHARE, _FEWEST_DROPPED, _FEWEST_UNLIKE = 0.3, 5, 10
-_NOTING = ("segment", "count", "measure")  # steps that note warnings of their own
+_NOTING = ("segment", "count", "measure", "classes")  # steps that note warnings of their own
 
 
 def warnings_of(context: Context, records: Records, finished: Sequence[Field]) -> list[str]:

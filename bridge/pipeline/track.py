@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,19 +15,23 @@ from bridge.files import new_file, write_text
 from bridge.images.label_files import label_files
 from bridge.images.label_images import read_labels
 from bridge.labels import Labels
+from bridge.names import safe_name
 from bridge.pipeline.finished_run import open_run
 from bridge.pipeline.graph import EXPERIMENT
 from bridge.pipeline.lock import locked
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.run import run
-from bridge.pipeline.steps.tracks import TRACKS, series_of
-from bridge.pipeline.track_files import Series, track_paths, write_tracks
-from bridge.tables import read_table
-from bridge.tracking.ctc import frames_of
-from bridge.tracking.follow import TrackSettings
-from bridge.tracking.tables import DIVISIONS
+from bridge.pipeline.steps.tracks import EDGES, TRACKS, edited_file, series_of
+from bridge.pipeline.track_files import Series, division_pictures, geff_folder, track_paths, write_tracks
+from bridge.scores.matching import match_labels
+from bridge.tables import read_table, write_table
+from bridge.tracking.ctc import ctc_edges, frames_of, read_ctc
+from bridge.tracking.follow import TrackSettings, follow
+from bridge.tracking.geff_file import require_geff
+from bridge.tracking.tables import DIVISIONS, DRIFT
 from bridge.tracking.tables import TRACKS as TRACK_COLUMNS
+from bridge.tracking.trackmate import read_trackmate
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ def track(
     out: Path | str | None = None,
     settings: TrackSettings | None = None,
     interval_s: float | None = None,
+    edited: Path | str | None = None,
+    geff: bool = False,
     progress: Callable[[Progress], None] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Tracked:
@@ -69,6 +76,11 @@ def track(
     settings : TrackSettings, optional
     interval_s : float, optional
         Seconds from one frame to the next.
+    edited : Path or str, optional
+        Tracks of one series that a person edited, which are taken as they are: TrackMate's XML, or a folder of the Cell
+        Tracking Challenge. Of a run they count until `track` is called without.
+    geff : bool
+        Also write each series as GEFF, the exchange format of trackers.
     progress, announce : callable, optional
         As of `bridge.run`.
 
@@ -81,7 +93,9 @@ def track(
     InputError
         A run without series, a frame that is missing or there twice, or no label images.
     LabelError
-        Frames of different sizes.
+        Frames of different sizes, or edited links that no tracks can have.
+    MissingDependencyError
+        GEFF is asked for, and its library is not there.
     OutputError
         A file is there already, or cannot be written.
 
@@ -93,14 +107,16 @@ def track(
     412
     """
     source, s = Path(source), settings or TrackSettings()
+    if geff:
+        require_geff()
     say = announce or (lambda _: None)
     if (source / "run.json").is_file():
         if out is not None:
             raise InputError("track: the tracks of a run go into its folder (got --out, expected none). Leave it out.")
-        return _in_run(source, s, interval_s, progress, say)
+        return _in_run(source, s, interval_s, None if edited is None else Path(edited), geff, progress, say)
     if out is None:
         raise InputError("track: label images need a folder for their tracks (expected --out). Name one.")
-    return _of_masks(source, Path(out), s, interval_s, say)
+    return _of_masks(source, Path(out), s, interval_s, None if edited is None else Path(edited), geff, say)
 
 
 def untrack(
@@ -128,16 +144,28 @@ def untrack(
     run_.images()
     if not run_.folder.tracking().is_file():
         raise InputError(f"{results}: its cells were not followed. There is nothing to undo.")
+    folder = run_.folder.tracking().parent
     with locked(run_.out):
+        for path in [*(folder / "edited").glob("*.csv"), *(p for name in _known_series(folder) for p in division_pictures(folder, name))]:  # fmt: skip
+            path.unlink(missing_ok=True)
+        for name in _known_series(folder):
+            shutil.rmtree(geff_folder(folder, name), ignore_errors=True)
         run_.records.withdraw(EXPERIMENT, TRACKS.name)
         run_.folder.tracking().unlink()
     run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=announce)
+
+
+def _known_series(folder: Path) -> list[str]:
+    path = folder / "drift.csv"
+    return read_table(path, DRIFT)["series_id"].unique().tolist() if path.is_file() else []
 
 
 def _in_run(
     results: Path,
     s: TrackSettings,
     interval_s: float | None,
+    edited: Path | None,
+    geff: bool,
     progress: Callable[[Progress], None] | None,
     say: Callable[[str], None],
 ) -> Tracked:
@@ -150,8 +178,20 @@ def _in_run(
     for name, items in series.items():
         if len(items) < 2:
             raise InputError(f"{name}: one frame only (got {len(items)}, expected at least 2). There is nothing to follow.")  # fmt: skip
+    links: dict[str, pd.DataFrame] = {}
+    if edited is not None:
+        name = _edited_series(edited, {name: len(items) for name, items in series.items()})
+        labels = [read_labels(run_.folder.mask(item)) for item in series[name]]
+        links[name] = _edges(edited, labels)
+        follow(len(labels), labels.__getitem__, s, name, edges=links[name])  # refuses what no tracks can have
     with locked(run_.out):
-        write_text(run_.folder.tracking(), json.dumps({**asdict(s), "interval_s": interval_s}, indent=1) + "\n")
+        for name in series:
+            edited_file(run_.folder.tracking(), name).unlink(missing_ok=True)
+        for name, table in links.items():
+            write_table(edited_file(run_.folder.tracking(), name), table, EDGES)
+        write_text(
+            run_.folder.tracking(), json.dumps({**asdict(s), "interval_s": interval_s, "geff": geff}, indent=1) + "\n"
+        )
     report = run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=say)
     folder = run_.folder.tracking().parent
     tracks, divisions = (
@@ -161,8 +201,38 @@ def _in_run(
     return Tracked(folder, tracks, divisions, tuple((f.step, f.message) for f in report.failures))
 
 
+def _edited_series(edited: Path, frames: dict[str, int]) -> str:
+    """Return the series whose tracks were edited: the only one, or the one that the file is named by."""
+    fitting = [name for name in frames if edited.name.startswith(safe_name(name))]
+    if len(frames) == 1:
+        return next(iter(frames))
+    if not fitting:
+        raise InputError(f"{edited}: names no series (expected the name of one of {', '.join([*frames][:5])} at its beginning). Rename it.")  # fmt: skip
+    return max(fitting, key=len)
+
+
+def _edges(edited: Path, labels: list[Labels]) -> pd.DataFrame:
+    if not edited.is_dir():
+        return read_trackmate(edited)
+    files, table = read_ctc(edited)
+    if len(files) != len(labels):
+        raise InputError(f"{edited}: another number of frames than the series (got {len(files)}, expected {len(labels)}). Edit the tracks of this series.")  # fmt: skip
+    numbers = [read_labels(path) for path in files]
+    partner = []
+    for number, label in zip(numbers, labels, strict=True):
+        same = match_labels(number, label)
+        partner.append(dict(zip(same.true.tolist(), same.predicted.tolist(), strict=True)))
+    return ctc_edges(numbers, table, partner)
+
+
 def _of_masks(
-    folder: Path, out: Path, s: TrackSettings, interval_s: float | None, say: Callable[[str], None]
+    folder: Path,
+    out: Path,
+    s: TrackSettings,
+    interval_s: float | None,
+    edited: Path | None,
+    geff: bool,
+    say: Callable[[str], None],
 ) -> Tracked:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected label images of a series, or the folder of a run). Check the path.")  # fmt: skip
@@ -176,9 +246,17 @@ def _of_masks(
         ordered = frames_of(files, place)
         name = place.relative_to(folder).as_posix().replace("/", "_") if place != folder else folder.resolve().name
         series.append(Series(name, tuple(path.stem for path in ordered), _reader(ordered)))
-    for path in track_paths(out, [one.series_id for one in series]):
+    if edited is not None:
+        chosen = _edited_series(edited, {one.series_id: len(one.field_ids) for one in series})
+        series = [
+            replace(one, edges=_edges(edited, [one.labels_of(k) for k in range(len(one.field_ids))]))
+            if one.series_id == chosen
+            else one
+            for one in series
+        ]
+    for path in track_paths(out, {one.series_id: len(one.field_ids) for one in series}):
         new_file(path)
-    tracks, divisions = write_tracks(out, series, s, interval_s, say)
+    tracks, divisions = write_tracks(out, series, s, interval_s, say, geff)
     return Tracked(out, tracks, divisions)
 
 

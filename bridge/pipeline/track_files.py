@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from bridge.rois.trace import trace_rings
 from bridge.tables import Column, write_table
 from bridge.tracking.ctc import ctc_numbers, renumbered
 from bridge.tracking.follow import Followed, TrackSettings, follow
+from bridge.tracking.geff_file import write_geff
 from bridge.tracking.summary import summary_columns, summary_of
 from bridge.tracking.tables import DIVISIONS, DRIFT, TRACKS
 from bridge.tracking.trackmate import write_trackmate
@@ -56,6 +57,8 @@ class Series:
         ``frame, label`` and measured columns.
     columns : tuple of Column
         The measured ones.
+    edges : DataFrame or None
+        Links that a person made, in place of those that would be found.
     """
 
     series_id: str
@@ -66,23 +69,34 @@ class Series:
     pixel_um: float | None = None
     measures: pd.DataFrame | None = None
     columns: tuple[Column, ...] = ()
+    edges: pd.DataFrame | None = None
 
 
-def track_paths(folder: Path, series_ids: Sequence[str]) -> list[Path]:
-    """Return the tables; the files of each series beside them are `series_paths`."""
+def track_paths(folder: Path, series: Mapping[str, int]) -> list[Path]:
+    """Return the files that are always written, for series of so many frames."""
     names = ("tracks", "divisions", "track_summary", "drift", "without_outline")
-    return [folder / f"{name}.csv" for name in names] + [p for s in series_ids for p in series_paths(folder, s)]
+    found = [folder / f"{name}.csv" for name in names]
+    for series_id, n_frames in series.items():
+        stem = safe_name(series_id)
+        found += [folder / f"{stem}{end}" for end in ("_TrackMate.xml", "_tracks_RoiSet.zip", "_tracks.gif")]
+        ctc = folder / f"{stem}_CTC"
+        found += [ctc / "res_track.txt", *(ctc / f"mask{k:03d}.tif" for k in range(n_frames))]
+    return found
 
 
-def series_paths(folder: Path, series_id: str) -> list[Path]:
-    """Return the files of one series that are always written; its CTC folder holds one more a frame."""
-    name = safe_name(series_id)
-    return [folder / f"{name}{end}" for end in ("_TrackMate.xml", "_tracks_RoiSet.zip", "_tracks.gif")]
+def geff_folder(folder: Path, series_id: str) -> Path:
+    """Return the folder of a series' graph."""
+    return folder / f"{safe_name(series_id)}.geff"
+
+
+def division_pictures(folder: Path, series_id: str) -> list[Path]:
+    """Return the pictures that are there where a series has division candidates."""
+    return [folder / f"{safe_name(series_id)}{end}" for end in ("_lineages.png", "_divisions.png")]
 
 
 def write_tracks(
     folder: Path, series: Sequence[Series], settings: TrackSettings, interval_s: float | None,
-    announce: Callable[[str], None],
+    announce: Callable[[str], None], geff: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Follow each series and write all files; return tracks and divisions of all of them.
 
@@ -94,6 +108,8 @@ def write_tracks(
     interval_s : float or None
         From one frame to the next.
     announce : callable
+    geff : bool
+        Also write GEFF.
 
     Raises
     ------
@@ -106,12 +122,15 @@ def write_tracks(
     columns = tuple(dict.fromkeys(c for one in series for c in one.columns))
     for one in series:
         announce(f"{one.series_id}: {len(one.field_ids)} frames")
-        found = follow(len(one.field_ids), one.labels_of, settings, one.series_id, one.field_ids)
+        found = follow(len(one.field_ids), one.labels_of, settings, one.series_id, one.field_ids, one.edges)
         followed.append(found)
         measured = found.tracks
         if one.measures is not None:
             measured = measured.merge(one.measures, how="left", on=["frame", "label"])
         summaries.append(summary_of(measured.assign(**{c.name: np.nan for c in columns if c.name not in measured}), found.drift, columns, one.pixel_um, interval_s))  # fmt: skip
+        if geff:
+            unit = "micrometer" if one.pixel_um else None
+            write_geff(geff_folder(folder, one.series_id), found.tracks, one.pixel_um or 1.0, unit, interval_s)
         odd += [(one.series_id, *key) for key in _write_series(folder, one, found, interval_s)]
     tracks, divisions, drift = (pd.concat([getattr(f, name) for f in followed], ignore_index=True) for name in ("tracks", "divisions", "drift"))  # fmt: skip
     write_table(folder / "tracks.csv", tracks, TRACKS)
@@ -162,6 +181,8 @@ def _write_series(folder: Path, one: Series, found: Followed, interval_s: float 
     some = [0, len(one.field_ids) // 2, len(one.field_ids) - 1]
     shown = shown_range([one.image_of(k) for k in some]) if one.image_of is not None else (0.0, 1.0)
     track_movie(folder / f"{name}_tracks.gif", found.tracks, one.labels_of, one.image_of, shown)
+    for path in division_pictures(folder, one.series_id):
+        path.unlink(missing_ok=True)
     if len(found.divisions):
         lineage_figure(folder / f"{name}_lineages", found.tracks, found.divisions, one.series_id)
         division_sheet(folder / f"{name}_divisions.png", found.tracks, found.divisions, one.labels_of, one.image_of, shown)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,35 @@ def read_ctc(folder: Path) -> tuple[list[Path], pd.DataFrame]:
         raise InputError(f"{path}: not the tracks of a CTC folder ({error}; expected lines of id, begin, end and parent). Export them again.") from None  # fmt: skip
     table = pd.DataFrame(rows, columns=["number", "begin", "end", "parent"], dtype=np.int64)
     return frames_of([p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff")], folder), table
+
+
+def ctc_edges(numbers: Sequence[Labels], tracks: pd.DataFrame, partner: Sequence[dict[int, int]]) -> pd.DataFrame:
+    """Return the links that a CTC folder says, between cells of other label images.
+
+    Parameters
+    ----------
+    numbers : sequence of ndarray of unsigned int, shape (Y, X)
+        The folder's label images.
+    tracks : DataFrame
+        As `read_ctc` returns it.
+    partner : sequence of dict
+        For each frame: id there to label here.
+
+    Returns
+    -------
+    DataFrame
+        ``frame, label, to_frame, to_label``.
+    """
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for frame, labels in enumerate(numbers):
+        for number in np.unique(labels)[1:].tolist():
+            if number in partner[frame]:
+                seen.setdefault(number, []).append((frame, partner[frame][number]))
+    rows = [(*a, *b) for cells in seen.values() for a, b in itertools.pairwise(cells)]
+    for row in tracks.to_dict("records"):
+        if row["parent"] in seen and row["number"] in seen:
+            rows.append((*seen[row["parent"]][-1], *seen[row["number"]][0]))
+    return pd.DataFrame(sorted(rows), columns=["frame", "label", "to_frame", "to_label"], dtype=np.int64)
 
 
 def frames_of(files: Sequence[Path], folder: Path) -> list[Path]:

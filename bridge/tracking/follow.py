@@ -75,6 +75,7 @@ def follow(
     settings: TrackSettings | None = None,
     series_id: str = "series",
     field_ids: Sequence[str] = (),
+    edges: pd.DataFrame | None = None,
 ) -> Followed:
     """Follow the cells of a series.
 
@@ -90,6 +91,9 @@ def follow(
     series_id : str
     field_ids : sequence of str
         Of each frame, for the table.
+    edges : DataFrame, optional
+        Links that a person made: ``frame, label, to_frame, to_label``. They are taken as they are; a cell with two is a
+        division.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def follow(
     Raises
     ------
     LabelError
-        One frame, or frames of different sizes.
+        One frame, frames of different sizes, or edited links that no tracks can have.
 
     Examples
     --------
@@ -115,6 +119,10 @@ def follow(
     series, reach = _linked(n_frames, labels_of, s, series_id)
     cells = series.arrays()
     after, before, cost = _joined(series, cells["frame"].size)
+    if edges is not None:
+        after[:], before[:] = -1, -1
+        divided = _as_edited(cells, edges, after, before, cost, series_id)
+        return _tables(series, cells, after, before, cost, divided, series_id, list(field_ids))
     _close_gaps(series, cells, after, before, cost, reach, s.gap_frames)
     moved = np.cumsum([(0.0, 0.0), *series.moved], axis=0)
     places = np.column_stack([cells["y_px"], cells["x_px"]]) - moved[cells["frame"]]
@@ -156,6 +164,33 @@ def _joined(series: _Series, n: int) -> tuple[Ints, Ints, Floats]:
         a, b = start[k] + links.first, start[k + 1] + links.second
         after[a], before[b], cost[b] = b, a, links.cost
     return after, before, cost
+
+
+def _as_edited(
+    cells: dict[str, Any], edges: pd.DataFrame, after: Ints, before: Ints, cost: Floats, series_id: str
+) -> list[tuple[int, int, int, float]]:
+    """Take links as a person made them; return the divisions among them."""
+    at = {key: k for k, key in enumerate(zip(cells["frame"].tolist(), cells["label"].tolist(), strict=True))}
+    cost[:] = np.nan
+    daughters: dict[int, list[int]] = {}
+    for frame, label, to_frame, to_label in edges[["frame", "label", "to_frame", "to_label"]].to_numpy().tolist():
+        for key in ((frame, label), (to_frame, to_label)):
+            if key not in at:
+                raise LabelError(f"{series_id}: an edited link of a cell that is not there (got label {key[1]} in frame {key[0]}, expected one of its label image). Edit the tracks of these label images.")  # fmt: skip
+        one, other = at[frame, label], at[to_frame, to_label]
+        if before[other] >= 0:
+            raise LabelError(f"{series_id}: two edited links into one cell (got label {to_label} in frame {to_frame}, expected one). Cells divide, and never merge.")  # fmt: skip
+        before[other] = one
+        daughters.setdefault(one, []).append(other)
+    divided = []
+    for one, others in sorted(daughters.items()):
+        if len(others) > 2:
+            raise LabelError(f"{series_id}: a cell with {len(others)} edited links (got label {int(cells['label'][one])} in frame {int(cells['frame'][one])}, expected 1 or 2). Remove some.")  # fmt: skip
+        after[one] = min(others)
+        if len(others) == 2:
+            before[max(others)] = -1  # it begins here, as a daughter
+            divided.append((one, min(others), max(others), 1.0))
+    return divided
 
 
 def _close_gaps(

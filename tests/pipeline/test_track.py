@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
+import geff
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,10 +16,11 @@ from roifile import roiread
 from small import tree
 
 import bridge
-from bridge.errors import InputError, OutputError
+from bridge.errors import InputError, LabelError, OutputError
 from bridge.images.label_images import read_labels, write_labels
 from bridge.synthetic_movie import SyntheticMovie, synthetic_movie
 from bridge.tracking.scores import score_tracks
+from bridge.tracking.trackmate import edges_of
 
 MOVIE = synthetic_movie(21, n_frames=6, size_px=220, n_cells=22, divisions=0.02)
 
@@ -57,7 +60,7 @@ def test_series_of_a_run_and_back(copy: Path) -> None:
     assert fields["series_id"].nunique() == 1
     assert sorted(fields["frame"].astype(int)) == list(range(6))
     before = tree(copy)
-    found = bridge.track(copy, interval_s=600)
+    found = bridge.track(copy, interval_s=600, geff=True)
     truth = MOVIE.truth.rename(columns={"cell": "track_id", "parent": "parent_track_id"})
     assert score_tracks(truth, found.tracks).link_f1 > 0.98
     cells = pd.read_csv(copy / "cells.csv")
@@ -77,11 +80,15 @@ def test_series_of_a_run_and_back(copy: Path) -> None:
     assert all(roi.group == int(roi.name) % 255 + 1 for roi in rois)
     with Image.open(copy / "tracks" / f"{series}_tracks.gif") as movie:
         assert movie.n_frames == 6
+    graph, _ = geff.read(copy / "tracks" / f"{series}.geff")
+    assert graph.number_of_nodes() == len(cells)
+    assert graph.number_of_edges() == len(edges_of(found.tracks))
     again = tree(copy)
-    bridge.track(copy, interval_s=600)
+    bridge.track(copy, interval_s=600, geff=True)
     assert tree(copy) == again
     bridge.untrack(copy)
     after = tree(copy)
+    assert not [name for name in after if name.startswith("tracks/")]
     outside = ("tracks/", "records/")
     assert {k: v for k, v in after.items() if not k.startswith(outside)} == {k: v for k, v in before.items() if not k.startswith(outside)}  # fmt: skip
     with pytest.raises(InputError, match=r"its cells were not followed\. There is nothing to undo\."):
@@ -115,6 +122,29 @@ def test_label_images_alone_and_scores(tmp_path: Path) -> None:
         bridge.track(masks, tmp_path / "out")
     labels = read_labels(ctc / "mask002.tif")
     assert np.array_equal(labels > 0, MOVIE.labels[2] > 0)
+
+
+def test_edited_tracks_come_back(copy: Path, tmp_path: Path) -> None:
+    found = bridge.track(copy)
+    series = found.tracks["series_id"].iloc[0]
+    xml, ctc = tmp_path / f"{series}_edited.xml", tmp_path / "ctc"
+    text = (copy / "tracks" / f"{series}_TrackMate.xml").read_text("utf-8")
+    edges = re.findall("<Edge [^>]*/>", text)
+    xml.write_text(text.replace(edges[3], ""), "utf-8")
+    shutil.copytree(copy / "tracks" / f"{series}_CTC", ctc)
+    edited = bridge.track(copy, edited=xml)
+    before, after = edges_of(found.tracks), edges_of(edited.tracks)
+    assert len(after) == len(before) - 1
+    assert len(after.merge(before, on=["frame", "label", "to_frame", "to_label"])) == len(after)
+    assert pd.read_csv(copy / "cells.csv")["track_id"].nunique() == edited.tracks["track_id"].nunique()
+    again = bridge.track(copy, edited=ctc)
+    names = ["frame", "label", "track_id", "parent_track_id", "gap_frames"]
+    pd.testing.assert_frame_equal(again.tracks[names], found.tracks[names])
+    anew = bridge.track(copy)
+    pd.testing.assert_frame_equal(anew.tracks, found.tracks)
+    xml.write_text(text.replace('LABEL="1"', 'LABEL="999"'), "utf-8")
+    with pytest.raises(LabelError, match=r"an edited link of a cell that is not there \(got label 999 in frame \d, expected one of its label image\)"):  # fmt: skip
+        bridge.track(masks_of(MOVIE, tmp_path / "masks"), tmp_path / "out", edited=xml)
 
 
 def test_what_is_refused(filmed: Path, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def _classify(task: Task) -> Outcome:
     nuclei: Labels | None = task.given["count"] if has_count(task) else None
     features = field_features(task.context.plan, task.settings, task.item, classifier.channels, labels, nuclei)
     found = classifier.classify(features).assign(class_source=MODEL)
-    for label, name in _given(task).items():
+    given = _given(task)
+    gone = [str(label) for label in given if label not in found.index]
+    for label, name in given.items():
         if label in found.index:
             found.loc[label, ["class", "class_source"]] = [name, PERSON]
     table = typed_table(found.reset_index().to_dict("records"), CLASS_TABLE)
@@ -51,7 +53,9 @@ def _classify(task: Task) -> Outcome:
     number[table["label"]] = [names.index(name) + 1 if name in names else 0 for name in table["class"]]
     write_bytes(task.folder.class_roiset(task.item), encode_roiset(labels, number))
     _draw(task, labels, number, names)
-    return Outcome(table, {"classes": {name: int((table["class"] == name).sum()) for name in names}})
+    warnings = [f"{len(gone)} cells of given class are not there any more (labels {', '.join(gone[:5])}): give the truth again"]  # fmt: skip
+    counts = {name: int((table["class"] == name).sum()) for name in names}
+    return Outcome(table, {"classes": counts, "warnings": warnings if gone else []})
 
 
 def _draw(task: Task, labels: Labels, number: Any, names: tuple[str, ...]) -> None:

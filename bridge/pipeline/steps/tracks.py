@@ -12,16 +12,25 @@ from bridge.files import sha256
 from bridge.foreign import read_json
 from bridge.images.label_images import read_labels
 from bridge.images.reader import read_plane
+from bridge.names import safe_name
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.measure import scale_of
 from bridge.pipeline.track_files import Series, track_paths, write_tracks
-from bridge.tables import measured_columns
+from bridge.tables import Column, measured_columns, read_table
 from bridge.tracking.ctc import require_all
 from bridge.tracking.follow import TrackSettings
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
+
+
+EDGES = (
+    Column("frame", "int64", "", "frame of the earlier cell"),
+    Column("label", "int64", "", "its label"),
+    Column("to_frame", "int64", "", "frame of the later cell"),
+    Column("to_label", "int64", "", "its label"),
+)
 
 
 def series_of(fields: Sequence[Field]) -> dict[str, list[Field]]:
@@ -43,11 +52,11 @@ def series_of(fields: Sequence[Field]) -> dict[str, list[Field]]:
 
 def _track(task: Task) -> Outcome:
     how = read_json(task.folder.tracking())
-    interval = how.pop("interval_s", None)
+    interval, geff = how.pop("interval_s", None), how.pop("geff", False)
     columns = measured_columns(columns_of(task.context))
     series = [_series(task, name, items, columns) for name, items in series_of(task.fields).items()]
     tracks, divisions = write_tracks(
-        task.folder.tracking().parent, series, TrackSettings(**how), interval, lambda _: None
+        task.folder.tracking().parent, series, TrackSettings(**how), interval, lambda _: None, geff
     )
     return Outcome(None, {"series": len(series), "tracks": int(tracks.groupby("series_id")["track_id"].nunique().sum()), "divisions": len(divisions)})  # fmt: skip
 
@@ -70,7 +79,13 @@ def _series(task: Task, name: str, items: list[Field], columns: Sequence[Any]) -
         name, tuple(item.field_id for item in items), lambda k: read_labels(task.folder.mask(items[k])),
         image_of if all(files) else None, files[0].path if files[0] else None,
         scale.pixel_um[0] if scale.pixel_size_um else None, pd.concat(parts, ignore_index=True), tuple(columns),
+        read_table(edited, EDGES) if (edited := edited_file(task.folder.tracking(), name)).is_file() else None,
     )  # fmt: skip
+
+
+def edited_file(tracking: Path, series_id: str) -> Path:
+    """Return the file of the links of a series that a person made; where it is, they count."""
+    return tracking.parent / "edited" / f"{safe_name(series_id)}.csv"
 
 
 def _applies(task: Task) -> bool:
@@ -82,12 +97,16 @@ def _made_from(task: Task) -> dict[str, Any]:
     return {
         "how": read_json(task.folder.tracking()),
         "series": {name: [item.field_id for item in items] for name, items in series.items()},
+        "edited": {
+            name: sha256(edited) for name in series if (edited := edited_file(task.folder.tracking(), name)).is_file()
+        },
         "labels": {item.field_id: sha256(task.folder.mask(item)) for items in series.values() for item in items},
     }
 
 
 def _files(task: Task) -> list[Path]:
-    return track_paths(task.folder.tracking().parent, list(series_of(task.fields)))
+    series = {name: len(items) for name, items in series_of(task.fields).items()}
+    return track_paths(task.folder.tracking().parent, series)
 
 
 # Not a scope of its own: series share tables, and following them takes seconds.
