@@ -46,6 +46,8 @@ class Classifier:
         Which fields, and a hash of the truth.
     scores : dict
         Of its validation.
+    encoder : dict
+        Empty for declared features; else whose encoder it is: ``model``, ``model_sha256``.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +61,7 @@ class Classifier:
     n_cells: dict[str, int] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, str] = field(default_factory=dict)
 
     def probabilities(self, features: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return the probability of each class for each cell, shape (n_cells, n_classes)."""
@@ -188,4 +191,5 @@ def _from(content: Mapping[str, Any]) -> Classifier:
         names("classes"), names("channels"), names("features"), numbers("mean"), numbers("scale"),
         tuple(tuple(map(float, row)) for row in content["coefficients"]), numbers("intercepts"),
         float(content["margin"]), dict(content["n_cells"]), dict(content["training"]), dict(content["scores"]),
+        {str(k): str(v) for k, v in dict(content["encoder"]).items()},
     )  # fmt: skip

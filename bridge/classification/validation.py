@@ -62,7 +62,7 @@ def validate(
     fields: Sequence[str],
     groups: Sequence[str],
     margin: float,
-    words: str = "declared features",
+    words: str = "declared",
 ) -> Validation:
     """Validate on whole groups that were not trained on.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -45,6 +45,16 @@ def classify(
         float,
         Parameter(group=GENERAL, help="Cells whose two most probable classes are nearer than this are uncertain."),
     ] = 0.2,
+    features: Annotated[
+        Literal["declared", "encoder"],
+        Parameter(
+            group=GENERAL,
+            help="Shape, light and texture, which can be read; or what a Cellpose network's encoder sees.",
+        ),
+    ] = "declared",
+    encoder: Annotated[
+        str | None, Parameter(group=GENERAL, help="Model whose encoder it is. Default: the run's own.")
+    ] = None,
     undo: Annotated[bool, Parameter(group=GENERAL, negative=(), help="Take the classes out again.")] = False,
 ) -> int:
     """Give every cell of a run a class: trained on labelled cells, validated on fields held out."""
@@ -60,11 +70,16 @@ def classify(
         OUT.print(text)
         return report.exit_code
     with progress_bar() as progress:
-        found = work.classify(results, truth, classifier, channels or (), groups or (), margin, progress, say)
+        found = work.classify(
+            results, truth, classifier, channels or (), groups or (), margin, features, encoder, progress, say
+        )
     for failure in found.report.failures:
         complain(f"[{failure.step}] {failure.message}")
     if found.validation is not None:
-        print_table(found.validation.scores, ("validation", "class", "n_cells", "n_uncertain", "recall", "precision"))
+        print_table(
+            found.validation.scores,
+            ("validation", "features", "class", "n_cells", "n_uncertain", "recall", "precision"),
+        )
     for warning in found.warnings:
         say(f"Warning: {warning}")
     text = f"{number(found.report.n_cells, 'cell')} with a class. Look at {results / 'figures' / 'classes.png'}, {results / 'classes'} and the column class of cells.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from bridge.classification.features import features_of
 from bridge.errors import LabelError
 from bridge.images.reader import read_plane
 from bridge.pipeline.prepared import prepared
+from bridge.segmentation.encoder_features import encoder_features
 from bridge.tables import Column, replicate_columns, typed_table
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.experiment.fields import Field, Plan
     from bridge.labels import Labels
     from bridge.pipeline.step import Context
+    from bridge.segmentation.segmenter import Segmenter
     from bridge.settings import Settings
 
 CLASS = (
@@ -74,9 +77,27 @@ def _file(plan: Plan, item: Field, channel: str) -> Any:
 
 
 def field_features(
-    plan: Plan, settings: Settings, item: Field, channels: Sequence[str], labels: Labels, nuclei: Labels | None
+    plan: Plan,
+    settings: Settings,
+    item: Field,
+    channels: Sequence[str],
+    labels: Labels,
+    nuclei: Labels | None,
+    encoder: str | None = None,
 ) -> pd.DataFrame:
-    """Return the features of a field's cells; see `bridge.classification.features.features_of`.
+    """Return the features of a field's cells.
+
+    Parameters
+    ----------
+    plan : Plan
+    settings : Settings
+    item : Field
+    channels : sequence of str
+    labels : ndarray of unsigned int, shape (Y, X)
+    nuclei : ndarray of unsigned int, shape (Y, X), or None
+    encoder : str or None
+        A model whose encoder's features are taken, of the first two channels; None: the declared ones
+        (`bridge.classification.features.features_of`).
 
     Raises
     ------
@@ -94,8 +115,19 @@ def field_features(
                 f"{item.field_id}: {plane.title} is not the size of the label image (got {images[channel].shape[0]} x {images[channel].shape[1]}, "
                 f"expected {labels.shape[0]} x {labels.shape[1]} px). Use images of one size."
             )
+    if encoder is not None:
+        planes = [image.astype(np.float32) for image in list(images.values())[:2]]
+        return encoder_features(encoder_of(encoder, settings.device), planes[0] if len(planes) < 2 else np.stack(planes), labels)  # fmt: skip
     of_nuclei = None if nuclei is None else cell_of_nuclei(nuclei, labels)
     return features_of(labels, images, nuclei, of_nuclei)
+
+
+@cache
+def encoder_of(model: str, device: str) -> Segmenter:
+    """Return a loaded network whose encoder is asked; loaded once for all fields."""
+    from bridge.segmentation.segmenter import Segmenter
+
+    return Segmenter(model, device, "torch")
 
 
 def class_counts(cells: pd.DataFrame, names: Sequence[str], conditions: Sequence[str]) -> pd.DataFrame:

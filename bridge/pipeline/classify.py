@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from bridge.classification.classifier import MARGIN, Classifier, fit, read_classifier
 from bridge.classification.features import feature_columns
 from bridge.classification.validation import CONFUSION, CURVE, GOOD, SCORES, Validation, validate
-from bridge.errors import InputError
+from bridge.errors import BridgeError, InputError
 from bridge.images.label_images import read_labels
 from bridge.names import number
 from bridge.pipeline.cell_classes import TRUTH, field_features, usable_channels
@@ -25,6 +25,7 @@ from bridge.pipeline.progress import Progress
 from bridge.pipeline.run import Report, run
 from bridge.pipeline.steps.classes import CLASSES
 from bridge.report.class_figures import validation_figure
+from bridge.segmentation.models import resolve_model
 from bridge.tables import write_table
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def classify(
     channels: Sequence[str] = (),
     groups: Sequence[str] = (),
     margin: float = MARGIN,
+    features: Literal["declared", "encoder"] = "declared",
+    encoder: str | None = None,
     progress: Callable[[Progress], None] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Classified:
@@ -80,6 +83,11 @@ def classify(
         Names of ImageJ's groups 1, 2, ...
     margin : float
         Where the two most probable classes are nearer than this, a cell is uncertain.
+    features : {"declared", "encoder"}
+        Shape, light and texture, which can be read; or what the encoder of a Cellpose network sees under each mask.
+    encoder : str, optional
+        Model whose encoder it is; the run's own unless named. Where declared features score below 0.9, it is tried and
+        compared in ``scores.csv``.
     progress, announce : callable, optional
         As of `bridge.run`.
 
@@ -121,10 +129,9 @@ def classify(
     else:
         chosen = tuple(channels) or _neutral(plan, usable)
         table = read_truth(run_.folder, fields, None if truth is None else Path(truth), groups)
-        model, found = _trained(run_, plan, fields, table, chosen, margin, announce or (lambda _: None))
+        training = _Training(run_, plan, fields, table, chosen, margin, announce or (lambda _: None))
+        model, found = training.of(features, encoder)
     warnings = found.warnings if found is not None else ()
-    if found is not None and found.balanced_accuracy is not None and found.balanced_accuracy < GOOD:
-        warnings += (f"balanced accuracy {found.balanced_accuracy:.2f} on held-out fields (expected {GOOD} and more): these features do not tell the classes well. Label more cells, or give other --channels",)  # fmt: skip
     with locked(run_.out):
         folder = run_.folder.classifier().parent
         model.write(run_.folder.classifier())
@@ -180,46 +187,86 @@ def _require_fit(model: Classifier, path: Path, plan: Plan, usable: Sequence[str
     missing = [name for name in model.channels if name not in usable]
     if missing:
         raise InputError(f"{path}: looks at a channel that this run does not have (got {missing[0]}, expected some of {', '.join(usable)}). Train one here with --truth.")  # fmt: skip
+    if model.encoder:
+        there = resolve_model(model.encoder.get("model", ""))
+        if there.sha256 != model.encoder.get("model_sha256"):
+            raise InputError(f"{path}: the encoder {there.name} here has other weights (got SHA-256 {there.sha256[:12]}..., expected {model.encoder.get('model_sha256', '')[:12]}...). Train it again with --truth.")  # fmt: skip
+        return
     own = [c.name for c in feature_columns(model.channels, plan.count_channel is not None)]
     if own != list(model.features):
         odd = sorted({*own} ^ {*model.features})
         raise InputError(f"{path}: has other features than this version and run have ({odd[0] if odd else 'another order'}). Train it again with --truth.")  # fmt: skip
 
 
-def _trained(
-    run_: FinishedRun,
-    plan: Plan,
-    fields: Sequence[Field],
-    table: pd.DataFrame,
-    channels: tuple[str, ...],
-    margin: float,
-    announce: Callable[[str], None],
-) -> tuple[Classifier, Validation]:
-    features = _features(run_, plan, [item for item in fields if item.field_id in set(table["field_id"])], channels, announce)  # fmt: skip
-    at = pd.MultiIndex.from_frame(table[["field_id", "label"]])
-    known = features.reindex(at)
-    announce(
-        f"{number(len(known), 'cell')} with a class: {', '.join(f'{n} {name}' for name, n in table['class'].value_counts().items())}"
-    )
-    replicate = {item.field_id: item.replicate for item in fields}
-    found = validate(known, table["class"].tolist(), table["field_id"].tolist(), _groups(table, replicate), margin)
-    model = fit(known, table["class"].tolist(), channels, margin)
-    truth = hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
-    every = found.scores[found.scores["class"] == "all"]
-    scores = dict(zip(every["validation"], every["recall"].round(4), strict=True))
-    return replace(model, training={"fields": sorted(set(table["field_id"])), "truth_sha256": truth}, scores={"balanced_accuracy": scores}), found  # fmt: skip
+@dataclass(frozen=True)
+class _Training:
+    """What a classifier is trained from."""
 
+    run: FinishedRun
+    plan: Plan
+    fields: Sequence[Field]
+    table: pd.DataFrame
+    channels: tuple[str, ...]
+    margin: float
+    announce: Callable[[str], None]
 
-def _features(
-    run_: FinishedRun, plan: Plan, fields: Sequence[Field], channels: Sequence[str], announce: Callable[[str], None]
-) -> pd.DataFrame:
-    parts = {}
-    for item in fields:
-        announce(f"{item.field_id}: features")
-        labels = read_labels(run_.folder.mask(item))
-        nuclei = read_labels(run_.folder.nuclei_mask(item)) if item.count is not None else None
-        parts[item.field_id] = field_features(plan, run_.settings, item, channels, labels, nuclei)
-    return pd.concat(parts, names=["field_id", "label"])
+    def of(self, kind: str, encoder: str | None) -> tuple[Classifier, Validation]:
+        """Return a classifier of these features and its validation."""
+        counts = self.table["class"].value_counts()
+        self.announce(f"{number(len(self.table), 'cell')} with a class: {', '.join(f'{n} {name}' for name, n in counts.items())}")  # fmt: skip
+        chosen = self._encoder(encoder) if kind == "encoder" else None
+        known = self._features(chosen)
+        found = self._validated(known, chosen)
+        if chosen is None and found.balanced_accuracy is not None and found.balanced_accuracy < GOOD:
+            found = self._compared(found, encoder)
+        every = found.scores[(found.scores["class"] == "all") & (found.scores["features"] == found.scores["features"].iloc[0])] if len(found.scores) else found.scores  # fmt: skip
+        truth = hashlib.sha256(self.table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+        model = replace(
+            fit(known, self.table["class"].tolist(), self.channels, self.margin),
+            training={"fields": sorted(set(self.table["field_id"])), "truth_sha256": truth},
+            scores=dict(zip(every["validation"], every["recall"].round(4), strict=True)),
+            encoder={"model": chosen, "model_sha256": resolve_model(chosen).sha256} if chosen else {},
+        )
+        return model, found
+
+    def _encoder(self, encoder: str | None) -> str:
+        return encoder or resolve_model(self.run.settings.model).name
+
+    def _features(self, encoder: str | None) -> pd.DataFrame:
+        parts, of = {}, set(self.table["field_id"])
+        for item in self.fields:
+            if item.field_id in of:
+                self.announce(f"{item.field_id}: {'encoder' if encoder else 'features'}")
+                labels = read_labels(self.run.folder.mask(item))
+                nuclei = read_labels(self.run.folder.nuclei_mask(item)) if item.count is not None else None
+                parts[item.field_id] = field_features(self.plan, self.run.settings, item, self.channels, labels, nuclei, encoder)  # fmt: skip
+        found = pd.concat(parts, names=["field_id", "label"])
+        return found.reindex(pd.MultiIndex.from_frame(self.table[["field_id", "label"]]))
+
+    def _validated(self, known: pd.DataFrame, encoder: str | None) -> Validation:
+        replicate = {item.field_id: item.replicate for item in self.fields}
+        fields = self.table["field_id"].tolist()
+        words = f"encoder of {encoder}" if encoder else "declared"
+        return validate(known, self.table["class"].tolist(), fields, _groups(self.table, replicate), self.margin, words)
+
+    def _compared(self, found: Validation, encoder: str | None) -> Validation:
+        """Try the encoder's features, too, where the declared ones tell the classes badly."""
+        weak = f"balanced accuracy {found.balanced_accuracy:.2f} on held-out fields (expected {GOOD} and more): these features do not tell the classes well. "  # fmt: skip
+        if (
+            encoder is None and self.run.settings.masks is not None
+        ):  # no network is at hand, and none is fetched unasked
+            more = "Label more cells, give other --channels, or try --features encoder --encoder MODEL"
+            return replace(found, warnings=(*found.warnings, weak + more))
+        try:
+            chosen = self._encoder(encoder)
+            other = self._validated(self._features(chosen), chosen)
+        except BridgeError as error:
+            more = f"Label more cells, or give other --channels (an encoder could not be tried: {error})"
+            return replace(found, warnings=(*found.warnings, weak + more))
+        better = other.balanced_accuracy is not None and other.balanced_accuracy > (found.balanced_accuracy or 0)
+        more = f"The encoder of {chosen} reaches {other.balanced_accuracy:.2f}: give --features encoder" if better else "Nor does an encoder's: label more cells, or give other --channels"  # fmt: skip
+        scores = pd.concat([found.scores, other.scores], ignore_index=True)
+        return replace(found, scores=scores, warnings=(*found.warnings, weak + more))
 
 
 def _groups(table: pd.DataFrame, replicate: dict[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -232,3 +233,43 @@ def test_cell_type_in_the_sample_sheet(grown: Path, tmp_path: Path) -> None:
     cells = pd.read_csv(out / "cells.csv")
     assert set(cells[cells["condition"] == "HEK"]["class_source"]) == {"person"}
     assert pd.read_csv(out / "classes.csv", keep_default_na=False)["channel"].unique().tolist() == [""]
+
+
+def test_an_encoder_is_compared_and_taken(grown: Path, tmp_path: Path) -> None:
+    hard = tmp_path / "hard"
+    rows = []
+    for k in range(4):
+        field = two_types(500 + k, 0.5, size_px=256, n_cells=20, hard=True)
+        folder = hard / "images" / "mixed" / f"day{k}"
+        folder.mkdir(parents=True)
+        tifffile.imwrite(folder / "f1_green.tif", field.cytoplasm, imagej=True)
+        write_labels(hard / "masks" / f"mixed_day{k}_f1_mask.tif", field.cells)
+        rows += [(f"mixed_day{k}_f1", n, ("HEK", "N2a")[field.kind[n]]) for n in range(1, int(field.cells.max()) + 1)]
+    truth = hard / "truth.csv"
+    pd.DataFrame(rows, columns=["field_id", "label", "class"]).to_csv(truth, index=False)
+    out = hard / "results"
+    bridge.run(hard / "images", out, masks=hard / "masks", segment="green", measure=["none"], engine="native")
+    weak = bridge.classify(out, truth)
+    assert weak.validation is not None
+    assert re.fullmatch(
+        r"balanced accuracy 0\.\d\d on held-out fields \(expected 0\.9 and more\): these features do not tell the classes well\. "
+        r"Label more cells, give other --channels, or try --features encoder --encoder MODEL",
+        weak.warnings[-1],
+    )
+    both = bridge.classify(out, truth, encoder="demo")
+    assert both.validation is not None
+    assert both.validation.scores["features"].unique().tolist() == ["declared", "encoder of demo"]
+    assert not both.classifier.encoder
+    taken = bridge.classify(out, truth, features="encoder", encoder="demo")
+    assert (len(taken.classifier.features), taken.classifier.encoder["model"]) == (120, "demo")
+    cells = pd.read_csv(out / "cells.csv")
+    assert set(cells["class"]) <= {"HEK", "N2a", "uncertain"}
+    kept = tmp_path / "encoder.json"
+    shutil.copy(out / "classes" / "classifier.json", kept)
+    assert bridge.classify(out, classifier=kept).classifier == taken.classifier
+    kept.write_text(kept.read_text().replace(taken.classifier.encoder["model_sha256"], "0" * 64))
+    with pytest.raises(
+        InputError,
+        match=r"the encoder demo here has other weights \(got SHA-256 \w{12}\.\.\., expected 000000000000\.\.\.\)\.",
+    ):
+        bridge.classify(out, classifier=kept)

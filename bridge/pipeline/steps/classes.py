@@ -39,7 +39,15 @@ def _classify(task: Task) -> Outcome:
     classifier = read_classifier(task.folder.classifier())
     labels = cells_of(task)
     nuclei: Labels | None = task.given["count"] if has_count(task) else None
-    features = field_features(task.context.plan, task.settings, task.item, classifier.channels, labels, nuclei)
+    features = field_features(
+        task.context.plan,
+        task.settings,
+        task.item,
+        classifier.channels,
+        labels,
+        nuclei,
+        classifier.encoder.get("model"),
+    )
     found = classifier.classify(features).assign(class_source=MODEL)
     given = _given(task)
     gone = [str(label) for label in given if label not in found.index]
