@@ -25,6 +25,17 @@ class TrainSettings:
         str | None,
         Option(TRAIN, "Model that is trained further: as --model of run; 'none' begins from nothing. Default: cyto3."),
     ] = None
+    kind: Annotated[
+        Literal["cellpose", "mask-rcnn"],
+        Option(
+            TRAIN,
+            "mask-rcnn: cells and their class at once, from a COCO json in place of PAIRS. See docs/classes.md on when it is worth it.",
+        ),
+    ] = "cellpose"
+    images: Annotated[
+        Path | None,
+        Option(PAIRS, "Mask R-CNN: folder of the images that the COCO json names. Default: the json's own."),
+    ] = None
     preset: Annotated[
         Literal["fine-tune", "challenge"],
         Option(

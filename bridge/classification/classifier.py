@@ -20,6 +20,7 @@ UNCERTAIN = "uncertain"
 MARGIN = 0.2
 LEAST_CELLS = 10  # of a class
 _KIND = "cellpose-fiji classifier of cells"
+_NETWORK = "classes by the network that finds the cells"
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,29 @@ def read_classifier(path: Path) -> Classifier:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)[:120]
         raise InputError(f"{path}: not a classifier of cells ({what}; expected the classifier.json that classify writes). Train it again with --truth.") from None  # fmt: skip
     return found
+
+
+def write_network_classes(path: Path, classes: Sequence[str], sha256: str) -> None:
+    """Write that the network which finds the cells tells their class, too."""
+    content = {"kind": _NETWORK, "version": 1, "classes": list(classes), "model_sha256": sha256}
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def classes_of(path: Path) -> tuple[tuple[str, ...], str | None]:
+    """Return the classes of a run, and the network's hash where it is the network that tells them.
+
+    Raises
+    ------
+    InputError
+        Not a file of classes.
+    """
+    try:
+        content = read_json(path)
+        if content.get("kind") == _NETWORK:
+            return tuple(map(str, content["classes"])), str(content["model_sha256"])
+    except (KeyError, TypeError, ValueError):
+        pass  # said below
+    return read_classifier(path).classes, None
 
 
 def _from(content: Mapping[str, Any]) -> Classifier:

@@ -74,6 +74,8 @@ def evaluate(
     accept_labels: AcceptLabels = False,
 ) -> int:
     """Score predicted label images against ground truth, by cells and by pixels."""
+    if truth.suffix.lower() == ".json":
+        return _evaluate_coco(truth, predicted, out)
     if tracks or ctc:
         return _evaluate_tracks(truth, predicted, out, tracks, ctc)
     if sweep or diameters:
@@ -113,6 +115,17 @@ def evaluate(
     return int(bool(found.failures))
 
 
+def _evaluate_coco(truth: Path, predicted: tuple[Path, ...], out: Path) -> int:
+    from bridge.evaluation.coco_scores import evaluate_coco
+
+    if len(predicted) != 1:
+        raise InputError(f"evaluate: one COCO json is compared with another (got {len(predicted)} predictions). Give: evaluate TRUTH.json PREDICTED.json")  # fmt: skip
+    found = evaluate_coco(truth, predicted[0], out)
+    print_table(found, tuple(found.columns))
+    OUT.print(str(out / "coco_scores.csv"))
+    return 0
+
+
 def _evaluate_tracks(truth: Path, predicted: tuple[Path, ...], out: Path, tracks: bool, ctc: bool) -> int:
     from bridge.evaluation.track_scores import TRACK_SCORES, evaluate_tracks
 
@@ -128,6 +141,14 @@ def _evaluate_tracks(truth: Path, predicted: tuple[Path, ...], out: Path, tracks
 @app.command(sort_key=13)
 def train(pairs: Path, *, out: OutFolder, settings: AllTrainSettings = TrainSettings()) -> int:
     """Fine-tune a model on corrected images, and show what it brought on images it has not seen."""
+    if settings.kind == "mask-rcnn":
+        from bridge.training.mask_rcnn import train_mask_rcnn
+
+        made = train_mask_rcnn(pairs, out, settings, say)
+        if made.scores is not None:
+            print_table(made.scores, tuple(made.scores.columns))
+        OUT.print(str(made.model))
+        return 0
     from bridge.training.train import train as work
 
     with progress_bar() as progress:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bridge.assay.nuclei import cell_of_nuclei
 from bridge.assay.summary import replicate_table
-from bridge.classification.classifier import UNCERTAIN, read_classifier
+from bridge.classification.classifier import UNCERTAIN, classes_of
 from bridge.classification.features import features_of
 from bridge.errors import LabelError
 from bridge.images.reader import read_plane
@@ -61,7 +61,7 @@ def class_names(context: Context) -> tuple[str, ...]:
     """Return the classes of a run in their order, the uncertain last; none without a classifier."""
     if not is_classified(context):
         return ()
-    return (*read_classifier(context.folder.classifier()).classes, UNCERTAIN)
+    return (*classes_of(context.folder.classifier())[0], UNCERTAIN)
 
 
 def usable_channels(plan: Plan, fields: Sequence[Field]) -> tuple[str, ...]:

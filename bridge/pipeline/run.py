@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.classification.classifier import classes_of, write_network_classes
 from bridge.errors import InputError, OutputError, StaleError
 from bridge.files import require_writable
 from bridge.foreign import read_json
@@ -170,6 +171,7 @@ class _Run:
         ]
         record = RunRecord(self.context, self.records)
         record.write("running", self.executor)  # first: it marks the folder as ours
+        _tell_classes(self.context)
         if self.announce and not compiled():
             self.announce(COMPILING)
         with self._own_file("plan", folder.fields):
@@ -295,3 +297,13 @@ class _Run:
                 channel = self.plan.segment_channel if role == "segment" else self.plan.count_channel
                 model = self.models[role]
                 self.announce(f"{channel}: Cellpose model {model.name} (SHA-256 {model.sha256[:12]}...)")
+
+
+def _tell_classes(context: Context) -> None:
+    """Note that the network tells the cells' classes, or no longer does; a classifier of a person goes before it."""
+    path, model = context.folder.classifier(), context.models.get("segment")
+    told = classes_of(path)[1] if path.is_file() else None
+    if model is not None and model.classes and (told or not path.is_file()):
+        write_network_classes(path, model.classes, model.sha256)
+    elif told:
+        path.unlink()

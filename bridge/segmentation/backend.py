@@ -86,6 +86,9 @@ class Backend(Protocol):
     ) -> tuple[npt.NDArray[Any], Counter[str]]:
         """Make a label image (Y, X), and count what was dropped: see `labels_of`. Small objects are still in it."""
 
+    def kinds(self, prediction: Any, window: Window = WHOLE) -> npt.NDArray[np.uint8]:
+        """Return the number of each pixel's class, of a model that has classes."""
+
     def style(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the network's style vector of an image (Y, X) or (2, Y, X), shape (256,)."""
 
@@ -214,7 +217,11 @@ def load_backend(
         The device is not there, or Cellpose is missing.
     """
 
-    def on(device: Any) -> Backend:
+    def on(device: Any) -> Any:
+        if model.classes:
+            from bridge.segmentation.mask_rcnn import MaskRcnn
+
+            return MaskRcnn(model, device)
         if cellpose_version()[0] == 3:
             from bridge.segmentation.cellpose3 import Cellpose3
 
@@ -225,9 +232,10 @@ def load_backend(
 
     chosen = torch_device(device)
     if chosen.type == "cpu":
-        return on(chosen)
-    found: Any = WithinMemory(on(chosen), lambda: on(torch_device("cpu")))
-    return found  # type: ignore[no-any-return]
+        found: Backend = on(chosen)
+        return found
+    within: Any = WithinMemory(on(chosen), lambda: on(torch_device("cpu")))
+    return within  # type: ignore[no-any-return]
 
 
 def new_network(path: Path, features: int = 32, seed: int = 0) -> ModelFile:

@@ -20,6 +20,7 @@ from bridge.segmentation.cyto_0 import CYTO_0, MINIMUM_PAD_PX, checked_wheel, cy
 from bridge.segmentation.size_model import SizeModel, read_size_model
 
 DEMO = "demo"
+MASK_RCNN = "mask_rcnn"  # what a model file of that kind holds
 _WITH_SIZE = ("cyto", "cyto2", "cyto3", "nuclei")  # Cellpose's own size models
 
 
@@ -38,6 +39,8 @@ class ModelFile:
         One of Cellpose's own.
     pad_px : int
         Pixels by which an image is reflected at its border before this network sees it.
+    classes : tuple of str
+        Of a Mask R-CNN, which tells cells apart as well; none for Cellpose.
     """
 
     name: str
@@ -45,6 +48,7 @@ class ModelFile:
     sha256: str
     built_in: bool = False
     pad_px: int = 0
+    classes: tuple[str, ...] = ()
 
 
 def cellpose_version() -> tuple[int, ...]:
@@ -124,10 +128,10 @@ def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:
         return ModelFile(name, path, _hash_of_first_use(name, path), built_in=True)
     if Path(name).is_file():
         path = Path(name).resolve()
-        _require_own_version(path)
+        classes = _classes_of_own(path)
         digest = sha256(path)
         _require_as_trained(path, digest)
-        return ModelFile(name, path, digest)
+        return ModelFile(name, path, digest, classes=classes)
     require_known(name)
     raise AssertionError(name)
 
@@ -201,7 +205,8 @@ def require_version(name: str, major: int) -> None:
         )
 
 
-def _require_own_version(path: Path) -> None:
+def _classes_of_own(path: Path) -> tuple[str, ...]:
+    """Check a model file; return the classes of a Mask R-CNN, none for Cellpose."""
     import torch
 
     try:
@@ -211,6 +216,8 @@ def _require_own_version(path: Path) -> None:
         raise ModelError(
             f"{path}: not a Cellpose model ({type(error).__name__}; expected the file that training wrote). Check its path."
         ) from error
+    if MASK_RCNN in names:
+        return tuple(map(str, weights[MASK_RCNN]["classes"]))
     made_by = 4 if "W2" in names else 3 if any(key.startswith("downsample.") for key in names) else None
     if made_by is None and not any("encoder" in key for key in names):
         raise ModelError(f"{path}: not a Cellpose model (its weights are named otherwise). Check its path.")
@@ -223,6 +230,7 @@ def _require_own_version(path: Path) -> None:
         raise ModelError(
             f"{path}: a model of Cellpose {made_by} (got Cellpose {installed} installed). Run it with {other}."
         )
+    return ()
 
 
 def _require_as_trained(path: Path, digest: str) -> None:

@@ -6,16 +6,16 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import SegmentationError
-from bridge.labels import Labels, as_labels, label_areas, touches_border
+from bridge.labels import Labels
 from bridge.segmentation.backend import Backend, Inference, Precision, load_backend, targets_of, torch_device
 from bridge.segmentation.diameter import median_diameter
+from bridge.segmentation.kept import Made, Segmented, kept_cells, without_small
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model, size_model_of
 from bridge.segmentation.normalisation import CELLPOSES, Normalisation
 from bridge.segmentation.size_model import SizeModel
@@ -27,33 +27,6 @@ if TYPE_CHECKING:
     from bridge.segmentation.recipe import Recipe
 
 _LEAST_OVERLAP_PX = 256
-_LARGE = 0.4  # of the image: Cellpose's max_size_fraction
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """A label image and how it came about.
-
-    Attributes
-    ----------
-    labels : ndarray of uint16 or uint32, shape (Y, X)
-        Ids 1..n.
-    diameter_px : float or None
-        The diameter the network was given; None when it does not rescale.
-    cut : tuple of int
-        Labels that are cut at the edge of a tile because no tile held them whole.
-    large : tuple of int
-        Labels of more than 0.4 of the image, which Cellpose itself would drop.
-    dropped : Counter
-        Objects that were found and dropped, by reason: ``flow``, ``inside`` (see `bridge.segmentation.backend.labels_of`),
-        ``small``, ``border``. Of an image in tiles those in two tiles count twice.
-    """
-
-    labels: Labels
-    diameter_px: float | None
-    cut: tuple[int, ...] = ()
-    large: tuple[int, ...] = ()
-    dropped: Counter[str] = field(default_factory=Counter)
 
 
 class Segmenter:
@@ -186,7 +159,7 @@ class Segmenter:
                 chosen = self.style_diameter_px(image)
             masks = self._predict(image, chosen, *thresholds)
             if diameter in ("auto", "style"):
-                found = median_diameter(_without_small(masks(None, None).labels, min_size))
+                found = median_diameter(without_small(masks(None, None).labels, min_size))
                 if found is not None:
                     chosen = found
                     masks = self._predict(image, chosen, *thresholds)
@@ -194,7 +167,7 @@ class Segmenter:
         def finish(flow_threshold: float | None = None, cellprob_threshold: float | None = None) -> Segmented:
             with _named(name, shape):
                 made = masks(flow_threshold, cellprob_threshold)
-            return _kept(made, chosen, min_size, border, name)
+            return kept_cells(made, chosen, min_size, border, name, self.model.classes)
 
         return finish
 
@@ -235,8 +208,8 @@ class Segmenter:
         flow_threshold: float,
         cellprob_threshold: float,
         normalisation: Normalisation,
-    ) -> Callable[[float | None, float | None], _Made]:
-        def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[float | None, float | None], _Made]:
+    ) -> Callable[[float | None, float | None], Made]:
+        def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[float | None, float | None], Made]:
             height, width = part.shape[-2:]
             pad = max(min(self.model.pad_px, min(height, width) - 1), 0)
             around = [(0, 0)] * (part.ndim - 2) + [(pad, pad)] * 2
@@ -245,20 +218,22 @@ class Segmenter:
                 warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
                 prediction = self._backend.predict(padded, diameter_px, batch_size, normalize)
 
-            def masks(flow: float | None, cellprob: float | None) -> _Made:
+            def masks(flow: float | None, cellprob: float | None) -> Made:
+                window = (slice(pad, pad + height), slice(pad, pad + width))
                 labels, dropped = self._backend.masks(
                     prediction,
                     flow_threshold if flow is None else flow,
                     cellprob_threshold if cellprob is None else cellprob,
-                    (slice(pad, pad + height), slice(pad, pad + width)),
+                    window,
                 )
-                return _Made(labels.astype(np.int64), [], dropped)
+                kinds = self._backend.kinds(prediction, window) if self.model.classes else None
+                return Made(labels.astype(np.int64), [], dropped, kinds)
 
             return masks
 
         shape = image.shape[-2:]
         if float(image.max()) == float(image.min()):
-            return lambda _, __: _Made(np.zeros(shape, np.int64), [], Counter())
+            return lambda _, __: Made(np.zeros(shape, np.int64), [], Counter())
         if max(shape) <= tile:
             if normalisation == CELLPOSES:
                 return whole(image)
@@ -267,17 +242,20 @@ class Segmenter:
         grey = normalisation.apply(image)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
         dropped: Counter[str] = Counter()
+        kinds = np.zeros(shape, np.uint8) if self.model.classes else None
 
         def parts() -> Iterator[tuple[tuple[slice, slice], npt.NDArray[Any]]]:
             for window in tiles(shape, tile, overlap):
                 made = whole(grey[(..., *window)], normalize=False)(None, None)
                 dropped.update(made.dropped)
+                if kinds is not None and made.kinds is not None:
+                    kinds[window] = np.where(made.kinds > 0, made.kinds, kinds[window])
                 yield window, made.labels
 
         # Tile by tile, at once: what the network says about a large image would fill the memory.
-        stitched = _Made(*stitch(parts(), (shape[0], shape[1])), dropped)
+        stitched = Made(*stitch(parts(), (shape[0], shape[1])), dropped, kinds)
 
-        def stitched_before(flow: float | None, cellprob: float | None) -> _Made:
+        def stitched_before(flow: float | None, cellprob: float | None) -> Made:
             if flow is not None or cellprob is not None:
                 raise SegmentationError(
                     f"an image of {shape[0]} x {shape[1]} px is segmented in tiles, at one threshold (expected sides up to {tile} px). Crop it, or use a larger --tile."
@@ -307,33 +285,3 @@ def _named(name: str, shape: tuple[int, ...]) -> Iterator[None]:
             f"{name}: too small for this diameter (got {shape[0]} x {shape[1]} px, expected sides of more than a few px at the network's scale). "
             "Give a smaller --diameter, or leave the image out."
         ) from error
-
-
-@dataclass
-class _Made:
-    """What the network's words became: labels, those cut at tiles, and what Cellpose dropped."""
-
-    labels: npt.NDArray[np.int64]
-    cut: list[int]
-    dropped: Counter[str]
-
-
-def _kept(made: _Made, diameter_px: float | None, min_size: int, border: str, name: str) -> Segmented:
-    """Remove small cells, and those at the border if asked; the others are numbered 1..n."""
-    labels, cut = made.labels, made.cut
-    areas = label_areas(labels)
-    gone = areas < min_size
-    dropped = made.dropped + Counter(small=int(np.count_nonzero(gone & (areas > 0))))
-    if border == "drop":
-        at_border = touches_border(labels) & ~gone
-        dropped["border"] = int(np.count_nonzero(at_border))
-        gone |= at_border
-    new_ids = np.cumsum(~gone & (areas > 0)) * (~gone & (areas > 0))
-    kept = tuple(int(new_ids[label]) for label in cut if new_ids[label])
-    large = tuple(int(new_ids[label]) for label in np.flatnonzero(areas > _LARGE * labels.size) if new_ids[label])
-    return Segmented(as_labels(new_ids[labels], name), diameter_px, kept, large, +dropped)
-
-
-def _without_small(labels: npt.NDArray[Any], min_size: int) -> npt.NDArray[Any]:
-    small = label_areas(labels) < min_size
-    return np.where(small[labels], 0, labels)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bridge.classification.classifier import UNCERTAIN, read_classifier
+from bridge.classification.classifier import UNCERTAIN, classes_of, read_classifier
 from bridge.files import write_bytes
 from bridge.grey_scale import display_range
 from bridge.images.reader import read_plane
+from bridge.labels import label_ids
 from bridge.pipeline.cell_classes import CLASS_TABLE, MODEL, PERSON, TRUTH, field_features, is_classified
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.corrected import cells_of
@@ -35,9 +36,19 @@ def _given(task: Task) -> dict[int, str]:
     return dict(zip(own["label"].tolist(), own["class"].tolist(), strict=True))
 
 
-def _classify(task: Task) -> Outcome:
+def _of_network(task: Task, labels: Labels) -> pd.DataFrame:
+    """The classes that the network told which found the cells; none of a cell that a person drew."""
+    told = task.facts["segment"].get("classes", {})
+    ids = label_ids(labels).tolist()
+    names = [told.get(str(label), UNCERTAIN) for label in ids]
+    return pd.DataFrame(
+        {"class": names, "class_probability": np.nan, "class_margin": np.nan, "class_source": MODEL},
+        index=pd.Index(ids, name="label"),
+    )
+
+
+def _of_classifier(task: Task, labels: Labels) -> pd.DataFrame:
     classifier = read_classifier(task.folder.classifier())
-    labels = cells_of(task)
     nuclei: Labels | None = task.given["count"] if has_count(task) else None
     features = field_features(
         task.context.plan,
@@ -48,7 +59,13 @@ def _classify(task: Task) -> Outcome:
         nuclei,
         classifier.encoder.get("model"),
     )
-    found = classifier.classify(features).assign(class_source=MODEL)
+    return classifier.classify(features).assign(class_source=MODEL)
+
+
+def _classify(task: Task) -> Outcome:
+    classes, network = classes_of(task.folder.classifier())
+    labels = cells_of(task)
+    found = _of_network(task, labels) if network else _of_classifier(task, labels)
     given = _given(task)
     gone = [str(label) for label in given if label not in found.index]
     for label, name in given.items():
@@ -56,7 +73,7 @@ def _classify(task: Task) -> Outcome:
             found.loc[label, ["class", "class_source"]] = [name, PERSON]
     table = typed_table(found.reset_index().to_dict("records"), CLASS_TABLE)
     write_table(task.folder.class_table(task.item), table, CLASS_TABLE)
-    names = (*classifier.classes, UNCERTAIN)
+    names = (*classes, UNCERTAIN)
     number = np.zeros(int(labels.max(initial=0)) + 1, np.uint8)
     number[table["label"]] = [names.index(name) + 1 if name in names else 0 for name in table["class"]]
     write_bytes(task.folder.class_roiset(task.item), encode_roiset(labels, number))

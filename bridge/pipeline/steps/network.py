@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.images.image import Plane
-    from bridge.segmentation.segmenter import Segmented
+    from bridge.segmentation.kept import Segmented
     from bridge.settings import Settings
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridge.experiment.fields import Field
     from bridge.images.image import Plane
     from bridge.labels import Labels
-    from bridge.segmentation.segmenter import Segmented
+    from bridge.segmentation.kept import Segmented
 
 
 def require_shape(item: Field, plane: Plane, labels: Labels) -> None:
@@ -67,6 +67,7 @@ def _segmented(task: Task, role: str, plane: Plane, finish: Any) -> tuple[Labels
         "dropped": dict(found.dropped),
         "warnings": warnings,
         **info,
+        **({"classes": {str(label): name for label, name in found.classes.items()}} if found.classes else {}),
     }
 
 

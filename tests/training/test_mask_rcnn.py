@@ -1,0 +1,204 @@
+"""Mask R-CNN from COCO: trained, used by `run` as any model, its classes in the tables; and COCO's own scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+
+import bridge
+from bridge.errors import InputError, LabelError, ModelError
+from bridge.evaluation.coco_scores import evaluate_coco
+from bridge.images.label_images import read_labels, write_labels
+from bridge.segmentation.mask_rcnn import MaskRcnn, model_bytes, new_mask_rcnn
+from bridge.segmentation.models import resolve_model
+from bridge.segmentation.segmenter import Segmenter
+from bridge.synthetic import two_types
+from bridge.training.mask_rcnn import train_mask_rcnn
+from bridge.training_settings import TrainSettings
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pure images and a mixed one, with a COCO json that has their classes."""
+    folder = tmp_path_factory.mktemp("coco")
+    for k, share in enumerate((0.0, 1.0, 0.0, 0.5)):
+        field = two_types(900 + k, share, size_px=200, n_cells=12)
+        images = folder / "images" / "all"
+        images.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(images / f"i{k}_green.tif", field.cytoplasm, imagej=True)
+        write_labels(folder / "labels" / f"i{k}_green_mask.tif", field.cells)
+        ids = np.unique(field.cells)[1:]
+        (folder / "classes").mkdir(exist_ok=True)
+        pd.DataFrame({"label": ids, "class": np.array(["HEK", "N2a"])[field.kind[ids]]}).to_csv(folder / "classes" / f"i{k}_green_classes.csv", index=False)  # fmt: skip
+    bridge.export_coco(folder / "labels", folder / "cells.json", classes=folder / "classes")
+    return folder
+
+
+def settings(folder: Path, **more: object) -> TrainSettings:
+    given = {"kind": "mask-rcnn", "images": folder / "images", "held_out": ("i3_green",), "epochs": 2, "crops": 4, "batch_size": 2, "features": 8, "device": "cpu"}  # fmt: skip
+    return TrainSettings(**{**given, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    said: list[str] = []
+    found = train_mask_rcnn(
+        labelled / "cells.json", tmp_path_factory.mktemp("m") / "types", settings(labelled), said.append
+    )
+    assert found.split.held_out == ("i3_green",)
+    assert found.scores is not None
+    assert found.scores["class"].tolist() == ["all", "HEK", "N2a"]
+    assert found.scores["n_true"].tolist() == [12, 6, 6]
+    assert said[-1].startswith("epoch 2 of 2, loss ")
+    record = json.loads((found.model.parent / "training.json").read_text())
+    assert record["classes"] == ["HEK", "N2a"]
+    assert len(pd.read_csv(found.model.parent / "curve.csv")) == 2
+    return found.model
+
+
+def test_the_same_seed_the_same_model(labelled: Path, trained: Path, tmp_path: Path) -> None:
+    again = train_mask_rcnn(labelled / "cells.json", tmp_path / "types", settings(labelled)).model
+    assert again.read_bytes() == trained.read_bytes()
+
+
+def sure_model(folder: Path, monkeypatch: pytest.MonkeyPatch, labels: np.ndarray, kinds: np.ndarray) -> Path:
+    """A model file whose network is asked, and whose answers are those of a network that knows the truth."""
+    path = folder / "sure"
+    path.write_bytes(model_bytes(new_mask_rcnn(1, 2, 8), ["HEK", "N2a"], 1, 8, 30.0))
+
+    def cells(self: MaskRcnn, planes: np.ndarray, batch_size: int) -> object:
+        assert planes.shape[1:] == labels.shape
+        for label in np.unique(labels)[1:].tolist():
+            y, x = np.nonzero(labels == label)
+            window = slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1)
+            yield 1.0 - label / 1000, int(kinds[label]), int(y.min()), int(x.min()), labels[window] == label
+
+    monkeypatch.setattr(MaskRcnn, "_cells", cells)
+    return path
+
+
+def test_classes_reach_the_tables_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    field = two_types(77, 0.5, size_px=220, n_cells=14)
+    images = tmp_path / "images" / "mixed"
+    images.mkdir(parents=True)
+    tifffile.imwrite(images / "f1_green.tif", field.cytoplasm, imagej=True)
+    tifffile.imwrite(images / "f1_EdU.tif", field.edu, imagej=True)
+    kinds = np.where(field.kind == 1, 2, 1)
+    model = sure_model(tmp_path, monkeypatch, field.cells, kinds)
+    options = {"segment": "green", "engine": "native", "edu_threshold": ["900"], "min_size": 0, "device": "cpu"}
+    bridge.run(tmp_path / "images", tmp_path / "out", model=str(model), **options)
+    np.testing.assert_array_equal(read_labels(tmp_path / "out" / "masks" / "mixed" / "mixed_f1_mask.tif") > 0, field.cells > 0)  # fmt: skip
+    cells = pd.read_csv(tmp_path / "out" / "cells.csv")
+    names = np.array(["", "HEK", "N2a"])
+    found = read_labels(tmp_path / "out" / "masks" / "mixed" / "mixed_f1_mask.tif")
+    for row in cells.to_dict("records"):
+        true = int(np.bincount(field.cells[found == row["label"]]).argmax())
+        assert row["class"] == names[kinds[true]]
+    assert set(cells["class_source"]) == {"model"}
+    assert cells["class_probability"].isna().all()
+    assert (tmp_path / "out" / "figures" / "classes.png").is_file()
+    bridge.run(tmp_path / "images", tmp_path / "out", model=str(model), **options)
+    # Another model, without classes: they go.
+    bridge.run(tmp_path / "images", tmp_path / "out", model="demo", update=True, **options)
+    assert "class" not in pd.read_csv(tmp_path / "out" / "cells.csv")
+    assert not (tmp_path / "out" / "classes.csv").exists()
+
+
+def test_the_surest_has_the_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.zeros((64, 64), np.uint16)
+    model = sure_model(tmp_path, monkeypatch, labels, np.array([0]))
+
+    def cells(self: MaskRcnn, planes: np.ndarray, batch_size: int) -> object:
+        yield 0.6, 1, 10, 10, np.ones((20, 20), np.bool_)
+        yield 0.9, 2, 20, 20, np.ones((20, 20), np.bool_)
+        yield 0.7, 1, 22, 22, np.ones((10, 10), np.bool_)
+
+    monkeypatch.setattr(MaskRcnn, "_cells", cells)
+    found = Segmenter(str(model), "cpu").segment(np.arange(64 * 64, dtype=np.float32).reshape(64, 64), 30.0, min_size=0)
+    assert sorted(np.bincount(found.labels.ravel())[1:].tolist()) == [300, 400]
+    assert found.classes == {int(found.labels[25, 25]): "N2a", int(found.labels[12, 12]): "HEK"}
+    assert found.dropped["inside"] == 1
+
+
+def test_tiles_of_a_large_image(trained: Path) -> None:
+    backend = MaskRcnn(resolve_model(str(trained)), torch.device("cpu"))
+    found = backend.predict(np.random.default_rng(0).normal(size=(300, 500)).astype(np.float32), None, 2, True)
+    assert found.labels.shape == found.kinds.shape == (300, 500)
+    assert (found.kinds[found.labels > 0] > 0).all()
+    with pytest.raises(ModelError, match=r"was trained on images of 1 channels \(got 2\)"):
+        backend.predict(np.zeros((2, 64, 64), np.float32), None, 2, True)
+
+
+def test_coco_scores_by_class(labelled: Path, tmp_path: Path) -> None:
+    same = evaluate_coco(labelled / "cells.json", labelled / "cells.json", tmp_path / "same")
+    assert same[["ap", "ap_50", "ap_75"]].to_numpy() == pytest.approx(1.0)
+    content = json.loads((labelled / "cells.json").read_text())
+    swapped = {c["id"]: 3 - c["id"] for c in content["categories"]}
+    for a in content["annotations"]:
+        a["category_id"] = swapped[a["category_id"]]
+    (tmp_path / "swapped.json").write_text(json.dumps(content))
+    assert evaluate_coco(labelled / "cells.json", tmp_path / "swapped.json", tmp_path / "b")["ap_50"].max() == 0
+    content["annotations"] = []
+    (tmp_path / "none.json").write_text(json.dumps(content))
+    none = evaluate_coco(labelled / "cells.json", tmp_path / "none.json", tmp_path / "c")
+    assert none["n_predicted"].tolist() == [0, 0, 0]
+    assert none["ap_50"].tolist() == [0, 0, 0]
+
+
+def test_more_than_a_hundred_cells_count(tmp_path: Path) -> None:
+    labels = np.kron(np.arange(1, 170).reshape(13, 13), np.ones((6, 6), int)).astype(np.uint16)
+    labels[::6] = 0
+    write_labels(tmp_path / "labels" / "a_mask.tif", labels)
+    coco = bridge.export_coco(tmp_path / "labels", tmp_path / "a.json")
+    assert evaluate_coco(coco, coco, tmp_path / "s")["ap"].tolist() == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.update(categories=[]), "not a COCO json (no categories; expected images, annotations and categories). Export it again."),
+        (lambda c: c.pop("annotations"), "not a COCO json (no 'annotations'; expected images, annotations and categories). Export it again."),
+        (lambda c: c["annotations"][0].update(category_id=9), "not a COCO json (an annotation of an image or category that is not listed; expected images, annotations and categories). Export it again."),
+    ],
+)  # fmt: skip
+def test_odd_json(labelled: Path, tmp_path: Path, change, said: str) -> None:  # type: ignore[no-untyped-def]
+    content = json.loads((labelled / "cells.json").read_text())
+    change(content)
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as refused:
+        train_mask_rcnn(path, tmp_path / "m", settings(labelled))
+    assert str(refused.value) == f"{path}: {said}"
+
+
+def test_what_cannot_be_trained(labelled: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no image of the name i0_green_mask\.tif in .* \(expected one\)\. Name the images' folder with --images\."):  # fmt: skip
+        train_mask_rcnn(labelled / "cells.json", tmp_path / "m", settings(labelled, images=tmp_path))
+    content = json.loads((labelled / "cells.json").read_text())
+    content["annotations"] = content["annotations"][:3]
+    (tmp_path / "few.json").write_text(json.dumps(content))
+    with pytest.raises(
+        LabelError, match=r"too few cells to learn from \(got 3 in 3 training images, expected at least 5\)"
+    ):
+        train_mask_rcnn(tmp_path / "few.json", tmp_path / "m", settings(labelled))
+    damaged = torch.load(trained, weights_only=True)
+    damaged["weights"].popitem()
+    torch.save(damaged, tmp_path / "damaged")
+    with pytest.raises(ModelError, match=r"damaged: a damaged model \(.*\)\. Train it again\."):
+        Segmenter(str(tmp_path / "damaged"), "cpu")
+
+
+def test_without_torchvision(labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridge.errors import MissingDependencyError
+    from bridge.segmentation import mask_rcnn
+
+    monkeypatch.setattr(mask_rcnn.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(MissingDependencyError) as refused:
+        train_mask_rcnn(labelled / "cells.json", tmp_path / "m", settings(labelled))
+    assert str(refused.value) == "--kind mask-rcnn: torchvision is not installed (expected the extra mask-rcnn). Install it: pip install 'cellpose-fiji-bridge[mask-rcnn]'"  # fmt: skip
