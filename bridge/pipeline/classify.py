@@ -134,13 +134,13 @@ def classify(
     warnings = found.warnings if found is not None else ()
     with locked(run_.out):
         folder = run_.folder.classifier().parent
-        model.write(run_.folder.classifier())
         run_.folder.class_truth().unlink(missing_ok=True)
         if table is not None and found is not None:
             write_table(run_.folder.class_truth(), table, TRUTH)
             for name, columns in _TABLES.items():
                 write_table(folder / f"{name}.csv", getattr(found, {"learning_curve": "curve"}.get(name, name)), columns)  # fmt: skip
             validation_figure(folder / "validation", found.confusion, found.curve, found.balanced_accuracy)
+        model.write(run_.folder.classifier())  # last: it is the state
     report = run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=announce)
     return Classified(model, found, warnings, report)
 

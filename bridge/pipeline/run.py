@@ -183,7 +183,8 @@ class _Run:
             self._refuse_stale(record)
             self.warnings += warnings_of(self.context, self.records, self.executor.finished)
             self.executor.run_groups()
-            self.warnings += (self.records.facts(EXPERIMENT, "tables") or {}).get("warnings", [])
+            for step in ("tables", "tracks"):
+                self.warnings += (self.records.facts(EXPERIMENT, step) or {}).get("warnings", [])
         finally:
             self.executor.close()
         failures = self._sorted_failures()

@@ -175,9 +175,6 @@ def _in_run(
     series = series_of(fields)
     if not series:
         raise InputError(f"{results}: no series of frames in this run (expected {{frame}} in its --pattern). Run it again with one, e.g. --pattern '{{condition}}/{{field}}_t{{frame}}_{{channel}}.tif'.")  # fmt: skip
-    for name, items in series.items():
-        if len(items) < 2:
-            raise InputError(f"{name}: one frame only (got {len(items)}, expected at least 2). There is nothing to follow.")  # fmt: skip
     links: dict[str, pd.DataFrame] = {}
     if edited is not None:
         name = _edited_series(edited, {name: len(items) for name, items in series.items()})

@@ -19,7 +19,7 @@ from bridge.names import safe_name
 from bridge.report.track_figures import division_sheet, lineage_figure, shown_range, track_movie
 from bridge.rois.roiset import encode_roiset
 from bridge.rois.trace import trace_rings
-from bridge.tables import Column, write_table
+from bridge.tables import Column, empty_table, write_table
 from bridge.tracking.ctc import ctc_numbers, renumbered
 from bridge.tracking.follow import Followed, TrackSettings, follow
 from bridge.tracking.geff_file import write_geff
@@ -80,13 +80,17 @@ def track_paths(folder: Path, series: Mapping[str, int]) -> list[Path]:
         stem = safe_name(series_id)
         found += [folder / f"{stem}{end}" for end in ("_TrackMate.xml", "_tracks_RoiSet.zip", "_tracks.gif")]
         ctc = folder / f"{stem}_CTC"
-        found += [ctc / "res_track.txt", *(ctc / f"mask{k:03d}.tif" for k in range(n_frames))]
+        found += [ctc / "res_track.txt", *(ctc / _ctc_mask(k, n_frames) for k in range(n_frames))]
     return found
 
 
 def geff_folder(folder: Path, series_id: str) -> Path:
     """Return the folder of a series' graph."""
     return folder / f"{safe_name(series_id)}.geff"
+
+
+def _ctc_mask(frame: int, n_frames: int) -> str:
+    return f"mask{frame:0{max(3, len(str(n_frames - 1)))}d}.tif"
 
 
 def division_pictures(folder: Path, series_id: str) -> list[Path]:
@@ -132,13 +136,21 @@ def write_tracks(
             unit = "micrometer" if one.pixel_um else None
             write_geff(geff_folder(folder, one.series_id), found.tracks, one.pixel_um or 1.0, unit, interval_s)
         odd += [(one.series_id, *key) for key in _write_series(folder, one, found, interval_s)]
-    tracks, divisions, drift = (pd.concat([getattr(f, name) for f in followed], ignore_index=True) for name in ("tracks", "divisions", "drift"))  # fmt: skip
+    tracks = _together([found.tracks for found in followed], TRACKS)
+    divisions = _together([found.divisions for found in followed], DIVISIONS)
+    drift = _together([found.drift for found in followed], DRIFT)
     write_table(folder / "tracks.csv", tracks, TRACKS)
     write_table(folder / "divisions.csv", divisions, DIVISIONS)
     write_table(folder / "drift.csv", drift, DRIFT)
     write_table(folder / "without_outline.csv", pd.DataFrame(odd, columns=[c.name for c in WITHOUT_OUTLINE]), WITHOUT_OUTLINE)  # fmt: skip
-    write_table(folder / "track_summary.csv", pd.concat(summaries, ignore_index=True), summary_columns(columns))
+    summary = _together(summaries, summary_columns(columns))
+    write_table(folder / "track_summary.csv", summary, summary_columns(columns))
     return tracks, divisions
+
+
+def _together(parts: list[pd.DataFrame], columns: Sequence[Column]) -> pd.DataFrame:
+    full = [part for part in parts if len(part)]
+    return pd.concat(full, ignore_index=True) if full else empty_table(columns)
 
 
 def _write_series(folder: Path, one: Series, found: Followed, interval_s: float | None) -> list[tuple[int, int]]:
@@ -153,7 +165,7 @@ def _write_series(folder: Path, one: Series, found: Followed, interval_s: float 
         shape = (labels.shape[0], labels.shape[1])
         own, of_ctc = found.tracks[found.tracks["frame"] == frame], numbers[numbers["frame"] == frame]
         label = own["label"].tolist()
-        write_labels(folder / f"{name}_CTC" / f"mask{frame:03d}.tif", renumbered(labels, of_ctc["label"].tolist(), of_ctc["number"].tolist()))  # fmt: skip
+        write_labels(folder / f"{name}_CTC" / _ctc_mask(frame, len(one.field_ids)), renumbered(labels, of_ctc["label"].tolist(), of_ctc["number"].tolist()))  # fmt: skip
         of_track = renumbered(labels, label, own["track_id"].tolist())
         group = (np.arange(int(of_track.max(initial=0)) + 1) % 255 + 1).astype(np.uint8)
         with zipfile.ZipFile(io.BytesIO(encode_roiset(of_track, group, frame + 1))) as content:

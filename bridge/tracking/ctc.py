@@ -156,8 +156,10 @@ def require_all(frames: Sequence[int], where: str) -> None:
     InputError
     """
     there = sorted(frames)
+    if len(there) < 2:
+        raise InputError(f"{where}: one frame only (got {len(there)}, expected at least 2). There is nothing to follow.")  # fmt: skip
     steps = np.diff(there)
-    step = int(steps.min()) if len(there) > 1 else 1
+    step = int(steps.min())
     wrong = np.flatnonzero(steps != step)
     if wrong.size:
         missing = there[int(wrong[0])] + step

@@ -273,3 +273,18 @@ def test_an_encoder_is_compared_and_taken(grown: Path, tmp_path: Path) -> None:
         match=r"the encoder demo here has other weights \(got SHA-256 \w{12}\.\.\., expected 000000000000\.\.\.\)\.",
     ):
         bridge.classify(out, classifier=kept)
+
+
+def test_a_field_without_cells(grown: Path, tmp_path: Path) -> None:
+    shutil.copytree(grown / "images", tmp_path / "images")
+    shutil.copytree(grown / "masks", tmp_path / "masks")
+    write_labels(tmp_path / "masks" / "mixed_day1_f1_mask.tif", np.zeros((256, 256), np.uint16))
+    out = tmp_path / "results"
+    bridge.run(tmp_path / "images", out, masks=tmp_path / "masks", segment="green", measure=["EdU"], engine="native", edu_threshold=["900"])  # fmt: skip
+    truth = pd.read_csv(grown / "truth.csv")
+    truth[truth["field_id"] != "mixed_day1_f1"].to_csv(tmp_path / "truth.csv", index=False)
+    found = bridge.classify(out, tmp_path / "truth.csv")
+    assert found.report.exit_code == 0
+    assert pd.read_csv(out / "classes" / "mixed" / "mixed_day1_f1_classes.csv").empty
+    counts = pd.read_csv(out / "classes.csv", keep_default_na=False)
+    assert counts[counts["replicate"] == ""]["n_cells"].sum() == len(pd.read_csv(out / "cells.csv"))

@@ -95,6 +95,26 @@ def test_series_of_a_run_and_back(copy: Path) -> None:
         bridge.untrack(copy)
 
 
+def test_a_frame_that_fails_later(filmed: Path, tmp_path: Path) -> None:
+    shutil.copytree(filmed / "images", tmp_path / "images")
+    options = {
+        "pattern": "{condition}/{field}_t{frame}_{channel}.tif",
+        "masks": filmed / "masks",
+        "engine": "native",
+        "positive": ["none"],
+    }
+    bridge.run(tmp_path / "images", tmp_path / "out", **options)
+    bridge.track(tmp_path / "out")
+    broken = tmp_path / "images" / "DMSO" / "well_t03_EdU.tif"
+    broken.write_bytes(broken.read_bytes()[:5000])
+    report = bridge.run(tmp_path / "images", tmp_path / "out", update=True, **options)
+    assert report.exit_code == 1
+    assert "DMSO_well_t: frame 3 is missing (got frames 0 to 5 in steps of 1, expected each of them). Add it, or follow the parts one by one." in report.warnings  # fmt: skip
+    cells = pd.read_csv(tmp_path / "out" / "cells.csv")
+    assert cells["track_id"].isna().all()
+    assert len(cells) == sum(len(np.unique(labels)) - 1 for k, labels in enumerate(MOVIE.labels) if k != 3)
+
+
 def test_label_images_alone_and_scores(tmp_path: Path) -> None:
     masks = masks_of(MOVIE, tmp_path / "masks")
     found = bridge.track(masks, tmp_path / "out")

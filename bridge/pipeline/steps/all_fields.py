@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 
-from bridge.pipeline.cell_classes import is_classified
+from bridge.pipeline.cell_classes import CLASS, is_classified
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Task
 from bridge.tables import COUNTS, DROPPED, NUCLEUS, empty_table, typed_table
@@ -36,6 +37,8 @@ def with_classes(task: Task, cells: pd.DataFrame) -> pd.DataFrame:
     if not is_classified(task.context):
         return cells
     parts = [task.given["classes"][item.field_id].assign(field_id=item.field_id) for item in task.fields]
+    if not parts:
+        return cells.assign(**{c.name: "" if c.dtype == "str" else np.nan for c in CLASS})
     return cells.merge(pd.concat(parts, ignore_index=True), "left", ["field_id", "label"], validate="one_to_one")
 
 

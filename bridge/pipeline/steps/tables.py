@@ -82,7 +82,7 @@ def _variance(task: Task, cells: pd.DataFrame, nuclei: pd.DataFrame | None) -> p
 def _tables(task: Task) -> Outcome:
     called = called_columns(task.context)
     names = class_names(task.context)
-    tracked = task.folder.tracking().is_file()
+    tracked = task.folder.tracking().is_file() and task.folder.tracking().with_name("tracks.csv").is_file()
     columns = (*columns_of(task.context), *called, *(CLASS if names else ()), *(TRACKED if tracked else ()), BY_HAND)
     conditions = task.context.plan.conditions
     out = task.folder.out

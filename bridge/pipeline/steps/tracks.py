@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bridge.errors import InputError
 from bridge.files import sha256
 from bridge.foreign import read_json
 from bridge.images.label_images import read_labels
@@ -39,26 +40,44 @@ def series_of(fields: Sequence[Field]) -> dict[str, list[Field]]:
     Raises
     ------
     InputError
-        A frame is missing.
+        A frame is missing, or there is one only.
     """
+    found = _series_of(fields)
+    for name, items in found.items():
+        require_all([item.frame or 0 for item in items], name)
+    return found
+
+
+def _series_of(fields: Sequence[Field]) -> dict[str, list[Field]]:
     found: dict[str, list[Field]] = {}
     for item in sorted(fields, key=lambda item: item.frame or 0):
         if item.series_id and item.frame is not None:
             found.setdefault(item.series_id, []).append(item)
-    for name, items in found.items():
-        require_all([item.frame or 0 for item in items], name)
     return dict(sorted(found.items()))
+
+
+def _whole(fields: Sequence[Field]) -> tuple[dict[str, list[Field]], list[str]]:
+    """Return the series that can be followed, and why the others cannot: a frame may have failed."""
+    whole, problems = {}, []
+    for name, items in _series_of(fields).items():
+        try:
+            require_all([item.frame or 0 for item in items], name)
+            whole[name] = items
+        except InputError as error:
+            problems.append(str(error))
+    return whole, problems
 
 
 def _track(task: Task) -> Outcome:
     how = read_json(task.folder.tracking())
     interval, geff = how.pop("interval_s", None), how.pop("geff", False)
     columns = measured_columns(columns_of(task.context))
-    series = [_series(task, name, items, columns) for name, items in series_of(task.fields).items()]
+    whole, problems = _whole(task.fields)
+    series = [_series(task, name, items, columns) for name, items in whole.items()]
     tracks, divisions = write_tracks(
         task.folder.tracking().parent, series, TrackSettings(**how), interval, lambda _: None, geff
     )
-    return Outcome(None, {"series": len(series), "tracks": int(tracks.groupby("series_id")["track_id"].nunique().sum()), "divisions": len(divisions)})  # fmt: skip
+    return Outcome(None, {"series": len(series), "tracks": int(tracks.groupby("series_id")["track_id"].nunique().sum()), "divisions": len(divisions), "warnings": problems})  # fmt: skip
 
 
 def _series(task: Task, name: str, items: list[Field], columns: Sequence[Any]) -> Series:
@@ -93,7 +112,7 @@ def _applies(task: Task) -> bool:
 
 
 def _made_from(task: Task) -> dict[str, Any]:
-    series = series_of(task.fields)
+    series = _whole(task.fields)[0]
     return {
         "how": read_json(task.folder.tracking()),
         "series": {name: [item.field_id for item in items] for name, items in series.items()},
@@ -105,7 +124,7 @@ def _made_from(task: Task) -> dict[str, Any]:
 
 
 def _files(task: Task) -> list[Path]:
-    series = {name: len(items) for name, items in series_of(task.fields).items()}
+    series = {name: len(items) for name, items in _whole(task.fields)[0].items()}
     return track_paths(task.folder.tracking().parent, series)
 
 
