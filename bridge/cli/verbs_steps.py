@@ -153,6 +153,9 @@ def plot(
     without_border: Annotated[
         bool, Parameter(group=GENERAL, negative=(), help="Leave out cells that the image's edge cuts.")
     ] = False,
+    cell_class: Annotated[
+        str | None, Parameter(name="--class", group=GENERAL, help="The cells of this class alone (after classify).")
+    ] = None,
     width: Annotated[float, Parameter(group=GENERAL, help="Width in mm: 85 for one column, 180 for two.")] = 180.0,
     font: Annotated[float, Parameter(group=GENERAL, help="Size of the letters in pt.")] = 7.0,
     dpi: Annotated[int, Parameter(group=GENERAL, help="Of PNG.")] = 300,
@@ -164,7 +167,7 @@ def plot(
     """Draw the figures of a run's folder again, or others of the same cells into a folder of their own."""
     from bridge.pipeline.verbs import plot as work
 
-    other = any((measure, log, order, control, cells, area, without_border, formats)) or (kind, width, font, dpi) != (
+    other = any((measure, log, order, control, cells, area, without_border, cell_class, formats)) or (kind, width, font, dpi) != (
         "dots", 180.0, 7.0, 300,
     )  # fmt: skip
     if other and out is None:
@@ -173,7 +176,7 @@ def plot(
         )
     for path in work(
         results, out, measure=measure, order=order or (), control=control, cells=cells, area_px=area,
-        border=not without_border, width_mm=width, font_pt=font, dpi=dpi, formats=tuple(formats or ("png", "svg")),
+        border=not without_border, cell_class=cell_class, width_mm=width, font_pt=font, dpi=dpi, formats=tuple(formats or ("png", "svg")),
         log=log, kind=kind,
     ):  # fmt: skip
         OUT.print(str(path))

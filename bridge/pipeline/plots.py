@@ -12,6 +12,7 @@ import pandas as pd
 from bridge.errors import InputError, TableError
 from bridge.experiment.condition_order import control_of, ordered, require_condition
 from bridge.files import new_file
+from bridge.pipeline.cell_classes import CLASS, class_names
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.draw import draw_figures
 from bridge.pipeline.finished_run import FinishedRun
@@ -31,6 +32,7 @@ def plots(
     cells: Path | None = None,
     area_px: tuple[float, float] | None = None,
     border: bool = True,
+    cell_class: str | None = None,
 ) -> list[Path]:
     """Draw the figures of a run into another folder.
 
@@ -50,6 +52,8 @@ def plots(
         Smallest and largest cell.
     border : bool
         False leaves out cells that are cut by the edge of the image.
+    cell_class : str or None
+        The cells of this class alone.
 
     Returns
     -------
@@ -58,12 +62,14 @@ def plots(
     Raises
     ------
     InputError
-        No such column or condition; no cell is left.
+        No such column, condition or class; no cell is left.
     """
     context = _ordered(run.context, order, control)
     whole = read_table(run.out / "cells.csv", columns_of(context))
     nuclei = read_table(run.out / "nuclei.csv", columns_of(context, NUCLEUS)) if context.plan.count_channel else None
     kept = _kept(whole, cells, area_px, border)
+    if cell_class is not None:
+        kept = kept[pd.MultiIndex.from_frame(kept[["field_id", "label"]]).isin(_of_class(run, cell_class))]
     if len(kept) < len(whole) and nuclei is not None:
         inside = pd.MultiIndex.from_frame(kept[["field_id", "label"]])
         of_cell = pd.MultiIndex.from_frame(nuclei[["field_id", "cell"]].fillna(0))
@@ -86,6 +92,16 @@ def plots(
     raise InputError(
         f"--measure {measure}: no such column of numbers (got {', '.join(numbers[:12])} ...). Name one of them."
     )
+
+
+def _of_class(run: FinishedRun, name: str) -> pd.MultiIndex:
+    names = class_names(run.context)
+    if name not in names:
+        got = f"expected one of {', '.join(names)}" if names else "this run has none: run classify first"
+        raise InputError(f"--class {name}: no such class of cells ({got}). Correct it.")
+    keys = (*(c for c in columns_of(run.context) if c.name in ("field_id", "label")), CLASS[0])
+    table = read_table(run.out / "cells.csv", keys)
+    return pd.MultiIndex.from_frame(table[table["class"] == name][["field_id", "label"]])
 
 
 def _ordered(context: Context, order: Sequence[str], control: str | None) -> Context:

@@ -243,6 +243,7 @@ def plot(
     cells: Path | str | None = None,
     area_px: tuple[float, float] | None = None,
     border: bool = True,
+    cell_class: str | None = None,
     **look: Any,
 ) -> list[Path]:
     """Draw the figures of a run's folder again, from its finished fields.
@@ -264,6 +265,8 @@ def plot(
         Smallest and largest cell in px.
     border : bool
         False leaves out cells that are cut by the edge of the image.
+    cell_class : str or None
+        The cells of this class alone, of a run that was classified.
     **look : Any
         Of `bridge.report.style.Look`: ``width_mm``, ``font_pt``, ``dpi``, ``formats``, ``log``, ``kind``.
 
@@ -287,4 +290,4 @@ def plot(
     if out is None:
         return run.make("figures")[1]
     table = None if cells is None else Path(cells)
-    return plots(run, Path(out), Look(**look), measure, order, control, table, area_px, border)
+    return plots(run, Path(out), Look(**look), measure, order, control, table, area_px, border, cell_class)

@@ -95,6 +95,12 @@ def test_whole_conditions_as_truth_and_back(grown: Path, copy: Path, tmp_path: P
     with pytest.raises(InputError, match=r"HEK_day0_f1_mask.tif: not all of its cells have a class in .*classes"):
         bridge.export_coco(copy / "masks", tmp_path / "other.json", classes=copy / "classes")
     (tmp_path / "kept.csv").rename(copy / "classes" / "HEK" / "HEK_day0_f1_classes.csv")
+    files = bridge.plot(copy, tmp_path / "hek", measure="cell_EdU_Mean", cell_class="HEK", formats=("png",))
+    assert [p.name for p in files] == ["cell_EdU_Mean.png"]
+    with pytest.raises(
+        InputError, match=r"--class CHO: no such class of cells \(expected one of HEK, N2a, uncertain\)\. Correct it\."
+    ):
+        bridge.plot(copy, tmp_path / "cho", cell_class="CHO")
     again = tree(copy)
     bridge.classify(copy, tmp_path / "pure.csv")
     assert tree(copy) == again
