@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bridge.classification.classifier import UNCERTAIN
 from bridge.errors import InputError
 from bridge.files import new_file
 from bridge.names import image_name
@@ -52,6 +53,8 @@ def evaluate_coco(truth: Path | str, predicted: Path | str, out: Path | str) -> 
     file = new_file(Path(out) / "coco_scores.csv")
     true, other = read_coco(Path(truth)), read_coco(Path(predicted))
     images = {image_name(Path(i["file_name"])): i["id"] for i in true["images"]}
+    if len(images) < len(true["images"]):
+        raise InputError(f"{truth}: two images of one name (expected names that differ without their folders). Rename one.")  # fmt: skip
     categories = {c["name"]: c["id"] for c in true["categories"]}
     of_image, of_category = {}, {}
     for i in other["images"]:
@@ -59,11 +62,14 @@ def evaluate_coco(truth: Path | str, predicted: Path | str, out: Path | str) -> 
         if name not in images:
             raise InputError(f"{predicted}: an image that the truth does not have (got {i['file_name']}, expected one of {', '.join([*images][:5])}). Compare the same images.")  # fmt: skip
         of_image[i["id"]] = images[name]
+    used = {a["category_id"] for a in other["annotations"]}
     for c in other["categories"]:
         if c["name"] in categories:
             of_category[c["id"]] = categories[c["name"]]
+        elif c["id"] in used and c["name"] != UNCERTAIN:
+            raise InputError(f"{predicted}: a category that the truth does not have (got {c['name']}, expected one of {', '.join(categories)}). Rename it.")  # fmt: skip
     found = [
-        {"image_id": of_image[a["image_id"]], "category_id": of_category[a["category_id"]], "segmentation": a["segmentation"], "score": float(a.get("score", 1.0))}
+        {"image_id": of_image[a["image_id"]], "category_id": of_category[a["category_id"]], "segmentation": a["segmentation"], "score": float(1.0 if a.get("score") is None else a["score"])}
         for a in other["annotations"]
         if a["category_id"] in of_category
     ]  # fmt: skip
@@ -98,6 +104,8 @@ def read_coco(path: Path) -> dict[str, Any]:
                     _ = entry[name]
         if not content["categories"]:
             raise ValueError("no categories")
+        if not content["images"]:
+            raise ValueError("no images")
         known = {i["id"] for i in content["images"]}, {c["id"] for c in content["categories"]}
         if any(a["image_id"] not in known[0] or a["category_id"] not in known[1] for a in content["annotations"]):
             raise ValueError("an annotation of an image or category that is not listed")

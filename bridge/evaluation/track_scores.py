@@ -143,8 +143,9 @@ def _of_challenge(truth: Path, predicted: Path, asked: bool) -> dict[str, float]
         for source, place, table in ((truth, Path(name) / "GT" / "TRA", "man_track.txt"), (predicted, Path(name) / "RES", "res_track.txt")):  # fmt: skip
             place.mkdir(parents=True)
             files, _ = read_ctc(source)
+            digits = max(3, len(str(len(files) - 1)))
             for k, path in enumerate(files):
-                shutil.copy(path, place / f"{'man_track' if 'man' in table else 'mask'}{k:03d}{path.suffix}")
+                shutil.copy(path, place / f"{'man_track' if 'man' in table else 'mask'}{k:0{digits}d}{path.suffix}")
             shutil.copy(next(source / t for t in TRACK_FILES if (source / t).is_file()), place / table)
         shutil.copytree(Path(name) / "GT" / "TRA", Path(name) / "GT" / "SEG")
         for path in (Path(name) / "GT" / "SEG").glob("man_track*"):

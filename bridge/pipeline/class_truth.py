@@ -83,6 +83,8 @@ def read_truth(
 def _require_classes(table: pd.DataFrame, where: str) -> None:
     counts = table["class"].value_counts()
     for name in counts.index:
+        if not str(name).strip() or not str(name).isprintable():
+            raise InputError(f"{where}: not the name of a class (got {name!r}, expected a word without line breaks). Correct it.")  # fmt: skip
         if str(name).strip().lower() == UNCERTAIN:
             raise InputError(f"{where}: {name} is no class a person can give (expected a kind of cell). Leave these cells out.")  # fmt: skip
     if len(counts) < 2:
@@ -107,13 +109,20 @@ def _of_whole_fields(
 
 
 def _of_table(folder: ResultsFolder, by_id: Mapping[str, Field], truth: Path) -> Iterator[tuple[str, int, str]]:
+    if truth.suffix.lower() == ".zip":
+        raise InputError(f"{truth}: one ROI set (expected the folder that it is in). Give its folder with --truth.")
     try:
-        table = pd.read_csv(truth, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig")
+        table = pd.read_csv(
+            truth, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig", index_col=False
+        ).fillna("")
     except FileNotFoundError:
         raise InputError(f"{truth}: no such file or folder (expected a table or ROI sets). Check the path given with --truth.") from None  # fmt: skip
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError, OSError) as error:
         raise InputError(f"{truth}: cannot be read as a table ({str(error)[:120]}; expected CSV with {_COLUMNS}). Save it as CSV.") from None  # fmt: skip
     table.columns = [str(name).strip().lower() for name in table.columns]
+    doubled = table.columns[table.columns.duplicated()].tolist()
+    if doubled:
+        raise InputError(f"{truth}: a column twice (got {doubled[0]}, expected each once). Remove one.")
     key = next((name for name in ("field_id", "condition") if name in table), None)
     named = next((name for name in ("class", "cell_type") if name in table), None)
     if key is None or named is None:
@@ -143,11 +152,13 @@ def _of_table(folder: ResultsFolder, by_id: Mapping[str, Field], truth: Path) ->
 def _of_roisets(
     folder: ResultsFolder, by_id: Mapping[str, Field], truth: Path, groups: Sequence[str]
 ) -> Iterator[tuple[str, int, str]]:
-    paths = sorted(path for path in truth.rglob("*.zip") if not path.name.startswith("._"))
+    paths = sorted(
+        path for path in truth.rglob("*") if path.suffix.lower() == ".zip" and not path.name.startswith("._")
+    )
     if not paths:
         raise InputError(f"{truth}: no ROI sets in it (expected <field_id>{_SUFFIX}). Check the path given with --truth.")  # fmt: skip
     for path in paths:
-        stem = path.name.removesuffix(".zip").removesuffix("_RoiSet")
+        stem = path.stem.removesuffix("_RoiSet")
         field_id = max((name for name in by_id if stem == name or stem.startswith(f"{name}_")), key=len, default=None)
         if field_id is None:
             raise InputError(f"{path}: names no finished field (expected e.g. {next(iter(by_id), 'f1')}{_SUFFIX}). Rename it.")  # fmt: skip
@@ -171,7 +182,7 @@ def _of_roiset(
         whole = max(1, min(int(drawn.area_px[k]), int(cells.area_px[of_cell[best]]) if pairs.size else 1))
         if 2 * n <= whole:
             raise LabelError(f"{path}: ROI {roi} lies on no cell of {field_id} (got {n} of {int(drawn.area_px[k])} px in one cell, expected more than half of it). Move it, or remove it.")  # fmt: skip
-        said = name or (groups[group - 1] if group <= len(groups) else f"group {group}")
+        said = name or (groups[group - 1].strip() if group <= len(groups) else "") or f"group {group}"
         yield field_id, int(cells.names[of_cell[best]]), one_spelling(said)
     if not name and not drawn.group.any():
         raise InputError(f"{path}: neither its name nor ImageJ's groups say what its cells are (expected {field_id}_<class>{_SUFFIX}, or groups). Rename it, or set groups in the ROI Manager.")  # fmt: skip

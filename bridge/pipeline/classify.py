@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from bridge.classification.classifier import MARGIN, Classifier, fit, read_classifier
+from bridge.classification.classifier import MARGIN, Classifier, classes_of, fit, read_classifier
 from bridge.classification.features import feature_columns
 from bridge.classification.validation import CONFUSION, CURVE, GOOD, SCORES, Validation, validate
 from bridge.errors import BridgeError, InputError
@@ -134,6 +134,8 @@ def classify(
     warnings = found.warnings if found is not None else ()
     with locked(run_.out):
         folder = run_.folder.classifier().parent
+        # First: the classes of before and a new truth must not meet, should this be killed.
+        run_.folder.classifier().unlink(missing_ok=True)
         run_.folder.class_truth().unlink(missing_ok=True)
         if table is not None and found is not None:
             write_table(run_.folder.class_truth(), table, TRUTH)
@@ -170,9 +172,12 @@ def unclassify(
     run_.images()
     if not run_.folder.classifier().is_file():
         raise InputError(f"{results}: its cells have no classes. There is nothing to undo.")
+    if classes_of(run_.folder.classifier())[1] is not None and not run_.folder.class_truth().is_file():
+        raise InputError(f"{results}: its network tells the classes (expected those of a classifier). There is nothing to undo.")  # fmt: skip
     with locked(run_.out):
-        for item in run_.fields:
+        for item in run_.plan.fields:
             run_.records.withdraw(item.field_id, CLASSES.name)
+        run_.folder.class_truth().unlink(missing_ok=True)
         run_.folder.classifier().unlink()
     return run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=announce)
 

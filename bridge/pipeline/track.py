@@ -26,7 +26,7 @@ from bridge.pipeline.steps.tracks import EDGES, TRACKS, edited_file, series_of
 from bridge.pipeline.track_files import Series, division_pictures, geff_folder, track_paths, write_tracks
 from bridge.scores.matching import match_labels
 from bridge.tables import read_table, write_table
-from bridge.tracking.ctc import ctc_edges, frames_of, read_ctc
+from bridge.tracking.ctc import TRACK_FILES, ctc_edges, frames_of, read_ctc
 from bridge.tracking.follow import TrackSettings, follow
 from bridge.tracking.geff_file import require_geff
 from bridge.tracking.tables import DIVISIONS, DRIFT
@@ -107,6 +107,8 @@ def track(
     412
     """
     source, s = Path(source), settings or TrackSettings()
+    if interval_s is not None and not 0 < interval_s < float("inf"):
+        raise InputError(f"--interval {interval_s:g}: not a time between frames (expected more than 0 s). Correct it.")
     if geff:
         require_geff()
     say = announce or (lambda _: None)
@@ -176,13 +178,15 @@ def _in_run(
     if not series:
         raise InputError(f"{results}: no series of frames in this run (expected {{frame}} in its --pattern). Run it again with one, e.g. --pattern '{{condition}}/{{field}}_t{{frame}}_{{channel}}.tif'.")  # fmt: skip
     links: dict[str, pd.DataFrame] = {}
+    if edited is not None and edited.resolve().is_relative_to(run_.folder.tracking().parent.resolve()):
+        raise InputError(f"{edited}: lies among the run's own tracks, which are not changed by hand (expected a copy elsewhere). Save it under another folder, put the run's own file back, and give that.")  # fmt: skip
     if edited is not None:
         name = _edited_series(edited, {name: len(items) for name, items in series.items()})
         labels = [read_labels(run_.folder.mask(item)) for item in series[name]]
         links[name] = _edges(edited, labels)
         follow(len(labels), labels.__getitem__, s, name, edges=links[name])  # refuses what no tracks can have
     with locked(run_.out):
-        for name in series:
+        for name in series if edited is None else ():
             edited_file(run_.folder.tracking(), name).unlink(missing_ok=True)
         for name, table in links.items():
             write_table(edited_file(run_.folder.tracking(), name), table, EDGES)
@@ -200,7 +204,7 @@ def _in_run(
 
 def _edited_series(edited: Path, frames: dict[str, int]) -> str:
     """Return the series whose tracks were edited: the only one, or the one that the file is named by."""
-    fitting = [name for name in frames if edited.name.startswith(safe_name(name))]
+    fitting = [n for n in frames if edited.name.startswith(s := safe_name(n)) and not edited.name[len(s) : len(s) + 1].isalnum()]  # fmt: skip
     if len(frames) == 1:
         return next(iter(frames))
     if not fitting:
@@ -235,6 +239,8 @@ def _of_masks(
         raise InputError(f"{folder}: no such folder (expected label images of a series, or the folder of a run). Check the path.")  # fmt: skip
     by_folder: dict[Path, list[Path]] = {}
     for path in label_files(folder, seg=False):
+        if path.parent != folder and any((path.parent / name).is_file() for name in TRACK_FILES):
+            continue  # tracks that were written below: no series of their own
         by_folder.setdefault(path.parent, []).append(path)
     if not by_folder:
         raise InputError(f"{folder}: no label images in it (expected .tif or .png). Check the path.")
@@ -243,6 +249,10 @@ def _of_masks(
         ordered = frames_of(files, place)
         name = place.relative_to(folder).as_posix().replace("/", "_") if place != folder else folder.resolve().name
         series.append(Series(name, tuple(path.stem for path in ordered), _reader(ordered)))
+    names = [safe_name(one.series_id).casefold() for one in series]
+    for k, one in enumerate(series):
+        if names.index(names[k]) < k:
+            raise InputError(f"{folder}: two series of nearly one name (got {series[names.index(names[k])].series_id} and {one.series_id}, expected names that differ as file names). Rename one.")  # fmt: skip
     if edited is not None:
         chosen = _edited_series(edited, {one.series_id: len(one.field_ids) for one in series})
         series = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,7 @@ def write_tracks(
         if one.measures is not None:
             measured = measured.merge(one.measures, how="left", on=["frame", "label"])
         summaries.append(summary_of(measured.assign(**{c.name: np.nan for c in columns if c.name not in measured}), found.drift, columns, one.pixel_um, interval_s))  # fmt: skip
+        shutil.rmtree(geff_folder(folder, one.series_id), ignore_errors=True)
         if geff:
             unit = "micrometer" if one.pixel_um else None
             write_geff(geff_folder(folder, one.series_id), found.tracks, one.pixel_um or 1.0, unit, interval_s)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bridge.segmentation.segmenter import Segmenter
 
 _STRIP, _MARGIN = 1024, 64  # rows that are looked at in one go, and more above and below, at the network's scale
+_MOST_SCALE = 4.0  # debris of a few pixels would make an image as large as the memory
 _DIVISOR = 16  # what sides are multiples of, for four levels
 
 
@@ -62,6 +63,7 @@ def encoder_features(
         raise ModelError(f"{segmenter.model.name}: has no encoder whose features are known (expected a network of Cellpose 3). Use --features declared.")  # fmt: skip
     ids = label_ids(labels)
     scale = float(net.diam_mean.item()) / (diameter_px or median_diameter(labels) or float(net.diam_mean.item()))
+    scale = min(scale, _MOST_SCALE)
     planes = np.stack([ndimage.zoom(plane, scale, order=1) for plane in backend.prepared(image)])
     small = ndimage.zoom(labels, scale, order=0)
     height, width = (-(-side // _DIVISOR) * _DIVISOR for side in small.shape)

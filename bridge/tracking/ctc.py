@@ -85,6 +85,10 @@ def read_ctc(folder: Path) -> tuple[list[Path], pd.DataFrame]:
     except ValueError as error:
         raise InputError(f"{path}: not the tracks of a CTC folder ({error}; expected lines of id, begin, end and parent). Export them again.") from None  # fmt: skip
     table = pd.DataFrame(rows, columns=["number", "begin", "end", "parent"], dtype=np.int64)
+    begins = dict(zip(table["number"].tolist(), table["begin"].tolist(), strict=True))
+    for number, begin, _, parent in rows:
+        if parent in begins and begins[parent] >= begin:
+            raise InputError(f"{path}: a track that begins before its parent (got track {number} in frame {begin}, parent {parent} in frame {begins[parent]}; expected a later one). Correct it.")  # fmt: skip
     return frames_of([p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff")], folder), table
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bridge.errors import LabelError
+from bridge.errors import InputError, LabelError
 from bridge.labels import Labels
 from bridge.tables import typed_table
 from bridge.tracking.link import Cells, Floats, Ints, Links, cells_of, drift, link, overlaps
@@ -42,6 +42,15 @@ class TrackSettings:
     min_daughter_life: int = 3
     division_confidence: float = 0.3
     drift: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_move_px is not None and not 0 < self.max_move_px < np.inf:
+            raise InputError(f"--max-move {self.max_move_px:g}: not a way a cell can go (expected more than 0 px). Correct it.")  # fmt: skip
+        for flag, n in (("--gap-frames", self.gap_frames), ("--min-daughter-life", self.min_daughter_life)):
+            if n < 0:
+                raise InputError(f"{flag} {n}: not a number of frames (expected 0 and more). Correct it.")
+        if not self.division_confidence >= 0:
+            raise InputError(f"--division-confidence {self.division_confidence:g}: not a confidence (expected 0 to 1, or 2 for no divisions). Correct it.")  # fmt: skip
 
 
 class Followed(NamedTuple):
@@ -177,6 +186,8 @@ def _as_edited(
         for key in ((frame, label), (to_frame, to_label)):
             if key not in at:
                 raise LabelError(f"{series_id}: an edited link of a cell that is not there (got label {key[1]} in frame {key[0]}, expected one of its label image). Edit the tracks of these label images.")  # fmt: skip
+        if to_frame <= frame:
+            raise LabelError(f"{series_id}: an edited link that does not go forward in time (got frame {frame} to {to_frame}, expected a later one). Correct it.")  # fmt: skip
         one, other = at[frame, label], at[to_frame, to_label]
         if before[other] >= 0:
             raise LabelError(f"{series_id}: two edited links into one cell (got label {to_label} in frame {to_frame}, expected one). Cells divide, and never merge.")  # fmt: skip

@@ -191,7 +191,7 @@ def read_trackmate(path: Path) -> pd.DataFrame:
         ]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (expected a TrackMate XML). Check the path.") from None
-    except (ElementTree.ParseError, ValueError, KeyError) as error:
+    except (ElementTree.ParseError, ValueError, KeyError, OverflowError) as error:
         what = f"no spot or attribute {error}" if isinstance(error, KeyError) else str(error)[:120]
         raise InputError(f"{path}: not a TrackMate file ({what}). Save it from TrackMate again.") from None
     ordered = [row if row[0] < row[2] else (*row[2:], *row[:2]) for row in rows if row[1] and row[3]]

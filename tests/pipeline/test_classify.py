@@ -14,6 +14,7 @@ import tifffile
 from small import tree
 
 import bridge
+from bridge.classification.classifier import Classifier
 from bridge.errors import InputError, LabelError
 from bridge.images.label_images import read_labels, write_labels
 from bridge.rois.roiset import decode_roiset, encode_roiset
@@ -176,6 +177,10 @@ def test_a_classifier_of_another_run(grown: Path, copy: Path, tmp_path: Path) ->
         ("field_id,label,class\nmixed_day0_f1,1,\n", "{}: line 2 lacks the class (got an empty cell). Fill it in."),
         ("condition,class\nHEK,HEK\n", "{}: one class only (got HEK, expected two and more). Give cells of another one, too."),
         ("condition,class\nHEK,HEK\nN2a,uncertain\n", "{}: uncertain is no class a person can give (expected a kind of cell). Leave these cells out."),
+        ("condition,class\nHEK\nN2a,N2a\n", "{}: line 2 lacks the class (got an empty cell). Fill it in."),
+        ("condition,class,\nHEK,x,\nN2a,x,\n", "{}: one class only (got x, expected two and more). Give cells of another one, too."),
+        ("condition,class,Class\nHEK,x,y\n", "{}: a column twice (got class, expected each once). Remove one."),
+        ('condition,class\nHEK,"a\nb"\nN2a,x\n', "{}: not the name of a class (got 'a\\nb', expected a word without line breaks). Correct it."),
         ("well,kind\nA1,HEK\n", "{}: not a table of classes (got columns well, kind; expected field_id, label, class; or field_id, class; or condition, class). Correct the first line."),
         ("field_id,label,class\n" + "".join(f"HEK_day0_f1,{k},HEK\n" for k in range(1, 15)) + "".join(f"N2a_day0_f1,{k},N2a\n" for k in range(1, 5)),
          "{}: too few cells of class N2a (got 4, expected at least 10). Label more of them."),
@@ -279,6 +284,28 @@ def test_an_encoder_is_compared_and_taken(grown: Path, tmp_path: Path) -> None:
         match=r"the encoder demo here has other weights \(got SHA-256 \w{12}\.\.\., expected 000000000000\.\.\.\)\.",
     ):
         bridge.classify(out, classifier=kept)
+
+
+def test_killed_between_two_truths(grown: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pure.csv").write_text("condition,class\nHEK,HEK\nN2a,N2a\n")
+    (tmp_path / "other.csv").write_text("condition,class\nHEK,C\nN2a,D\n")
+    before = tree(copy)
+    bridge.classify(copy, tmp_path / "pure.csv")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bridge.classify(copy, tmp_path / "other.csv")
+    bridge.run(
+        grown / "images", copy, masks=grown / "masks", segment="green", measure=["EdU"], engine="native", edu_threshold=["900"]
+    )  # fmt: skip
+    assert "class" not in pd.read_csv(copy / "cells.csv")
+    assert tree(copy)["cells.csv"] == before["cells.csv"]
+    found = bridge.classify(copy, tmp_path / "other.csv")
+    assert found.classifier.classes == ("C", "D")
 
 
 def test_a_field_without_cells(grown: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import bridge
 from bridge.errors import InputError, LabelError, OutputError
 from bridge.images.label_images import read_labels, write_labels
 from bridge.synthetic_movie import SyntheticMovie, synthetic_movie
+from bridge.tracking.follow import TrackSettings
 from bridge.tracking.scores import score_tracks
 from bridge.tracking.trackmate import edges_of
 
@@ -165,6 +166,50 @@ def test_edited_tracks_come_back(copy: Path, tmp_path: Path) -> None:
     xml.write_text(text.replace('LABEL="1"', 'LABEL="999"'), "utf-8")
     with pytest.raises(LabelError, match=r"an edited link of a cell that is not there \(got label 999 in frame \d, expected one of its label image\)"):  # fmt: skip
         bridge.track(masks_of(MOVIE, tmp_path / "masks"), tmp_path / "out", edited=xml)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 0 5 0\n2 3 5 1\n", r"an edited link that does not go forward in time \(got frame 5 to 3, expected a later one\)"),
+        ("1 0 5 2\n2 0 5 1\n", r"a track that begins before its parent \(got track 1 in frame 0, parent 2 in frame 0; expected a later one\)"),
+    ],
+)  # fmt: skip
+def test_edited_tracks_that_cannot_be(tmp_path: Path, text: str, said: str) -> None:
+    frames = np.zeros((6, 40, 40), np.uint16)
+    frames[:, 5:15, 5:15] = 1
+    frames[3:, 25:35, 25:35] = 2
+    for folder in ("masks", "ctc"):
+        for k, labels in enumerate(frames):
+            write_labels(tmp_path / folder / f"m_t{k}.tif", labels)
+    (tmp_path / "ctc" / "res_track.txt").write_text(text)
+    with pytest.raises((InputError, LabelError), match=said):
+        bridge.track(tmp_path / "masks", tmp_path / "out", edited=tmp_path / "ctc")
+
+
+def test_names_and_numbers_that_are_refused(copy: Path, tmp_path: Path) -> None:
+    for name in ("x y", "x_y"):
+        masks_of(MOVIE, tmp_path / "m" / name)
+    with pytest.raises(InputError, match=r"two series of nearly one name \(got x y and x_y, expected names that differ as file names\)"):  # fmt: skip
+        bridge.track(tmp_path / "m", tmp_path / "out")
+    shutil.rmtree(tmp_path / "m" / "x y")
+    bridge.track(tmp_path / "m", tmp_path / "m" / "tracks")
+    again = bridge.track(tmp_path / "m", tmp_path / "again")
+    assert again.tracks["series_id"].unique().tolist() == ["x_y"]
+    for settings, interval, said in (
+        ({"gap_frames": -1}, None, "--gap-frames -1: not a number of frames"),
+        ({"max_move_px": -3.0}, None, "--max-move -3: not a way a cell can go"),
+        ({}, float("nan"), "--interval nan: not a time between frames"),
+        ({}, 0.0, "--interval 0: not a time between frames"),
+    ):
+        with pytest.raises(InputError, match=said):
+            bridge.track(tmp_path / "m" / "x_y", tmp_path / "o", TrackSettings(**settings), interval)
+    series = bridge.track(copy, geff=True).tracks["series_id"].iloc[0]
+    own = copy / "tracks" / f"{series}_TrackMate.xml"
+    with pytest.raises(InputError, match=r"lies among the run's own tracks, which are not changed by hand"):
+        bridge.track(copy, edited=own)
+    bridge.track(copy)
+    assert not (copy / "tracks" / f"{series}.geff").exists()
 
 
 def test_what_is_refused(filmed: Path, tmp_path: Path) -> None:

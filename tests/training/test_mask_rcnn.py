@@ -144,6 +144,13 @@ def test_coco_scores_by_class(labelled: Path, tmp_path: Path) -> None:
         a["category_id"] = swapped[a["category_id"]]
     (tmp_path / "swapped.json").write_text(json.dumps(content))
     assert evaluate_coco(labelled / "cells.json", tmp_path / "swapped.json", tmp_path / "b")["ap_50"].max() == 0
+    content["categories"][0]["name"] = "CHO"
+    (tmp_path / "odd.json").write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"a category that the truth does not have \(got CHO, expected one of HEK, N2a\)"
+    ):
+        evaluate_coco(labelled / "cells.json", tmp_path / "odd.json", tmp_path / "d")
+    content["categories"][0]["name"] = "HEK"
     content["annotations"] = []
     (tmp_path / "none.json").write_text(json.dumps(content))
     none = evaluate_coco(labelled / "cells.json", tmp_path / "none.json", tmp_path / "c")
