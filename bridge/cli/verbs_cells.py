@@ -125,7 +125,7 @@ def track(
 ) -> int:
     """Follow cells over the frames of a run's series, or of a folder of label images."""
     from bridge.pipeline import track as work
-    from bridge.tracking.follow import TrackSettings
+    from bridge.tracking.track_settings import TrackSettings
 
     if undo:
         with progress_bar() as progress:

@@ -27,10 +27,11 @@ from bridge.pipeline.track_files import Series, division_pictures, geff_folder, 
 from bridge.scores.matching import match_labels
 from bridge.tables import read_table, write_table
 from bridge.tracking.ctc import TRACK_FILES, ctc_edges, frames_of, read_ctc
-from bridge.tracking.follow import TrackSettings, follow
+from bridge.tracking.follow import follow
 from bridge.tracking.geff_file import require_geff
 from bridge.tracking.tables import DIVISIONS, DRIFT
 from bridge.tracking.tables import TRACKS as TRACK_COLUMNS
+from bridge.tracking.track_settings import TrackSettings
 from bridge.tracking.trackmate import read_trackmate
 
 

@@ -22,10 +22,11 @@ from bridge.rois.roiset import encode_roiset
 from bridge.rois.trace import trace_rings
 from bridge.tables import Column, empty_table, write_table
 from bridge.tracking.ctc import ctc_numbers, renumbered
-from bridge.tracking.follow import Followed, TrackSettings, follow
+from bridge.tracking.follow import Followed, follow
 from bridge.tracking.geff_file import write_geff
 from bridge.tracking.summary import summary_columns, summary_of
 from bridge.tracking.tables import DIVISIONS, DRIFT, TRACKS
+from bridge.tracking.track_settings import TrackSettings
 from bridge.tracking.trackmate import write_trackmate
 
 if TYPE_CHECKING:

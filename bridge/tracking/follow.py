@@ -10,47 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bridge.errors import InputError, LabelError
+from bridge.errors import LabelError
 from bridge.labels import Labels
 from bridge.tables import typed_table
 from bridge.tracking.link import Cells, Floats, Ints, Links, cells_of, drift, link, overlaps
 from bridge.tracking.tables import DIVISIONS, DRIFT, TRACKS
+from bridge.tracking.track_settings import TrackSettings
 
 _DRIFT_DIAMETERS = 3.0
-
-
-@dataclass(frozen=True)
-class TrackSettings:
-    """How cells are followed.
-
-    Attributes
-    ----------
-    max_move_px : float or None
-        No cell moves farther from one frame to the next; None: one median diameter.
-    gap_frames : int
-        A cell may be missing in so many frames.
-    min_daughter_life : int
-        Both daughters of a division are seen in so many frames, unless the series ends.
-    division_confidence : float
-        A candidate needs at least this, 0 to 1; above 1 there are no divisions.
-    drift : bool
-        Take the drift of the stage out.
-    """
-
-    max_move_px: float | None = None
-    gap_frames: int = 2
-    min_daughter_life: int = 3
-    division_confidence: float = 0.3
-    drift: bool = True
-
-    def __post_init__(self) -> None:
-        if self.max_move_px is not None and not 0 < self.max_move_px < np.inf:
-            raise InputError(f"--max-move {self.max_move_px:g}: not a way a cell can go (expected more than 0 px). Correct it.")  # fmt: skip
-        for flag, n in (("--gap-frames", self.gap_frames), ("--min-daughter-life", self.min_daughter_life)):
-            if n < 0:
-                raise InputError(f"{flag} {n}: not a number of frames (expected 0 and more). Correct it.")
-        if not self.division_confidence >= 0:
-            raise InputError(f"--division-confidence {self.division_confidence:g}: not a confidence (expected 0 to 1, or 2 for no divisions). Correct it.")  # fmt: skip
 
 
 class Followed(NamedTuple):

@@ -19,8 +19,8 @@ import bridge
 from bridge.errors import InputError, LabelError, OutputError
 from bridge.images.label_images import read_labels, write_labels
 from bridge.synthetic_movie import SyntheticMovie, synthetic_movie
-from bridge.tracking.follow import TrackSettings
 from bridge.tracking.scores import score_tracks
+from bridge.tracking.track_settings import TrackSettings
 from bridge.tracking.trackmate import edges_of
 
 MOVIE = synthetic_movie(21, n_frames=6, size_px=220, n_cells=22, divisions=0.02)

@@ -21,9 +21,10 @@ from bridge.labels import touches_border
 from bridge.scores.matching import match_labels
 from bridge.segmentation.backend import Prediction, labels_of
 from bridge.segmentation.cyto_0 import _convert_mxnet
+from bridge.segmentation.kept import Made, kept_cells
 from bridge.segmentation.models import _hash_of_first_use, resolve_model
 from bridge.segmentation.normalisation import Normalisation
-from bridge.segmentation.segmenter import Segmenter, _kept, _Made
+from bridge.segmentation.segmenter import Segmenter
 from bridge.segmentation.tiles import stitch, tiles
 from bridge.synthetic import synthetic_field
 
@@ -344,7 +345,7 @@ def test_a_cell_of_any_size_is_kept(segmenter: Segmenter, share: float) -> None:
     assert not +dropped
     assert np.array_equal(found > 0, disc > 0)
     assert found.max() == 1
-    kept = _kept(_Made(found.astype(np.int64), [], dropped), None, 15, "keep", "image")
+    kept = kept_cells(Made(found.astype(np.int64), [], dropped), None, 15, "keep", "image")
     assert kept.large == ((1,) if share > 0.4 else ())
 
 
@@ -371,7 +372,7 @@ def test_masks_are_cellposes_own_and_what_it_drops_is_counted(segmenter: Segment
         assert n_found == len(np.unique(made)) - 1 + dropped.total()
     assert dropped["flow"] >= 1
     assert dropped["inside"] == 1
-    kept = _kept(_Made(made.astype(np.int64), [], dropped), None, 15, "drop", "image")
+    kept = kept_cells(Made(made.astype(np.int64), [], dropped), None, 15, "drop", "image")
     assert kept.dropped["border"] == 1
     assert kept.dropped.total() + kept.labels.max() == n_found
     half = labels_of(prediction, 0.4, 0.0, device, (slice(0, 55), slice(0, 60)))

@@ -13,10 +13,11 @@ from bridge.errors import InputError, LabelError
 from bridge.rois.trace import trace_rings
 from bridge.synthetic_movie import SyntheticMovie, synthetic_movie
 from bridge.tracking.ctc import ctc_numbers, frames_of, read_ctc
-from bridge.tracking.follow import Followed, TrackSettings, follow
+from bridge.tracking.follow import Followed, follow
 from bridge.tracking.link import cells_of, drift
 from bridge.tracking.scores import TrackScores, score_tracks
 from bridge.tracking.summary import summary_of
+from bridge.tracking.track_settings import TrackSettings
 from bridge.tracking.trackmate import edges_of, read_trackmate, write_trackmate
 
 

@@ -20,7 +20,7 @@ from bridge.pipeline.steps.measure import scale_of
 from bridge.pipeline.track_files import Series, track_paths, write_tracks
 from bridge.tables import Column, measured_columns, read_table
 from bridge.tracking.ctc import require_all
-from bridge.tracking.follow import TrackSettings
+from bridge.tracking.track_settings import TrackSettings
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
