@@ -9,10 +9,10 @@ from typing import NamedTuple
 from bridge.errors import InputError
 from bridge.files import sha256, write_bytes
 from bridge.pipeline.corrections import Collected, collect
-from bridge.pipeline.finished_run import FinishedRun, open_run
+from bridge.pipeline.finished_run import open_run
 from bridge.pipeline.lock import locked
 from bridge.pipeline.progress import Progress
-from bridge.pipeline.run import Report, run
+from bridge.pipeline.run import Report, run_again
 
 
 class Applied(NamedTuple):
@@ -78,7 +78,7 @@ def apply(
             else:
                 continue
             changed.append(item.field_id)
-    return Applied(tuple(changed), found, _again(run_, progress, announce))
+    return Applied(tuple(changed), found, run_again(run_, progress, announce))
 
 
 def undo(
@@ -123,10 +123,4 @@ def undo(
     with locked(run_.out):
         for name in changed:
             corrected[name].unlink()
-    return Applied(tuple(changed), None, _again(run_, progress, announce))
-
-
-def _again(
-    finished: FinishedRun, progress: Callable[[Progress], None] | None, announce: Callable[[str], None] | None
-) -> Report:
-    return run(finished.plan.images, finished.out, finished.settings, progress=progress, announce=announce)
+    return Applied(tuple(changed), None, run_again(run_, progress, announce))

@@ -22,7 +22,7 @@ from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.pipeline.lock import locked
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
-from bridge.pipeline.run import Report, run
+from bridge.pipeline.run import Report, run_again
 from bridge.pipeline.steps.classes import CLASSES
 from bridge.report.class_figures import validation_figure
 from bridge.segmentation.models import resolve_model
@@ -143,7 +143,7 @@ def classify(
                 write_table(folder / f"{name}.csv", getattr(found, {"learning_curve": "curve"}.get(name, name)), columns)  # fmt: skip
             validation_figure(folder / "validation", found.confusion, found.curve, found.balanced_accuracy)
         model.write(run_.folder.classifier())  # last: it is the state
-    report = run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=announce)
+    report = run_again(run_, progress, announce)
     return Classified(model, found, warnings, report)
 
 
@@ -179,7 +179,7 @@ def unclassify(
             run_.records.withdraw(item.field_id, CLASSES.name)
         run_.folder.class_truth().unlink(missing_ok=True)
         run_.folder.classifier().unlink()
-    return run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=announce)
+    return run_again(run_, progress, announce)
 
 
 def _neutral(plan: Plan, usable: Sequence[str]) -> tuple[str, ...]:
@@ -257,9 +257,8 @@ class _Training:
     def _compared(self, found: Validation, encoder: str | None) -> Validation:
         """Try the encoder's features, too, where the declared ones tell the classes badly."""
         weak = f"balanced accuracy {found.balanced_accuracy:.2f} on held-out fields (expected {GOOD} and more): these features do not tell the classes well. "  # fmt: skip
-        if (
-            encoder is None and self.run.settings.masks is not None
-        ):  # no network is at hand, and none is fetched unasked
+        # With label images given no network is at hand, and none is fetched unasked.
+        if encoder is None and self.run.settings.masks is not None:
             more = "Label more cells, give other --channels, or try --features encoder --encoder MODEL"
             return replace(found, warnings=(*found.warnings, weak + more))
         try:

@@ -39,6 +39,7 @@ from bridge.tables import FAILURES, typed_table, write_table
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Plan
+    from bridge.pipeline.finished_run import FinishedRun
     from bridge.segmentation.models import ModelFile
 
 _log = logging.getLogger(__name__)
@@ -139,6 +140,15 @@ def run(
         if fresh:
             with contextlib.suppress(OSError):
                 out.rmdir()  # only if nothing was written
+
+
+def run_again(
+    finished: FinishedRun,
+    progress: Callable[[Progress], None] | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Report:
+    """Give the command of a finished run again: what its folder asks for by now is made."""
+    return run(finished.plan.images, finished.out, finished.settings, progress=progress, announce=announce)
 
 
 @dataclass

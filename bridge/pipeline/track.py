@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bridge.pipeline.graph import EXPERIMENT
 from bridge.pipeline.lock import locked
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
-from bridge.pipeline.run import run
+from bridge.pipeline.run import run_again
 from bridge.pipeline.steps.tracks import EDGES, TRACKS, edited_file, series_of
 from bridge.pipeline.track_files import Series, division_pictures, geff_folder, track_paths, write_tracks
 from bridge.scores.matching import match_labels
@@ -155,7 +155,7 @@ def untrack(
             shutil.rmtree(geff_folder(folder, name), ignore_errors=True)
         run_.records.withdraw(EXPERIMENT, TRACKS.name)
         run_.folder.tracking().unlink()
-    run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=announce)
+    run_again(run_, progress, announce)
 
 
 def _known_series(folder: Path) -> list[str]:
@@ -182,7 +182,7 @@ def _in_run(
     if edited is not None and edited.resolve().is_relative_to(run_.folder.tracking().parent.resolve()):
         raise InputError(f"{edited}: lies among the run's own tracks, which are not changed by hand (expected a copy elsewhere). Save it under another folder, put the run's own file back, and give that.")  # fmt: skip
     if edited is not None:
-        name = _edited_series(edited, {name: len(items) for name, items in series.items()})
+        name = _edited_series(edited, list(series))
         labels = [read_labels(run_.folder.mask(item)) for item in series[name]]
         links[name] = _edges(edited, labels)
         follow(len(labels), labels.__getitem__, s, name, edges=links[name])  # refuses what no tracks can have
@@ -194,7 +194,7 @@ def _in_run(
         write_text(
             run_.folder.tracking(), json.dumps({**asdict(s), "interval_s": interval_s, "geff": geff}, indent=1) + "\n"
         )
-    report = run(run_.plan.images, run_.out, run_.settings, progress=progress, announce=say)
+    report = run_again(run_, progress, say)
     folder = run_.folder.tracking().parent
     tracks, divisions = (
         read_table(folder / "tracks.csv", TRACK_COLUMNS),
@@ -203,13 +203,13 @@ def _in_run(
     return Tracked(folder, tracks, divisions, tuple((f.step, f.message) for f in report.failures))
 
 
-def _edited_series(edited: Path, frames: dict[str, int]) -> str:
+def _edited_series(edited: Path, names: Sequence[str]) -> str:
     """Return the series whose tracks were edited: the only one, or the one that the file is named by."""
-    fitting = [n for n in frames if edited.name.startswith(s := safe_name(n)) and not edited.name[len(s) : len(s) + 1].isalnum()]  # fmt: skip
-    if len(frames) == 1:
-        return next(iter(frames))
+    fitting = [n for n in names if edited.name.startswith(s := safe_name(n)) and not edited.name[len(s) : len(s) + 1].isalnum()]  # fmt: skip
+    if len(names) == 1:
+        return names[0]
     if not fitting:
-        raise InputError(f"{edited}: names no series (expected the name of one of {', '.join([*frames][:5])} at its beginning). Rename it.")  # fmt: skip
+        raise InputError(f"{edited}: names no series (expected the name of one of {', '.join(names[:5])} at its beginning). Rename it.")  # fmt: skip
     return max(fitting, key=len)
 
 
@@ -255,7 +255,7 @@ def _of_masks(
         if names.index(names[k]) < k:
             raise InputError(f"{folder}: two series of nearly one name (got {series[names.index(names[k])].series_id} and {one.series_id}, expected names that differ as file names). Rename one.")  # fmt: skip
     if edited is not None:
-        chosen = _edited_series(edited, {one.series_id: len(one.field_ids) for one in series})
+        chosen = _edited_series(edited, [one.series_id for one in series])
         series = [
             replace(one, edges=_edges(edited, [one.labels_of(k) for k in range(len(one.field_ids))]))
             if one.series_id == chosen

@@ -77,24 +77,21 @@ def _classify(task: Task) -> Outcome:
     number = np.zeros(int(labels.max(initial=0)) + 1, np.uint8)
     number[table["label"]] = [names.index(name) + 1 if name in names else 0 for name in table["class"]]
     write_bytes(task.folder.class_roiset(task.item), encode_roiset(labels, number))
-    _draw(task, labels, number, names)
-    warnings = [f"{len(gone)} cells of given class are not there any more (labels {', '.join(gone[:5])}): give the truth again"]  # fmt: skip
     counts = {name: int((table["class"] == name).sum()) for name in names}
+    _draw(task, labels, number, counts)
+    warnings = [f"{len(gone)} cells of given class are not there any more (labels {', '.join(gone[:5])}): give the truth again"]  # fmt: skip
     return Outcome(table, {"classes": counts, "warnings": warnings if gone else []})
 
 
-def _draw(task: Task, labels: Labels, number: Any, names: tuple[str, ...]) -> None:
+def _draw(task: Task, labels: Labels, number: Any, counts: dict[str, int]) -> None:
     file = _shown(task)
     if file is None:
         return
     channel = task.context.plan.segment_channel
     plane = read_plane(file.path, file.channel, task.settings.rgb_channel, task.item.segment is None)
-    counts = np.bincount(
-        number[1:][np.bincount(labels.ravel(), minlength=number.size)[1:] > 0], minlength=len(names) + 1
-    )
     class_overlay(
         task.folder.overlay(task.item, "classes"), plane.pixels, labels, display_range([plane.pixels]), number,
-        [f"{name} {n}" for name, n in zip(names, counts[1:].tolist(), strict=True)], f"{task.item.field_id} · {channel or ''}",
+        [f"{name} {n}" for name, n in counts.items()], f"{task.item.field_id} · {channel or ''}",
     )  # fmt: skip
 
 
