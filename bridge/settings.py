@@ -70,6 +70,19 @@ class Settings(AssaySettings, ImageSettings):
         Literal["red", "green", "blue"] | None,
         Option(PLAN, "Which channel of a colour image holds the signal."),
     ] = None
+    z: Annotated[
+        str | None,
+        Option(
+            PLAN, "Of z stacks: the number of the slice that is taken, or ImageJ's projection max, mean, sum or min."
+        ),
+    ] = None
+    layout: Annotated[
+        str | None,
+        Option(
+            PLAN,
+            "How a microscope named the files (see the documentation); 'none': do not look. Default: found by itself.",
+        ),
+    ] = None
     allow_missing: Annotated[bool, Option(PLAN, "Run although conditions or lines of the sheet have no field.")] = False
 
     colour: Annotated[

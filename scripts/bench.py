@@ -527,7 +527,7 @@ def run(
         for k in range(pairs):
             alone_s = _imagej_alone(phases, Path(name)) if masks else 0.0
             if not masks:
-                planes = [read_plane(path, None, None, measured=False).pixels for path in phases]
+                planes = [read_plane(path, measured=False).pixels for path in phases]
                 segmenter = Segmenter(model, "cpu")
                 segmenter.segment(planes[0][:300, :300], 37.0)
                 begin = time.perf_counter()

@@ -12,9 +12,9 @@ import numpy as np
 
 from bridge.errors import InputError, LabelError
 from bridge.files import all_or_none, new_file, write_text
+from bridge.images.formats import PLAIN
 from bridge.images.label_files import label_files
 from bridge.images.label_images import read_labels, write_labels
-from bridge.images.reader import SUFFIXES
 from bridge.labels import MAX_LABEL, as_labels, parts_of_ids
 from bridge.names import MASK_SUFFIXES, image_name, is_marked, safe_name
 from bridge.scores.coco import annotations_of, counts_of, drawn, whole
@@ -270,7 +270,7 @@ def _label_files(folder: Path) -> list[Path]:
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected images). Check the path given with --images.")
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PLAIN]
 
 
 def _image_of(mask: Path, file: str, images: Sequence[Path], folder: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InputError, LabelError, RoiError
-from bridge.foreign import within
+from bridge.images.formats import PLAIN
 from bridge.images.label_files import by_name, label_files
 from bridge.images.label_images import read_labels
-from bridge.images.reader import SUFFIXES, decode, inspect, read_plane
+from bridge.images.reader import decode, inspect, read_plane
 from bridge.labels import Labels
 from bridge.names import (
     MASK_SUFFIXES,
@@ -28,6 +28,7 @@ from bridge.names import (
     is_roiset,
     rois_that,
 )
+from bridge.source import ChannelFile, at_address
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ class Pair:
     Attributes
     ----------
     name : str
-    image, labels : Path
-    channel : str or None
-        Channel of an image with several.
+    image : ChannelFile
+    labels : Path
     rgb_channel : str or None
         Channel of a colour image.
     colour : str or None
@@ -49,9 +49,8 @@ class Pair:
     """
 
     name: str
-    image: Path
+    image: ChannelFile
     labels: Path
-    channel: str | None = None
     rgb_channel: str | None = None
     colour: str | None = None
     accept_labels: bool = False
@@ -114,7 +113,7 @@ def find_pairs(
         labels = None
     truths = by_name(labels or folder, _label_files(labels or folder, labels is not None))
     truth_files = {path.resolve() for path in truths.values()}
-    images = by_name(folder, (p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.resolve() not in truth_files and not is_leftover(p)))  # fmt: skip
+    images = by_name(folder, (p for p in _files(folder) if p.suffix.lower() in PLAIN and p.resolve() not in truth_files and not is_leftover(p)))  # fmt: skip
     if not truths:
         raise InputError(
             f"{labels or folder}: no label images in it (expected f1{MASK_SUFFIXES[0]}.tif, f1{ROISET_MARK}.zip or f1{SEG_SUFFIX} for f1.tif). Correct some cells first, or name their folder with --labels."
@@ -131,7 +130,8 @@ def find_pairs(
     bare = [name for name in images if name not in truths]
     warnings = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
     return Found(
-        tuple(Pair(n, images[n], truths[n], channel, rgb_channel, colour, accept_labels) for n in truths), warnings
+        tuple(Pair(n, ChannelFile(images[n], channel), truths[n], rgb_channel, colour, accept_labels) for n in truths),
+        warnings,
     )
 
 
@@ -165,10 +165,10 @@ def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour:
         name = image_name(path)
         if name not in rows.index:
             continue
-        image = within(run.plan.images, str(rows.loc[name, "segment_path"]), results / "fields.csv")
+        image = at_address(run.plan.root, str(rows.loc[name, "segment_path"]), results / "fields.csv")
         several = len(inspect(image).channels) > 1
         shown = channel or (run.plan.segment_channel if several else None)
-        pairs.append(Pair(name, image, path, shown, rgb_channel or run.settings.rgb_channel, colour))
+        pairs.append(Pair(name, replace(image, channel=shown), path, rgb_channel or run.settings.rgb_channel, colour))
     if not pairs:
         raise InputError(
             f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
@@ -190,7 +190,7 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
     InputError, LabelError, RoiError
         One of them cannot be read, or they differ in size.
     """
-    image = read_plane(pair.image, pair.channel, pair.rgb_channel, measured=False, colour=pair.colour).seen
+    image = read_plane(pair.image, pair.rgb_channel, measured=False, colour=pair.colour).seen
     height, width = image.shape[-2:]
     warnings = []
     if is_roiset(pair.labels):
@@ -218,9 +218,9 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
     return image, labels, warnings
 
 
-def image_hash(path: Path) -> str:
+def image_hash(file: ChannelFile) -> str:
     """Return a hash of an image's pixels as they are in the file, whatever a network is shown of them."""
-    return pixel_hash(decode(inspect(path)))
+    return pixel_hash(decode(inspect(replace(file, channel=None)), 0, file.frame or 0))
 
 
 def pixel_hash(array: npt.NDArray[Any]) -> str:

@@ -11,16 +11,19 @@ from natsort import natsorted
 from bridge.errors import InputError
 from bridge.experiment.channel_words import role_of_word, same
 from bridge.experiment.discover import NamedFile
-from bridge.experiment.fields import NONE, ChannelFile, Field, Plan
-from bridge.images.reader import channel_index, channels_meant, inspect
+from bridge.experiment.fields import NONE, Field, Plan, root_of
+from bridge.images.reader import channel_index, channels_meant, scenes
 from bridge.measurements import WORDS
 from bridge.names import safe_name
 from bridge.settings import Settings
+from bridge.source import ChannelFile
 from bridge.tables import cell_columns
 
 
 def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Path, str]], settings: Settings) -> Plan:
     """Return the plan: which file is which channel of which field."""
+    for item in found:
+        _number_frame(item)
     ids = _field_ids(images, found)
     # Channels by file name, or inside a file; the first spelling is the name.
     files: dict[str, dict[str, list[ChannelFile]]] = defaultdict(lambda: defaultdict(list))
@@ -34,7 +37,7 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
         entry = files[ids[item.key]]
         if item.channel is None:
             try:
-                info = inspect(item.path)
+                info = scenes(item.path)[item.image.scene or 0]
             except InputError as error:
                 broken[ids[item.key]] = str(error)
                 continue
@@ -45,17 +48,17 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
                 index = channel_index(info, numbers[number])
                 # A number means that channel of each file, whatever the file calls it.
                 spelling.setdefault(number, number)
-                entry[number].append(ChannelFile(item.path, numbers[number]))
+                entry[number].append(item.image.file(numbers[number], settings.z))
                 asked.add(index + 1)
             for position, name in enumerate(info.channels, 1):
                 if several:
                     places[name].setdefault(position, item.path)
                 if same(name) not in numbers or not several:
                     spelling.setdefault(same(name), name)
-                    entry[same(name)].append(ChannelFile(item.path, name if several else None))
+                    entry[same(name)].append(item.image.file(name if several else None, settings.z))
         else:
             spelling.setdefault(same(item.channel), item.channel)
-            entry[same(item.channel)].append(ChannelFile(item.path))
+            entry[same(item.channel)].append(item.image.file(None, settings.z))
     _require_one_order(images, places, asked)
     segment, measure, count = _roles(images, spelling, settings)
     playing = {name for name in (segment, *measure, count) if name}
@@ -111,14 +114,23 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
     )
 
 
+def _number_frame(item: NamedFile) -> None:
+    """A frame of a file is a field of its own; all of a file are a series."""
+    frame = item.image.frame
+    if frame is None:
+        return
+    item.factors = {**item.factors, "series": item.key, "frame": str(frame + 1)}
+    item.key += f"_t{frame + 1:0{len(str(item.image.n_frames))}d}"
+
+
 def _require_one_order(images: Path, places: dict[str, dict[int, Path]], asked: set[int]) -> None:
     """A number must not mean one channel in one file and another in the next; names that occur once tell nothing."""
     for name, paths in places.items():
         if len(paths) > 1 and asked & set(paths) and not name.isdecimal():
             (one, path), (other, path2) = sorted(paths.items())[:2]
             raise InputError(
-                f"{images}: the channels are not in one order (got {name} as channel {one} of {path.relative_to(images)} and as channel {other} of "
-                f"{path2.relative_to(images)}). Give the channels' names instead of numbers."
+                f"{images}: the channels are not in one order (got {name} as channel {one} of {path.relative_to(root_of(images))} and as channel {other} of "
+                f"{path2.relative_to(root_of(images))}). Give the channels' names instead of numbers."
             )
 
 

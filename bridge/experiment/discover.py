@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,65 +13,112 @@ from natsort import natsorted, ns
 
 from bridge.errors import InputError
 from bridge.experiment.channel_words import same, split_channel
-from bridge.images.reader import SUFFIXES, inspect
-from bridge.names import number, one_spelling
+from bridge.experiment.fields import root_of
+from bridge.experiment.opened import Opened
+from bridge.images.formats import KINDS, format_of, suffix_of
+from bridge.names import number
 from bridge.settings import Settings
 
 LABEL_IMAGE = "a label image"
+JUNK = "left by the system (Thumbs.db, ._ files, shortcuts)"
 
 
 @dataclass
 class NamedFile:
-    """A file and what its name says."""
+    """An image and what its name says."""
 
-    path: Path
+    image: Opened
     key: str
     factors: dict[str, str]
     channel: str | None
 
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.image.path
+
 
 def image_files(images: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Return the images below a folder, in natural order, without the results of runs; and all other files, with why."""
+    """Return the images below a folder, in natural order, without the results of runs; and all other files, with why.
+
+    Parameters
+    ----------
+    images : Path
+        A folder, or one file that holds everything.
+
+    Raises
+    ------
+    InputError
+        No image, or names whose letters cannot be read.
+    """
+    if images.is_file() or images.suffix.lower() == ".zarr":
+        format_of(images)
+        return [images], []
     if not images.is_dir():
-        problem = "is a file" if images.is_file() else "no such folder"
-        raise InputError(f"{images}: {problem} (expected a folder with images). Check the path.")
-    # Results of a run may lie among the images.
-    results = {
-        file.parent
-        for file in images.rglob("run.json")
-        if '"cellpose-fiji-bridge"' in file.read_text("utf-8", errors="replace")
-    }
+        raise InputError(f"{images}: no such folder (expected a folder with images). Check the path.")
     files: list[Path] = []
     others: list[tuple[Path, str]] = []
-    _require_utf8(images)
-    for path in natsorted(images.rglob("*"), key=str, alg=ns.IGNORECASE):
-        hidden = any(part.startswith(".") for part in path.relative_to(images).parts)
-        if hidden or not path.is_file() or not results.isdisjoint(path.parents):
-            continue
-        if path.suffix.lower() in SUFFIXES:
+    for path in natsorted(_below(images), key=str, alg=ns.IGNORECASE):
+        if junk(path.name):
+            others.append((path, JUNK))
+        elif suffix_of(path):
             files.append(path)
         else:
             others.append((path, f"of a kind that is not read ({path.suffix.lower() or 'no suffix'})"))
     if not files:
         kinds = ", ".join(dict.fromkeys(path.suffix.lower() or path.name for path, _ in others))
         raise InputError(
-            f"{images}: no image found (got {kinds or 'nothing'}, expected {', '.join(SUFFIXES)} in it or in its folders). Check the path."
+            f"{images}: no image found (got {kinds or 'nothing'}, expected {KINDS} in it or in its folders). Check the path."
         )
     return files, others
 
 
-def _require_utf8(images: Path) -> None:
+def junk(name: str) -> bool:
+    """Return whether a file was left behind by a system, not by a person.
+
+    Examples
+    --------
+    >>> [junk(name) for name in ("._f1.tif", "Thumbs.db", "f1.tif.lnk", "f1.tif")]
+    [True, True, True, False]
+    """
+    return (
+        name.startswith("._") or name.lower() in ("thumbs.db", "desktop.ini") or name.lower().endswith((".lnk", ".url"))
+    )
+
+
+def _below(images: Path) -> Iterator[Path]:
+    """Give the files below a folder, OME-Zarrs as one; hidden ones and the results of runs are passed over."""
+    for here, folders, names in os.walk(images):
+        folder = Path(here)
+        for name in (*folders, *names):
+            _require_utf8(images, folder / name)
+        if folder != images and "run.json" in names and is_results(folder):
+            folders.clear()
+            continue
+        yield from (folder / name for name in folders if name.lower().endswith(".zarr"))
+        folders[:] = [
+            n for n in folders if not n.startswith(".") and not n.lower().endswith(".zarr") and n != "__MACOSX"
+        ]
+        yield from (folder / name for name in names if (not name.startswith(".") or name.startswith("._")) and (folder / name).is_file())  # fmt: skip
+
+
+def is_results(folder: Path) -> bool:
+    """Return whether a folder holds the results of a run: it may lie among the images."""
+    file = folder / "run.json"
+    return file.is_file() and '"cellpose-fiji-bridge"' in file.read_text("utf-8", errors="replace")
+
+
+def _require_utf8(images: Path, path: Path) -> None:
     """Names from old shares and zips may be no UTF-8, and a POSIX locale reads none beyond ASCII."""
-    for path in images.rglob("*"):
-        name = path.relative_to(images).as_posix()
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            plain = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
-            todo = "Rename it (e.g. with convmv)" if plain else "Set LC_ALL=C.UTF-8 in this shell"
-            raise InputError(
-                f"{images}: a name whose letters cannot be read (got {name.encode('ascii', 'backslashreplace').decode()}, expected UTF-8). {todo}."
-            ) from None
+    name = path.relative_to(images).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        plain = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
+        todo = "Rename it (e.g. with convmv)" if plain else "Set LC_ALL=C.UTF-8 in this shell"
+        raise InputError(
+            f"{images}: a name whose letters cannot be read (got {name.encode('ascii', 'backslashreplace').decode()}, expected UTF-8). {todo}."
+        ) from None
 
 
 def lost_folders(images: Path, found: Iterable[Path], ignored: Sequence[tuple[Path, str]]) -> list[str]:
@@ -78,7 +126,8 @@ def lost_folders(images: Path, found: Iterable[Path], ignored: Sequence[tuple[Pa
     with_fields = {path.relative_to(images).parts[0] for path in found}
     lost = []
     for folder in natsorted((p for p in images.iterdir() if p.is_dir()), key=str, alg=ns.IGNORECASE):
-        if folder.name in with_fields or folder.name.startswith(".") or any(folder.rglob("run.json")):
+        passed = folder.name.startswith(".") or folder.name == "__MACOSX" or folder.suffix.lower() == ".zarr"
+        if folder.name in with_fields or passed or any(folder.rglob("run.json")):
             continue
         reasons = Counter(why for path, why in ignored if folder in path.parents)
         if set(reasons) and set(reasons) <= {LABEL_IMAGE, "of a kind that is not read (.zip)"}:
@@ -88,55 +137,50 @@ def lost_folders(images: Path, found: Iterable[Path], ignored: Sequence[tuple[Pa
     return lost
 
 
-def relative(images: Path, path: Path) -> str:
-    """Return the path of an image below the folder of images, without its ending, in one spelling."""
-    return one_spelling(path.relative_to(images).with_suffix("").as_posix())
+def found_by_name(image: Opened, below: int, settings: Settings) -> NamedFile:
+    """Return an image and the channel that its name says, the first folders of its path left out."""
+    name = "/".join(image.parts[below:])
+    if image.is_named_inside:
+        return NamedFile(image, name, {}, None)
+    key, channel = split_channel(name, settings)
+    if channel is None and image.may_be_named_inside:
+        return NamedFile(image, name, {}, None)
+    return NamedFile(image, key, {}, channel or "")
 
 
-def found_by_name(images: Path, path: Path, settings: Settings) -> NamedFile:
-    """Return an image and the channel that its name says."""
-    if is_multi_channel(path):
-        return NamedFile(path, relative(images, path), {}, None)
-    key, channel = split_channel(relative(images, path), settings)
-    return NamedFile(path, key, {}, channel or "")
+def by_folder(images: Path, files: list[Opened], settings: Settings) -> tuple[list[NamedFile], list[tuple[Path, str]]]:
+    """Return the images of a tree with a folder for each condition, and what is ignored.
 
-
-def is_multi_channel(path: Path) -> bool:
-    """Return whether a file holds several channels."""
-    try:
-        return len(inspect(path).channels) > 1
-    except InputError:
-        return False
-
-
-def by_folder(images: Path, files: list[Path], settings: Settings) -> tuple[list[NamedFile], list[tuple[Path, str]]]:
-    """Return the images of a tree with a folder for each condition, and what is ignored."""
+    A file of several images is the folder of its scenes; a file that was given alone is a condition.
+    """
     found: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
-    for path in files:
-        folders = [one_spelling(part) for part in path.relative_to(images).parts[:-1]]
-        if not folders:
-            ignored.append((path, "not in a folder of a condition"))
+    for image in files:
+        folders = image.parts[:-1]
+        alone = not folders and image.path == images
+        if not folders and not alone:
+            ignored.append((image.path, "not in a folder of a condition"))
             continue
-        item = found_by_name(images / path.relative_to(images).parts[0], path, settings)
-        item.key = f"{folders[0]}/{item.key}"
+        condition = image.parts[0]
+        item = found_by_name(image, 0 if alone else 1, settings)
+        item.key = item.key if alone else f"{condition}/{item.key}"
         if item.channel == "":
-            ignored.append((path, "no channel word in its name"))
+            ignored.append((image.path, "no channel word in its name"))
             continue
         # A folder is the channel's only where the file's own name says none.
-        named = item.channel is None or split_channel(one_spelling(path.stem), settings)[1] is not None
+        named = item.channel is None or split_channel(image.parts[-1], settings)[1] is not None
         deeper = [part if named else split_channel(part, settings)[0] for part in folders[1:]]
         deeper = [part for part in deeper if part and (named or same(part) != same(item.channel or ""))]
-        item.factors = {"condition": folders[0], "replicate": "/".join(deeper)}
+        item.factors = {"condition": condition, "replicate": "/".join(deeper)}
         found.append(item)
     if not found:
-        raise no_channel(images, files)
+        raise no_channel(images, [image.path for image in files])
     return found, ignored
 
 
 def no_channel(images: Path, files: list[Path], sheet: bool = False) -> InputError:
     """Return what is said where no file name holds a channel."""
-    flat = all(len(path.relative_to(images).parts) == 1 for path in files)
+    flat = all(path.parent == root_of(images) for path in files)
     names = ", ".join(path.name for path in files[:3])
     if flat and not sheet:
         return InputError(

@@ -6,23 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bridge.source import ChannelFile
+
 ROLES = ("segment", "measure", "count")
 NONE = "none"
 
 
-@dataclass(frozen=True)
-class ChannelFile:
-    """Where one channel of a field is.
-
-    Attributes
-    ----------
-    path : Path
-    channel : str or None
-        Name or number of the channel inside the file; None when the file holds one.
-    """
-
-    path: Path
-    channel: str | None = None
+def root_of(images: Path) -> Path:
+    """Return the folder of the images: where a file was given, the one it is in (an OME-Zarr counts as a file)."""
+    return images.parent if images.is_file() or images.suffix.lower() == ".zarr" else images
 
 
 @dataclass(frozen=True)
@@ -82,6 +74,7 @@ class Plan:
     Attributes
     ----------
     images : Path
+        The folder, or the one file that holds everything.
     fields : tuple of Field
     conditions : tuple of str
         In the order of the sample sheet, else natural order.
@@ -110,6 +103,11 @@ class Plan:
     ignored: tuple[tuple[Path, str], ...] = ()
     missing: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The folder below which all images are: of a single file the one that it is in."""
+        return root_of(self.images)
 
     @property
     def measured_channels(self) -> tuple[str, ...]:

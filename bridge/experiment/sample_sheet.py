@@ -13,6 +13,8 @@ from natsort import natsorted
 
 from bridge.errors import InputError
 from bridge.experiment.discover import NamedFile, found_by_name, no_channel
+from bridge.experiment.fields import root_of
+from bridge.experiment.opened import Opened
 from bridge.names import one_spelling
 from bridge.settings import Settings
 
@@ -78,19 +80,19 @@ def read_sheet(path: Path) -> Sheet:
 
 
 def by_sheet(
-    images: Path, files: list[Path], settings: Settings, sheet: Sheet, unfitted: list[str]
+    images: Path, files: list[Opened], settings: Settings, sheet: Sheet, unfitted: list[str]
 ) -> tuple[list[NamedFile], list[tuple[Path, str]]]:
     """Return the images of a tree as the sheet names them, and what is ignored."""
     named: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
-    for path in files:
-        item = found_by_name(images, path, settings)
+    for image in files:
+        item = found_by_name(image, 0, settings)
         if item.channel == "":
-            ignored.append((path, "no channel word in its name"))
+            ignored.append((image.path, "no channel word in its name"))
         else:
             named.append(item)
     if not named:
-        raise no_channel(images, files, sheet=True)
+        raise no_channel(images, [image.path for image in files], sheet=True)
     named, unmatched = join_sheet(images, named, sheet, unfitted)
     return named, ignored + unmatched
 
@@ -104,7 +106,7 @@ def join_sheet(
         fields[item.key].append(item)
     wanted: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
-    fitted: dict[str, str] = {}
+    fitted: dict[str, tuple[str, Path]] = {}
     plates: dict[str, NamedFile] = {}
     for key, items in fields.items():
         rows = [
@@ -121,10 +123,10 @@ def join_sheet(
             ignored += [(item.path, "not in the sample sheet") for item in items]
             continue
         row_name = " ".join(filter(None, (row.get("plate"), row[sheet.key])))
-        other = fitted.setdefault(row_name, key)
+        other, of = fitted.setdefault(row_name, (key, items[0].path))
         if sheet.key == "well" and not row.get("plate"):
             _require_one_plate(sheet, images, row["well"], plates.setdefault(_well(row["well"]), items[0]), items[0])
-        if sheet.key == "file" and other != key:
+        if sheet.key == "file" and other != key and of != items[0].path:
             raise InputError(
                 f"{sheet.path}: a file that could be two (got {row['file']}, which fits {other} and {key}). Write it with its folder."
             )
@@ -143,7 +145,7 @@ def join_sheet(
     if not wanted:
         raise InputError(
             f"{sheet.path}: no image fits any line (got {sheet.key} {sheet.rows[0][sheet.key]}, expected names such as "
-            f"{found[0].path.relative_to(images).as_posix()}). Correct the sheet."
+            f"{found[0].path.relative_to(root_of(images)).as_posix()}). Correct the sheet."
         )
     return wanted, ignored
 
@@ -153,20 +155,20 @@ def _is_of_plate(images: Path, plate: str, items: Sequence[NamedFile]) -> bool:
     if not plate:
         return True
     wanted = re.compile(rf"(?<![^\W_]){re.escape(plate)}(?![^\W_])", re.IGNORECASE)
-    return any(wanted.search(one_spelling(item.path.relative_to(images).as_posix())) for item in items)
+    return any(wanted.search(one_spelling(item.path.relative_to(root_of(images)).as_posix())) for item in items)
 
 
 def _require_one_plate(sheet: Sheet, images: Path, well: str, first: NamedFile, item: NamedFile) -> None:
     """The same well in two folders, or beside two words such as plate1 and plate2, is on two plates."""
 
     def plate(of: NamedFile) -> tuple[str, ...]:
-        path = one_spelling(of.path.relative_to(images).as_posix())
+        path = one_spelling(of.path.relative_to(root_of(images)).as_posix())
         words = re.findall(r"(?<![^\W_])plate[ _-]?[^\W_]+", path, re.IGNORECASE)
         return (of.key.rpartition("/")[0], *(word.lower() for word in words))
 
     if plate(first) != plate(item):
         raise InputError(
-            f"{sheet.path}: well {well} is on two plates (got {first.path.relative_to(images)} and {item.path.relative_to(images)}, expected one). "
+            f"{sheet.path}: well {well} is on two plates (got {first.path.relative_to(root_of(images))} and {item.path.relative_to(root_of(images))}, expected one). "
             "Add a column plate, with a word of their names or folders for each plate."
         )
 
@@ -174,23 +176,25 @@ def _require_one_plate(sheet: Sheet, images: Path, well: str, first: NamedFile, 
 def _row_fits(images: Path, value: str, kind: str, key: str, items: Sequence[NamedFile]) -> bool:
     value = value.replace("\\", "/").strip("/")
     if kind == "folder":
-        paths = [one_spelling(item.path.relative_to(images).as_posix()).lower() for item in items]
+        paths = [one_spelling(item.path.relative_to(root_of(images)).as_posix()).lower() for item in items]
         return any(path.startswith(value.lower() + "/") for path in paths)
     if kind == "file":
         names = {key.lower(), key.rpartition("/")[2].lower()}
         for item in items:
-            relative = Path(one_spelling(item.path.relative_to(images).as_posix()))
+            relative = Path(one_spelling(item.path.relative_to(root_of(images)).as_posix()))
             names |= {
                 relative.as_posix().lower(),
                 relative.with_suffix("").as_posix().lower(),
                 relative.name.lower(),
                 relative.stem.lower(),
+                "/".join(item.image.parts).lower(),
+                item.image.text.lower(),
             }
         return value.lower() in names
     wanted = _well(value)
     wells = {_well(item.factors["well"]) for item in items if "well" in item.factors}
     if not wells:
-        wells = {_well(word) for word in re.findall(r"(?<![^\W_])[A-Pa-p]0?\d{1,2}(?![^\W_])", key)}
+        wells = {_well(word) for word in re.findall(r"(?<![^\W_])(?:[Aa][A-Fa-f]|[A-Pa-p])0?\d{1,2}(?![^\W_])", key)}
     return wanted in wells
 
 

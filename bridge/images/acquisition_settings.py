@@ -27,6 +27,8 @@ def acquisition_settings(path: Path, index: int = 0) -> dict[str, str]:
     dict of str to str
         ``exposure``, ``gain``, ``objective`` as they are written; only those that are there.
     """
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return {}
     try:
         with tifffile.TiffFile(path) as file:
             ome = file.ome_metadata

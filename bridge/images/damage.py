@@ -81,11 +81,3 @@ def require_depth(path: Path, page: Any) -> None:
         raise InputError(
             f"{path}: pixels of a type ImageJ does not measure (got {name}, expected 8- or 16-bit unsigned or 32-bit). Save it as 16-bit or 32-bit."
         )
-
-
-def stack_refused(path: Path, slices: int, frames: int) -> InputError:
-    """Return what is said about a z or t stack."""
-    return InputError(
-        f"{path}: a z or t stack (got {slices} slices and {frames} frames, expected 1 and 1). "
-        "Save one plane or a projection for each field."
-    )

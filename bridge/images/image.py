@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,24 @@ from bridge.errors import InputError
 from bridge.source import Source
 
 MAX_PIXELS = 2**30
+
+
+class At(NamedTuple):
+    """Where one plane is.
+
+    Attributes
+    ----------
+    page : int
+        Of the file, from 0.
+    part : int
+        Of `ImageInfo.parts`: the file.
+    sample : int or None
+        Of pages that hold several channels: which one.
+    """
+
+    page: int
+    part: int = 0
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +56,9 @@ class ImageInfo:
         What the user should be told about the file.
     lossy : str
         The compression, where it changes grey values; else empty.
-    page_of_channel : tuple of int
-        The page of each channel in the file.
+    planes : tuple of At
+        Where each plane is in the file, channels fastest, then slices, then frames; empty for files whose reader finds
+        planes by number.
     n_planes : int
         Slices of the stack that ImageJ opens.
     slice_labels : tuple of str
@@ -52,6 +71,20 @@ class ImageInfo:
         Why its pixels are not read; empty where they are.
     unmeasured : str
         Why its grey levels cannot be measured; empty where they can.
+    n_slices, n_frames : int
+        Of a z stack, of a series over time.
+    scene : int
+        Its number in the file, from 0.
+    scene_name : str
+        As the microscope named it; empty in a file of one image.
+    interval_s : float or None
+        Time from frame to frame, in s.
+    parts : tuple of Path
+        All files that hold its pixels, where they are several; the first stands for all.
+    acquisition : tuple of dict
+        Exposure, gain and objective of each channel, as far as the file says.
+    by_imagej : bool
+        ImageJ without plug-ins opens such a file.
     """
 
     path: Path
@@ -63,21 +96,41 @@ class ImageInfo:
     calibration: Calibration = PIXELS
     warnings: tuple[str, ...] = ()
     lossy: str = ""
-    page_of_channel: tuple[int, ...] = field(default=(0,), repr=False)
+    planes: tuple[At, ...] = field(default=(), repr=False)
     n_planes: int = 1
     slice_labels: tuple[str, ...] = ()
     inverted: tuple[bool, ...] = (False,)
     own_scale: bool = False
     refused: str = ""
     unmeasured: str = ""
+    n_slices: int = 1
+    n_frames: int = 1
+    scene: int = 0
+    scene_name: str = ""
+    interval_s: float | None = None
+    parts: tuple[Path, ...] = ()
+    acquisition: tuple[dict[str, str], ...] = ()
+    by_imagej: bool = True
 
-    def plane_source(self, index: int, rgb_sample: int | None) -> Source:
-        """Say where ImageJ finds a channel, or a sample of a colour image."""
+    def at(self, channel: int, frame: int = 0, z: int = 0) -> At:
+        """Say where a plane is in the file."""
+        n = (frame * self.n_slices + z) * len(self.channels) + channel
+        return self.planes[n] if self.planes else At(n)
+
+    @property
+    def title(self) -> str:
+        """The title of its window: the file's name, with the scene's where there are several, as Bio-Formats makes it."""
+        return f"{self.path.name} - {self.scene_name}" if self.scene_name else self.path.name
+
+    def plane_source(self, index: int, rgb_sample: int | None, frame: int = 0, z: int = 0) -> Source | None:
+        """Say where ImageJ without plug-ins finds a plane, or a sample of a colour image; None where it opens no such file."""
+        if not self.by_imagej:
+            return None
         if self.colour and self.dtype == "uint16":
             # ImageJ opens it as a stack of three (FileOpener, RGB48).
             names = ("Red", "Green", "Blue")
             return Source(self.path, rgb_sample or 0, len(names), names[rgb_sample or 0], None, self.own_scale)
-        plane = self.page_of_channel[index]
+        plane = self.at(index, frame, z).page
         label = self.slice_labels[plane] if plane < len(self.slice_labels) else ""
         return Source(self.path, plane, self.n_planes, label, rgb_sample if self.colour else None, self.own_scale)
 

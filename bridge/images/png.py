@@ -15,7 +15,7 @@ from bridge.errors import InputError
 from bridge.images.image import ImageInfo, require_size
 
 
-def inspect_with_pillow(path: Path) -> ImageInfo:
+def scenes(path: Path) -> tuple[ImageInfo, ...]:
     """Read what a PNG or JPEG says about itself."""
     from PIL import Image
 
@@ -43,7 +43,7 @@ def inspect_with_pillow(path: Path) -> ImageInfo:
         raise InputError(
             f"{path}: pixels of a kind that is not measured (got mode {mode}, expected 8- or 16-bit grey). Save it as TIFF."
         )
-    return ImageInfo(
+    info = ImageInfo(
         path,
         height,
         width,
@@ -52,6 +52,7 @@ def inspect_with_pillow(path: Path) -> ImageInfo:
         lossy=path.suffix if path.suffix.lower() in (".jpg", ".jpeg") else "",
         unmeasured=_unmeasured(mode, head),
     )
+    return (info,)
 
 
 def _unmeasured(mode: str, head: bytes) -> str:
@@ -62,10 +63,11 @@ def _unmeasured(mode: str, head: bytes) -> str:
     return ""
 
 
-def decode_with_pillow(path: Path) -> npt.NDArray[Any]:
+def decode(info: ImageInfo, channel: int, frame: int, z: int) -> npt.NDArray[Any]:  # noqa: ARG001 it holds one plane
     """Return the pixels of a PNG or JPEG."""
     from PIL import Image
 
+    path = info.path
     with _pillow_on_record(path), Image.open(path) as opened:
         opened.load()
         image: Image.Image = opened

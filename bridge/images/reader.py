@@ -11,21 +11,49 @@ import numpy.typing as npt
 
 from bridge.errors import InputError
 from bridge.images.colour import one_of_rgb, two_planes
+from bridge.images.formats import format_of
 from bridge.images.image import ImageInfo, Plane
 from bridge.images.pixels import measurable
-from bridge.images.png import decode_with_pillow, inspect_with_pillow
-from bridge.images.tiff import decode_tiff, inspect_tiff
-
-SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+from bridge.images.z_stack import projected, slices_of
+from bridge.source import ChannelFile
 
 
-def inspect(path: Path) -> ImageInfo:
-    """Read what a file says about itself and check that it is whole as far as its directory tells.
+def scenes(path: Path) -> tuple[ImageInfo, ...]:
+    """Read what a file says about the images in it, and check that it is whole as far as its directory tells.
 
     Parameters
     ----------
     path : Path
-        TIFF (8, 16, 32 bit; ImageJ hyperstack and OME-TIFF with several channels), PNG or JPEG.
+        A file of a kind that `bridge.images.formats` names, or the folder of an OME-Zarr.
+
+    Returns
+    -------
+    tuple of ImageInfo
+        One for each scene.
+
+    Raises
+    ------
+    InputError
+        Unreadable, damaged, or of a type that cannot be measured.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such image. Check the path.")
+    state = path.stat()
+    return _scenes(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _scenes(path: Path, changed_ns: int, size: int) -> tuple[ImageInfo, ...]:  # noqa: ARG001 what a new file has anew
+    return format_of(path).scenes(path)
+
+
+def inspect(image: Path | ChannelFile) -> ImageInfo:
+    """Read what a file says about one image in it.
+
+    Parameters
+    ----------
+    image : Path or ChannelFile
+        A path stands for a file with one image, of one slice and one frame.
 
     Returns
     -------
@@ -34,29 +62,31 @@ def inspect(path: Path) -> ImageInfo:
     Raises
     ------
     InputError
-        Unreadable, damaged, a z or t stack, or of a type that cannot be measured.
+        As `scenes`; several scenes, frames or slices where none was chosen, or one that is not there.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such image. Check the path.")
-    state = path.stat()
-    return _inspect(path, state.st_mtime_ns, state.st_size)
+    file = image if isinstance(image, ChannelFile) else ChannelFile(image)
+    found = scenes(file.path)
+    if len(found) > 1 and file.scene is None:
+        names = ", ".join(info.scene_name for info in found[:3])
+        raise InputError(f"{file.path}: {len(found)} images in one file (got {names}{', ...' if len(found) > 3 else ''}; expected 1). Give its folder to run or convert, which take each as a field.")  # fmt: skip
+    info = found[_within(file.path, "scene", file.scene or 0, len(found))]
+    if info.n_frames > 1 and file.frame is None:
+        raise InputError(f"{file.path}: a stack of {info.n_frames} frames (expected 1). Give its folder to run or convert, which take each as a field.")  # fmt: skip
+    _within(file.path, "frame", file.frame or 0, info.n_frames)
+    slices_of(info, file.z)
+    return info
 
 
-@lru_cache(maxsize=100_000)
-def _inspect(path: Path, changed_ns: int, size: int) -> ImageInfo:  # noqa: ARG001 what a new file has anew
-    suffix = path.suffix.lower()
-    if suffix in (".tif", ".tiff"):
-        return inspect_tiff(path)
-    if suffix in SUFFIXES:
-        return inspect_with_pillow(path)
-    raise InputError(
-        f"{path}: not an image this program reads (got {suffix or 'no suffix'}, expected TIFF, PNG or JPEG). Save it as TIFF."
-    )
+def _within(path: Path, what: str, number: int, n: int) -> int:
+    if not 0 <= number < n:
+        raise InputError(
+            f"{path}: no {what} {number + 1} in it (got {n}). It was changed since the plan was made: plan again."
+        )
+    return number
 
 
 def read_plane(
-    path: Path,
-    channel: str | None = None,
+    image: Path | ChannelFile,
     rgb_channel: str | None = None,
     measured: bool = True,
     colour: str | None = None,
@@ -65,9 +95,8 @@ def read_plane(
 
     Parameters
     ----------
-    path : Path
-    channel : str, optional
-        Name or number (from 1) of the channel; needed when the file has several.
+    image : Path or ChannelFile
+        A path stands for a file with one channel of one image.
     rgb_channel : {"red", "green", "blue"}, optional
         Which channel of a colour image to take. Without it a colour image is used only where one channel holds
         all of the signal or all three are equal.
@@ -93,10 +122,11 @@ def read_plane(
     >>> read_plane(file).pixels.shape
     (4, 5)
     """
-    info = inspect(path)
+    file = image if isinstance(image, ChannelFile) else ChannelFile(image)
+    path, info = file.path, inspect(file)
     require_readable(info, measured)
-    index = channel_index(info, channel)
-    pixels = decode(info, index)
+    index, frame, slices = channel_index(info, file.channel), file.frame or 0, slices_of(info, file.z)
+    pixels = projected((decode(info, index, frame, z) for z in slices), file.z, len(slices))
     warnings = list(info.warnings)
     seen = two_planes(pixels, colour) if colour is not None else None
     sample: int | None = None
@@ -108,8 +138,9 @@ def read_plane(
         pixels = pixels[..., sample]
         warnings.append(warning)
     calibration = dataclasses.replace(info.calibration, inverted_lut=info.inverted[index])
-    source = info.plane_source(index, sample)
-    return Plane(measurable(path, pixels), calibration, path.name, tuple(warnings), seen, source)
+    # ImageJ is no witness of a projection.
+    source = info.plane_source(index, sample, frame, slices[0]) if len(slices) == 1 else None
+    return Plane(measurable(path, pixels), calibration, info.title, tuple(warnings), seen, source)
 
 
 def require_readable(info: ImageInfo, measured: bool) -> None:
@@ -128,7 +159,7 @@ def require_readable(info: ImageInfo, measured: bool) -> None:
         raise InputError(f"{info.path}: {reason}")
 
 
-def decode(info: ImageInfo, index: int = 0) -> npt.NDArray[Any]:
+def decode(info: ImageInfo, index: int = 0, frame: int = 0, z: int = 0) -> npt.NDArray[Any]:
     """Return the pixels of one channel as they are in the file, (Y, X) or (Y, X, RGB), in native byte order.
 
     Raises
@@ -136,9 +167,7 @@ def decode(info: ImageInfo, index: int = 0) -> npt.NDArray[Any]:
     InputError
         The file is damaged in any way.
     """
-    if info.path.suffix.lower() in (".tif", ".tiff"):
-        return decode_tiff(info.path, info.page_of_channel[index])
-    return decode_with_pillow(info.path)
+    return format_of(info.path).decode(info, index, frame, z)
 
 
 def channel_index(info: ImageInfo, channel: str | None) -> int:

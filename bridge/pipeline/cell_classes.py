@@ -108,7 +108,7 @@ def field_features(
     for channel in channels:
         file = _file(plan, item, channel)
         shown = channel == plan.segment_channel and channel not in plan.measured(item)
-        plane = read_plane(file.path, file.channel, settings.rgb_channel, not shown)
+        plane = read_plane(file, settings.rgb_channel, not shown)
         images[channel] = plane.pixels if shown else prepared(plane, channel, settings).pixels
         if images[channel].shape != labels.shape:
             raise LabelError(

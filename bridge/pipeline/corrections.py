@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,6 @@ import pandas as pd
 
 from bridge.errors import BridgeError, InputError
 from bridge.files import sha256, whole_file, write_bytes
-from bridge.foreign import within
 from bridge.images.image import Plane
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.reader import inspect, read_plane
@@ -23,6 +22,7 @@ from bridge.names import SEG_SUFFIX
 from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.rois.change import Change, apply_corrections
 from bridge.rois.roiset import read_roiset, selections_of
+from bridge.source import ChannelFile, at_address
 from bridge.tables import CORRECTIONS, Column, read_table, typed_table, write_table
 
 FOLDER = "corrections"
@@ -106,11 +106,11 @@ def correct(
         if edited.exists():
             continue
         images = {
-            channel: within(run.plan.images, text, run.out / "fields.csv")
+            channel: at_address(run.plan.root, text, run.out / "fields.csv")
             for channel, column in _image_columns(run)
             if (text := str(paths.loc[field_id].get(column, "")))
         }
-        planes = {channel: _plane(path, channel, run.settings.rgb_channel) for channel, path in images.items()}
+        planes = {channel: _plane(file, channel, run.settings.rgb_channel) for channel, file in images.items()}
         if tool == "fiji":
             if planes:
                 _write_channels(folder / f"{name}.tif", planes)
@@ -227,9 +227,9 @@ def _image_columns(run: FinishedRun) -> list[tuple[str, str]]:
     return [*channels, *([(plan.count_channel, "count_path")] if plan.count_channel else [])]
 
 
-def _plane(path: Path, channel: str, rgb_channel: str | None) -> Plane:
-    several = len(inspect(path).channels) > 1
-    return read_plane(path, channel if several else None, rgb_channel, measured=False)
+def _plane(file: ChannelFile, channel: str, rgb_channel: str | None) -> Plane:
+    several = len(inspect(file).channels) > 1
+    return read_plane(replace(file, channel=channel if several else None), rgb_channel, measured=False)
 
 
 def _write_channels(path: Path, planes: dict[str, Plane]) -> None:

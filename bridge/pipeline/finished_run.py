@@ -73,7 +73,7 @@ class FinishedRun:
         InputError
             It is not there any more.
         """
-        if not self.plan.images.is_dir():
+        if not self.plan.images.exists():
             raise InputError(
                 f"{self.plan.images}: the images of this run are not there any more. "
                 f"Bring them back, or give their new place once: cellpose-fiji run IMAGES --out {self.out} (with the settings of the run)."

@@ -21,8 +21,8 @@ from bridge.pipeline.preflight import make_plan
 from bridge.settings_file import settings_from
 
 if TYPE_CHECKING:
-    from bridge.experiment.fields import ChannelFile
     from bridge.settings import Settings
+    from bridge.source import ChannelFile
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def flat_field(images: Path | str, out: Path | str, settings: Settings | None = 
 def _pixels(channel: str, files: list[ChannelFile], settings: Settings) -> Iterator[Any]:
     shape: tuple[int, ...] | None = None
     for file in files:
-        pixels = read_plane(file.path, file.channel, settings.rgb_channel).pixels.astype(np.float64)
+        pixels = read_plane(file, settings.rgb_channel).pixels.astype(np.float64)
         if shape is not None and pixels.shape != shape:
             raise InputError(
                 f"{file.path}: not the size of the other fields of {channel} (got {pixels.shape[0]} x {pixels.shape[1]}, expected {shape[0]} x {shape[1]} px). Make a flat field for each size."

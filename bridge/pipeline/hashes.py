@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.errors import InputError
@@ -20,15 +22,25 @@ class Hashes:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.known: dict[Path, str] = {}
+        self._whole: dict[Path, str] = {}
 
-    def of(self, path: Path) -> str:
-        """Return the SHA-256 of a file.
+    def of(self, path: Path, parts: Sequence[Path] = ()) -> str:
+        """Return the SHA-256 of a file; of a folder or a file in several parts, that of all their hashes.
 
         Raises
         ------
         InputError
             It cannot be read.
         """
+        if parts or path.is_dir():
+            files = sorted({path, *parts}) if parts else sorted(p for p in path.rglob("*") if p.is_file())
+            if path not in self._whole:
+                lines = (f"{self._one(p)} {p.name if parts else p.relative_to(path).as_posix()}\n" for p in files)
+                self._whole[path] = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+            return self._whole[path]
+        return self._one(path)
+
+    def _one(self, path: Path) -> str:
         if path.is_relative_to(self.out):
             return sha256(path)
         if path not in self.known:

@@ -42,7 +42,7 @@ def check_pixels(plan: Plan, settings: Settings) -> Plan:
             measured = channel in plan.measured(item)
             try:
                 colour = None if measured else settings.colour
-                seen = read_plane(file.path, file.channel, settings.rgb_channel, measured, colour)
+                seen = read_plane(file, settings.rgb_channel, measured, colour)
             except InputError as error:
                 problems.append(str(error))
                 continue

@@ -46,7 +46,7 @@ def mixtures(fields: Sequence[Field], plan: Plan, settings: Settings) -> list[st
         for file in (f.segment, *f.measure.values(), f.count):
             if file:
                 try:
-                    warnings += [f"{file.path.name}: {warning}" for warning in inspect(file.path).warnings]
+                    warnings += [f"{file.path.name}: {warning}" for warning in inspect(file).warnings]
                 except InputError:
                     continue
     if any(f.replicate for f in fields) and not all(f.replicate for f in fields):

@@ -15,7 +15,8 @@ from bridge.experiment.channels import assign_channels
 from bridge.experiment.condition_order import control_of, ordered, require_condition
 from bridge.experiment.discover import LABEL_IMAGE, by_folder, image_files, lost_folders
 from bridge.experiment.exclusion import without
-from bridge.experiment.fields import Field, Plan
+from bridge.experiment.fields import Field, Plan, root_of
+from bridge.experiment.opened import opened
 from bridge.experiment.patterns import by_pattern
 from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
 from bridge.images.image import ImageInfo
@@ -64,6 +65,7 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     beside = [path for path in files if path.stem.lower().endswith(MASK_SUFFIXES)]
     leftovers = [path for path in files if is_leftover(path)]
     files = [path for path in files if path not in {*beside, *leftovers}]
+    images_found, parts = opened(root_of(images), files)
     if not files:
         raise InputError(
             f"{images}: no image found (got {len(beside)} label images, expected images beside them). Check the path."
@@ -71,20 +73,20 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     sheet = read_sheet(settings.samples) if settings.samples else None
     unfitted: list[str] = []
     if settings.pattern:
-        files_named, ignored = by_pattern(images, files, settings)
+        files_named, ignored = by_pattern(images, images_found, settings)
     elif sheet:
-        files_named, ignored = by_sheet(images, files, settings, sheet, unfitted)
+        files_named, ignored = by_sheet(images, images_found, settings, sheet, unfitted)
     else:
-        files_named, ignored = by_folder(images, files, settings)
+        files_named, ignored = by_folder(images, images_found, settings)
     if settings.pattern and sheet:
         files_named, unmatched = join_sheet(images, files_named, sheet, unfitted)
         ignored += unmatched
-    ignored += [(path, LABEL_IMAGE) for path in beside] + others
+    ignored += [(path, LABEL_IMAGE) for path in beside] + parts + others
     ignored += [(path, "a picture that Cellpose saved") for path in leftovers]
     plan = assign_channels(images, files_named, ignored, settings)
     plan = without(plan, settings.exclude)
     plan = _order_conditions(plan, sheet, settings)
-    if not settings.pattern and not sheet:
+    if not settings.pattern and not sheet and images.is_dir() and root_of(images) == images:
         used = [file.path for f in plan.fields for file in (f.segment, *f.measure.values(), f.count) if file]
         plan = replace(plan, missing=(*plan.missing, *lost_folders(images, used, plan.ignored)))
     missing = (*plan.missing, *unfitted)
@@ -171,7 +173,7 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
     except InputError as error:
         problems.append(str(error))
     if settings.masks is not None:
-        inside = [path.relative_to(plan.images).with_suffix("").as_posix() for path in files]
+        inside = [path.relative_to(plan.root).with_suffix("").as_posix() for path in files]
         try:
             mask = find_mask(settings.masks, [item.field_id, *inside, *(path.stem for path in files)])
         except LabelError as error:
@@ -204,7 +206,7 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
         if file is None:
             continue
         try:
-            info = inspect(file.path)
+            info = inspect(file)
             channel_index(info, file.channel)
             require_readable(info, measured)
             infos[name] = info

@@ -63,7 +63,7 @@ def prepared(plane: Plane, channel: str, settings: Settings) -> Plane:
             raise InputError(
                 f"{plane.title}: its grey levels are calibrated (got {plane.calibration.values.unit}, expected grey levels). They cannot be divided by a flat field."
             )
-        flat = read_plane(flat_file, None, settings.rgb_channel).pixels.astype(np.float32)
+        flat = read_plane(flat_file, settings.rgb_channel).pixels.astype(np.float32)
         if flat.shape != pixels.shape:
             raise InputError(
                 f"{flat_file}: not the size of {plane.title} (got {flat.shape[0]} x {flat.shape[1]}, expected {pixels.shape[0]} x {pixels.shape[1]} px). Use a flat field of the same camera and binning."

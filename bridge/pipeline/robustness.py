@@ -208,7 +208,7 @@ def _measured_again(
 
 def _columns(run: FinishedRun, item: Field, settings: Settings, unit: str, channel: str) -> dict[str, Any]:
     file = run.plan.measured(item)[channel]
-    plane = prepared(read_plane(file.path, file.channel, settings.rgb_channel), channel, settings)
+    plane = prepared(read_plane(file, settings.rgb_channel), channel, settings)
     path = run.folder.nuclei_roiset(item) if unit == NUCLEUS else run.folder.roiset(item)
     selections = read_roiset(path, (plane.pixels.shape[0], plane.pixels.shape[1]))
     calibration = calibration_of(settings, plane.calibration)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.records import Records
     from bridge.pipeline.step import Context
     from bridge.settings import Settings
+    from bridge.source import ChannelFile
 
 RECORDS = 2  # how records are written; a folder with others is not mixed with these
 _LIBRARIES = ("numpy", "pandas", "roifile", "tifffile", "cellpose", "torch", "jpype1", "scyjava", "pyimagej")
@@ -138,7 +139,10 @@ def write_plan(context: Context) -> None:
     def name(path: Path | None) -> str:
         if path is None:
             return ""
-        return path.relative_to(plan.images).as_posix() if path.is_relative_to(plan.images) else str(path)
+        return path.relative_to(plan.root).as_posix() if path.is_relative_to(plan.root) else str(path)
+
+    def address(file: ChannelFile | None) -> str:
+        return file.address(name(file.path)) if file else ""
 
     rows = []
     columns: list[Column] = []
@@ -148,13 +152,10 @@ def write_plan(context: Context) -> None:
             columns += [Column(f"measure_path_{c}", "str", "", f"measured {c} image") for c in plan.measure_channels]
     for item in plan.fields:
         row: dict[str, Any] = {c.name: getattr(item, c.name, "") for c in FIELDS}
-        row["segment_path"] = name(item.segment.path if item.segment else None)
-        row["count_path"] = name(item.count.path if item.count else None)
+        row["segment_path"] = address(item.segment)
+        row["count_path"] = address(item.count)
         row["mask_path"] = name(item.mask)
         row["problems"] = " ".join(item.problems)
-        row |= {
-            f"measure_path_{c}": name(item.measure[c].path if c in item.measure else None)
-            for c in plan.measure_channels
-        }
+        row |= {f"measure_path_{c}": address(item.measure.get(c)) for c in plan.measure_channels}
         rows.append(row)
     write_table(context.folder.fields, typed_table(rows, columns), columns)

@@ -67,7 +67,7 @@ def segmented_again(
         announce(f"{item.field_id}: flow thresholds")
         file = item.count if nuclei else item.segment
         assert file is not None
-        plane = read_plane(file.path, file.channel, settings.rgb_channel, nuclei, None if nuclei else settings.colour)
+        plane = read_plane(file, settings.rgb_channel, nuclei, None if nuclei else settings.colour)
         masks = (predict_nuclei if nuclei else predict_cells)(segmenter, plane, settings, item.field_id)
         for threshold in thresholds:
             labels = masks(threshold, None).labels
@@ -79,7 +79,7 @@ def segmented_again(
 
 def _rows(plan: Plan, item: Field, labels: Labels, settings: Settings, unit: str, channel: str) -> pd.DataFrame:
     file = plan.measured(item)[channel]
-    plane = prepared(read_plane(file.path, file.channel, settings.rgb_channel), channel, settings)
+    plane = prepared(read_plane(file, settings.rgb_channel), channel, settings)
     selections = selections_of(labels)
     ids = np.array([int(name) for name in selections.names], np.int64)
     measured = NativeEngine().measure(

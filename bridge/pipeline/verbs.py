@@ -21,6 +21,7 @@ from bridge.names import is_roiset, rois_that
 from bridge.pipeline.preflight import make_plan
 from bridge.settings import Settings
 from bridge.settings_file import settings_from
+from bridge.source import ChannelFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ def segment(
 
     s = settings or settings_from(options, "segment")
     image = Path(image)
-    plane = read_plane(image, channel or s.segment, s.rgb_channel, measured=False, colour=s.colour)
+    plane = read_plane(ChannelFile(image, channel or s.segment, z=s.z), s.rgb_channel, measured=False, colour=s.colour)
     found = Segmenter(s.model, s.device, s.inference, s.precision).segment(
         plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name,
         Normalisation(s.percentiles, s.invert, s.normalise_tile),
@@ -153,7 +154,7 @@ def measure(
     image, cells = Path(image), Path(cells)
     name = channel or (s.measure[0] if s.measure else None)
     require_known_shifts(s, [name] if name else [])
-    plane = prepared(read_plane(image, name, s.rgb_channel), name or "", s)
+    plane = prepared(read_plane(ChannelFile(image, name, z=s.z), s.rgb_channel), name or "", s)
     height, width = plane.pixels.shape
     if is_roiset(cells):
         selections = read_roiset(cells, (height, width))

@@ -17,7 +17,8 @@ from bridge.errors import InputError, LabelError
 from bridge.evaluation.coco_scores import evaluate_coco, read_coco
 from bridge.evaluation.split import Split, split
 from bridge.files import new_file, require_writable, sha256, write_bytes, write_text
-from bridge.images.reader import SUFFIXES, read_plane
+from bridge.images.formats import PLAIN
+from bridge.images.reader import read_plane
 from bridge.labels import as_labels
 from bridge.names import TRAINING_RECORD, image_name, safe_name
 from bridge.pipeline.lock import locked
@@ -26,6 +27,7 @@ from bridge.segmentation.diameter import median_diameter
 from bridge.segmentation.mask_rcnn import model_bytes, require_torchvision
 from bridge.segmentation.mask_rcnn_training import Example, MaskRcnnRecipe, train_network
 from bridge.segmentation.segmenter import Segmenter
+from bridge.source import ChannelFile
 
 if TYPE_CHECKING:
     from bridge.training_settings import TrainSettings
@@ -122,7 +124,7 @@ def train_mask_rcnn(
 
 def _examples(coco: Path, content: Mapping[str, Any], s: TrainSettings) -> Iterator[tuple[str, Example]]:
     folder = s.images or coco.parent
-    there = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES}
+    there = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PLAIN}
     by_name: dict[str, list[Path]] = {}
     for path in there.values():
         by_name.setdefault(image_name(path), []).append(path)
@@ -132,7 +134,7 @@ def _examples(coco: Path, content: Mapping[str, Any], s: TrainSettings) -> Itera
         found = [there[file]] if file in there else by_name.get(image_name(Path(file)), [])
         if len(found) != 1:
             raise InputError(f"{coco}: {'no image' if not found else 'several images'} of the name {file} in {folder} (expected one). Name the images' folder with --images.")  # fmt: skip
-        plane = read_plane(found[0], s.segment, s.rgb_channel, False, s.colour)
+        plane = read_plane(ChannelFile(found[0], s.segment), s.rgb_channel, False, s.colour)
         height, width = plane.pixels.shape
         if (height, width) != (image["height"], image["width"]):
             raise InputError(f"{coco}: {file} has another size than its image (got {image['height']} x {image['width']}, expected {height} x {width} px). Export it again.")  # fmt: skip

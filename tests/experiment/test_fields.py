@@ -17,6 +17,7 @@ from bridge.names import safe_name
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.run import run
 from bridge.settings_file import settings_from
+from bridge.source import ChannelFile
 
 ImageFile = Callable[..., Path]
 
@@ -137,8 +138,8 @@ def test_condition_without_a_field_is_said(lay: Callable[..., Path], tmp_path: P
 def test_folders_and_files_without_a_field_are_named(lay: Callable[..., Path]) -> None:
     images = lay("DMSO/f1_phase.tif", "DMSO/f1_EdU.tif", "Drug_E/f1_GFP.tif", "Drug_E/f1_ch01.tif", "masks/f1_mask.tif")
     for name in (
-        "Drug_A/f1.czi",
-        "Drug_A/f2.czi",
+        "Drug_A/f1.oir",
+        "Drug_A/f2.oir",
         "Drug_D/notes.txt",
         ".hidden/f1.czi",
         "DMSO/f1_RoiSet.zip",
@@ -150,12 +151,12 @@ def test_folders_and_files_without_a_field_are_named(lay: Callable[..., Path]) -
     plan = make_plan(images)
     assert plan.conditions == ("DMSO",)
     assert plan.missing == (
-        "Drug_0: no field (no file in it)", "Drug_A: no field (2 files of a kind that is not read (.czi))",
+        "Drug_0: no field (no file in it)", "Drug_A: no field (2 files of a kind that is not read (.oir))",
         "Drug_D: no field (1 file of a kind that is not read (.txt))",
         "Drug_E: no field (1 file channel GFP has no role, 1 file channel ch01 has no role)",
     )  # fmt: skip
     assert plan.ignored_by_reason == {
-        "of a kind that is not read (.zip)": 1, "of a kind that is not read (.czi)": 2, "of a kind that is not read (.txt)": 1,
+        "of a kind that is not read (.zip)": 1, "of a kind that is not read (.oir)": 2, "of a kind that is not read (.txt)": 1,
         "of a kind that is not read (no suffix)": 1, "channel GFP has no role": 1, "channel ch01 has no role": 1, "a label image": 1,
     }  # fmt: skip
     out = images.parent / "out"
@@ -273,7 +274,7 @@ def test_mixed_bit_depth_and_pixel_size_are_said(lay: Callable[..., Path]) -> No
 def test_no_image(tmp_path: Path) -> None:
     assert (
         refusal(tmp_path)
-        == f"{tmp_path}: no image found (got nothing, expected .tif, .tiff, .png, .jpg, .jpeg in it or in its folders). Check the path."
+        == f"{tmp_path}: no image found (got nothing, expected TIFF, PNG, JPEG, CZI, LIF, ND2 or OME-Zarr in it or in its folders). Check the path."
     )
     assert (
         refusal(tmp_path / "no")
@@ -562,9 +563,9 @@ def test_a_number_that_is_another_channels_name(tmp_path: Path) -> None:
     text = f"{path}: channel 1 could be two (got channel #1, named 0, and channel #2, named 1; expected one). Give #1 or #2."
     assert refusal(tmp_path, segment="1", measure="0") == text
     with pytest.raises(InputError) as refused:
-        read_plane(path, "1")
+        read_plane(ChannelFile(path, "1"))
     assert str(refused.value) == text
-    assert [int(read_plane(path, name).pixels[0, 0]) for name in ("#1", "#2", "0", "2")] == [5, 9, 5, 9]
+    assert [int(read_plane(ChannelFile(path, name)).pixels[0, 0]) for name in ("#1", "#2", "0", "2")] == [5, 9, 5, 9]
     plan = make_plan(tmp_path, settings_from({"segment": "#1", "measure": "#2"}))
     assert (plan.segment_channel, plan.measure_channels) == ("1", ("2",))
     assert plan.fields[0].measure["2"].channel == "#2"

@@ -25,7 +25,7 @@ from bridge.measurements import IMAGEJ_ONLY, WORDS
 from bridge.pipeline.run import run
 from bridge.pipeline.verbs import measure
 from bridge.rois.roiset import encode_roiset, selections_of
-from bridge.source import Source
+from bridge.source import ChannelFile, Source
 from bridge.synthetic import synthetic_field
 
 FIELD = synthetic_field(seed=77, size_px=150, n_cells=8)
@@ -252,6 +252,6 @@ for k in (1, 2):
     cells = np.zeros(FIELD.cells.shape, np.uint16)
     cells[3:8, 3:8] = 1
     for k in (1, 2):
-        plane = read_plane(path, str(k))
+        plane = read_plane(ChannelFile(path, str(k)))
         told = DoubleEntry(imagej).measure(plane.pixels, selections_of(cells), "s.tif", None, source=plane.source)
         assert told.results_csv.decode().splitlines()[1].split(",")[1] == expected[k - 1]

@@ -18,12 +18,13 @@ from bridge.images.label_images import read_labels
 from bridge.images.reader import inspect, read_plane
 from bridge.pipeline.roiset_verbs import rasterize
 from bridge.rois.roiset import encode_roiset
+from bridge.source import ChannelFile
 
 ImageFile = Callable[..., Path]
 NOISE = np.random.default_rng(0).integers(1, 4000, (500, 500)).astype(np.uint16)
 
 
-def refusal(path: Path, **options: object) -> str:
+def refusal(path: Path | ChannelFile, **options: object) -> str:
     with pytest.raises(InputError) as refused:
         read_plane(path, **options)
     return str(refused.value)
@@ -120,10 +121,11 @@ def test_hyperstack_channels_by_number(image_file: ImageFile) -> None:
     pixels = np.stack([NOISE, NOISE + 1, NOISE + 2])
     path = image_file(pixels=pixels, imagej=True, metadata={"axes": "CYX"})
     assert inspect(path).channels == ("1", "2", "3")
-    np.testing.assert_array_equal(read_plane(path, "2").pixels, pixels[1])
+    np.testing.assert_array_equal(read_plane(ChannelFile(path, "2")).pixels, pixels[1])
     assert refusal(path) == f"{path}: has 3 channels (1, 2, 3). Name one."
     assert (
-        refusal(path, channel="4") == f"{path}: no such channel (got 4, expected one of 1, 2, 3). Correct the channel."
+        refusal(ChannelFile(path, "4"))
+        == f"{path}: no such channel (got 4, expected one of 1, 2, 3). Correct the channel."
     )
 
 
@@ -135,7 +137,7 @@ def test_ome_tiff_channels_by_name(image_file: ImageFile) -> None:
         metadata={"axes": "CYX", "Channel": {"Name": ["Phase", "EdU"]}, "PhysicalSizeX": 650, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 650, "PhysicalSizeYUnit": "nm"},
     )  # fmt: skip
     assert inspect(path).channels == ("Phase", "EdU")
-    plane = read_plane(path, "edu")
+    plane = read_plane(ChannelFile(path, "edu"))
     np.testing.assert_array_equal(plane.pixels, pixels[1])
     assert plane.calibration.unit == "micron"
     assert plane.calibration.pixel_size_um == pytest.approx(0.65)
@@ -143,12 +145,13 @@ def test_ome_tiff_channels_by_name(image_file: ImageFile) -> None:
 
 @pytest.mark.parametrize("axes", ["ZYX", "TYX"])
 @pytest.mark.parametrize("ome", [False, True])
-def test_stacks_are_refused(image_file: ImageFile, axes: str, ome: bool) -> None:
+def test_stacks_are_refused_where_nobody_chose(image_file: ImageFile, axes: str, ome: bool) -> None:
     how = {"ome": True} if ome else {"imagej": True}
     path = image_file("s.ome.tif" if ome else "s.tif", np.stack([NOISE] * 4), metadata={"axes": axes}, **how)
-    z, t = (4, 1) if axes == "ZYX" else (1, 4)
     assert refusal(path) == (
-        f"{path}: a z or t stack (got {z} slices and {t} frames, expected 1 and 1). Save one plane or a projection for each field."
+        f"{path}: a z stack of 4 slices (expected 1). Say what to do with it: --z max, mean, sum or min, or --z with the number of a slice."
+        if axes == "ZYX"
+        else f"{path}: a stack of 4 frames (expected 1). Give its folder to run or convert, which take each as a field."
     )
 
 
@@ -234,8 +237,15 @@ def test_ome_header_that_names_another_file(image_file: ImageFile, name: str, ow
     if name == "before.ome.tif" or own.endswith('1"'):  # renamed: all of it is here
         np.testing.assert_array_equal(read_plane(path).pixels, NOISE)
         return
+    if name == "outside.tif":  # beside it, and not what the header means
+        assert (
+            refusal(path)
+            == f"{path}: outside.tif beside it is not the file that its OME header means (got no UUID, expected urn:uuid:1). Copy that file there."
+        )
+        return
     assert refusal(path) == (
-        f"{path}: its OME header refers to another file (got {Path(name).name}). Export the field as one OME-TIFF that holds all of its channels."
+        f"{path}: its OME header refers to another file (got {Path(name).name}, expected it in the same folder). "
+        "Copy it there, or export the field as one OME-TIFF that holds all of its channels."
     )
 
 
@@ -336,7 +346,7 @@ def test_inverted_grey_scale(image_file: ImageFile) -> None:
 
 def test_planes_hidden_behind_one_page(image_file: ImageFile) -> None:
     path = image_file(pixels=np.stack([NOISE] * 5), photometric="minisblack", truncate=True)
-    assert refusal(path).startswith(f"{path}: a z or t stack (got 5 slices and 1 frames")
+    assert refusal(path).startswith(f"{path}: a z stack of 5 slices (expected 1).")
 
 
 def test_jpeg_inside_a_tiff(image_file: ImageFile) -> None:
@@ -365,7 +375,7 @@ def test_pages_of_an_ome_tiff(image_file: ImageFile, data: str, value: int) -> N
     )
     pages = np.stack([np.full((8, 8), v, np.uint8) for v in (1, 2, 3)])
     path = image_file("a.ome.tif", pages, description=header.encode(), metadata=None, photometric="minisblack")
-    assert read_plane(path, "EdU").pixels[0, 0] == value
+    assert read_plane(ChannelFile(path, "EdU")).pixels[0, 0] == value
     assert inspect(path).calibration == Calibration(0.5, 0.5, "micron")
 
 

@@ -20,9 +20,10 @@ from bridge.pipeline.steps.read import has_count, source
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bridge.experiment.fields import ChannelFile, Field
+    from bridge.experiment.fields import Field
     from bridge.images.image import Plane
     from bridge.labels import Labels
+    from bridge.source import ChannelFile
 
 
 def files_of(context: Context, item: Field) -> dict[str, ChannelFile]:
@@ -33,7 +34,9 @@ def files_of(context: Context, item: Field) -> dict[str, ChannelFile]:
 
 def settings_of(file: ChannelFile) -> dict[str, str]:
     """Return exposure and the like of a channel, as its file says."""
-    return acquisition_settings(file.path, channel_index(inspect(file.path), file.channel))
+    info = inspect(file)
+    index = channel_index(info, file.channel)
+    return info.acquisition[index] if info.acquisition else acquisition_settings(file.path, index)
 
 
 def _check(task: Task) -> Outcome:

@@ -22,8 +22,8 @@ from bridge.rois.roiset import encode_roiset
 from bridge.tables import read_table, typed_table, write_table
 
 if TYPE_CHECKING:
-    from bridge.experiment.fields import ChannelFile
     from bridge.labels import Labels
+    from bridge.source import ChannelFile
 
 
 def _given(task: Task) -> dict[int, str]:
@@ -88,7 +88,7 @@ def _draw(task: Task, labels: Labels, number: Any, counts: dict[str, int]) -> No
     if file is None:
         return
     channel = task.context.plan.segment_channel
-    plane = read_plane(file.path, file.channel, task.settings.rgb_channel, task.item.segment is None)
+    plane = read_plane(file, task.settings.rgb_channel, task.item.segment is None)
     class_overlay(
         task.folder.overlay(task.item, "classes"), plane.pixels, labels, display_range([plane.pixels]), number,
         [f"{name} {n}" for name, n in counts.items()], f"{task.item.field_id} · {channel or ''}",

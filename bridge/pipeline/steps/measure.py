@@ -44,7 +44,7 @@ class Tables(NamedTuple):
 def scale_of(task: Task) -> Calibration:
     """Return the calibration for areas: the first measured image's that has one, else the segment image's."""
     for file in (*task.item.measure.values(), task.item.segment):
-        if file is not None and (found := inspect(file.path).calibration).pixel_size_um:
+        if file is not None and (found := inspect(file).calibration).pixel_size_um:
             return calibration_of(task.settings, found)
     return calibration_of(task.settings, PIXELS)
 

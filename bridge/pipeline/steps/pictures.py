@@ -16,9 +16,10 @@ from bridge.report.overlays import comparison_sheet, contact_sheet, overlay, pla
 from bridge.report.picture import read_picture, write_picture
 
 if TYPE_CHECKING:
-    from bridge.experiment.fields import ChannelFile, Field
+    from bridge.experiment.fields import Field
     from bridge.labels import Labels
     from bridge.pipeline.step import Context
+    from bridge.source import ChannelFile
 
 _SEGMENT = "segment"
 _CELLS_ACROSS = 8  # of the larger ones

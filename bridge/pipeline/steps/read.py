@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bridge.images.reader import read_plane
+from bridge.images.reader import inspect, read_plane
 from bridge.pipeline.prepared import prepared
 from bridge.pipeline.step import Outcome, Step, Task
 
 if TYPE_CHECKING:
-    from bridge.experiment.fields import ChannelFile
     from bridge.images.image import Plane
+    from bridge.source import ChannelFile
 
 
-def source(task: Task, file: ChannelFile) -> dict[str, str | None]:
+def source(task: Task, file: ChannelFile) -> dict[str, Any]:
     """Return what stands for a channel's pixels in a record."""
+    place = {"scene": file.scene, "frame": file.frame, "z": file.z}
     return {
-        "image": task.context.hashes.of(file.path),
+        "image": task.context.hashes.of(file.path, inspect(file).parts),
         "channel": file.channel,
         "rgb_channel": task.settings.rgb_channel,
+        **{name: value for name, value in place.items() if value is not None},
     }
 
 
 def read(task: Task, file: ChannelFile, measured: bool) -> Plane:
     """Read a channel, to be measured or to be shown to a network."""
-    task.context.hashes.of(file.path)
+    task.context.hashes.of(file.path, inspect(file).parts)
     colour = None if measured else task.settings.colour
-    return read_plane(file.path, file.channel, task.settings.rgb_channel, measured, colour)
+    return read_plane(file, task.settings.rgb_channel, measured, colour)
 
 
 def read_measured(task: Task, channel: str, file: ChannelFile) -> Plane:

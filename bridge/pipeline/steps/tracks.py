@@ -86,7 +86,7 @@ def _series(task: Task, name: str, items: list[Field], columns: Sequence[Any]) -
     def image_of(frame: int) -> Any:
         file = files[frame]
         assert file is not None
-        return read_plane(file.path, file.channel, task.settings.rgb_channel, items[frame].segment is None).pixels
+        return read_plane(file, task.settings.rgb_channel, items[frame].segment is None).pixels
 
     first = Task(task.context, (items[0],), items[0].field_id)
     parts = [

@@ -1,0 +1,92 @@
+"""The planes of an OME header in their files: in its own, or in others beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from bridge.errors import InputError
+from bridge.foreign import within
+from bridge.images.damage import damaged
+from bridge.images.image import At, ImageInfo
+from bridge.images.ome import OmeImage
+
+
+def images_in_files(
+    path: Path,
+    images: Sequence[OmeImage],
+    own: Sequence[tuple[int, ImageInfo]],
+    kind_of: Callable[[Path, int], ImageInfo],
+) -> tuple[ImageInfo, ...]:
+    """Return what a header says of its images, each plane in its file.
+
+    Parameters
+    ----------
+    path : Path
+    images : sequence of OmeImage
+    own : sequence of (int, ImageInfo)
+        Number in the file, and kind, of each page of its own that is a plane; none for a header in a file of its own.
+    kind_of : callable
+        Returns what a page of another file says.
+
+    Raises
+    ------
+    InputError
+        A file that is not beside the header.
+    """
+    found = []
+    for number, image in enumerate(images):
+        names = list(dict.fromkeys(name for name, _ in image.planes))
+        parts = tuple(_beside(path, name, image.uuids.get(name, "")) for name in names)
+        at = [At(own[page][0] if not name and own else page, names.index(name)) for name, page in image.planes]
+        first, page = image.planes[0]
+        kind = dataclasses.replace(kind_of(parts[0], page), path=path) if first else own[page][1]
+        if not first and any(not name and own[page][1] is not kind for name, page in image.planes):
+            raise damaged(path, f"the planes of its image {image.name or number + 1} differ in size or type")
+        only_own = names == [""] and bool(own)
+        found.append(
+            dataclasses.replace(
+                kind, channels=image.channels, n_slices=image.n_slices, n_frames=image.n_frames, planes=tuple(at),
+                calibration=image.calibration, warnings=image.warnings, interval_s=image.interval_s,
+                inverted=(False,) * len(image.channels), own_scale=True, parts=() if only_own else parts,
+                scene=number, scene_name=(image.name or f"image {number + 1}") if len(images) > 1 else "",
+                by_imagej=only_own,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _beside(path: Path, name: str, uuid: str) -> Path:
+    if not name:
+        return path
+    try:
+        part = within(path.parent, name, path)
+    except InputError:
+        part = None
+    if part is None or part.parent != path.parent or not part.is_file():
+        raise InputError(
+            f"{path}: its OME header refers to another file (got {Path(name).name}, expected it in the same folder). "
+            "Copy it there, or export the field as one OME-TIFF that holds all of its channels."
+        )
+    state = part.stat()
+    own = _uuid(part, state.st_mtime_ns, state.st_size)
+    if uuid and own != uuid:
+        raise InputError(f"{path}: {part.name} beside it is not the file that its OME header means (got {own or 'no UUID'}, expected {uuid}). Copy that file there.")  # fmt: skip
+    return part
+
+
+@lru_cache(maxsize=100_000)
+def _uuid(path: Path, changed_ns: int, size: int) -> str:  # noqa: ARG001 what a new file has anew
+    """Return the identity that an OME-TIFF gives itself; empty where it gives none."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path, is_ome=False) as tif:
+            head = (tif.pages.first.description or "")[:5000]
+    except Exception:  # damaged: said when its pixels are read
+        return ""
+    found = re.search(r"""<OME\b[^>]*\sUUID=["']([^"']+)["']""", head)
+    return found[1].strip().lower() if found else ""
