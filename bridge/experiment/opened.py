@@ -59,7 +59,8 @@ class Opened:
     @property
     def may_be_named_inside(self) -> bool:
         """Whether the name of a single channel may be inside the file."""
-        return holds_several(self.path) and len(self.channels) == 1 and not self.channels[0].isdecimal()
+        known = holds_several(self.path) or ".ome." in self.path.name.lower()
+        return known and len(self.channels) == 1 and not self.channels[0].isdecimal()
 
     def file(self, channel: str | None, z: str | None) -> ChannelFile:
         """Return one of its channels."""

@@ -27,19 +27,20 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
         box = file.total_bounding_box_no_pyramid
         size = {axis: box[axis][1] - box[axis][0] if axis in box else 1 for axis in "CZT"}
         windows = dict(file.scenes_bounding_rectangle_no_pyramid) or {-1: file.total_bounding_rectangle_no_pyramid}
+        for window in windows.values():
+            require_size(path, window.h, window.w)
+        _require_covered(path, file, windows, size)
         kinds = set(file.pixel_types.values())
         if len(kinds) != 1 or not kinds <= set(_TYPES):
             raise InputError(f"{path}: channels of types that are not measured together (got {', '.join(sorted(kinds))}, expected 8-bit, 16-bit or 32-bit grey). Export it as TIFF.")  # fmt: skip
         kind = min(kinds)
         require_type(path, _TYPES[kind])
-        _require_covered(path, file, windows, size)
         names = _scene_names(root, windows)
         channels = root.findall(f"{_IMAGE}/Dimensions/Channels/Channel")
         calibration = micron(*(in_um(root.findtext(f"./Metadata/Scaling/Items/Distance[@Id='{axis}']/Value")) for axis in "XY"))  # fmt: skip
         acquisition = tuple(_acquisition(root, node) for node in channels)
         found = []
         for number, (scene, window) in enumerate(sorted(windows.items())):
-            require_size(path, window.h, window.w)
             found.append(
                 ImageInfo(
                     path, window.h, window.w, _TYPES[kind], unique([c.get("Name") or "" for c in channels], size["C"]),
@@ -64,6 +65,8 @@ def _require_covered(path: Path, file: Any, windows: dict[int, Any], size: dict[
         return True
 
     file.enumerate_subblocks(note)
+    if size["C"] * size["Z"] * size["T"] * len(windows) > sum(map(len, tiles.values())):
+        raise damaged(path, "CZI", f"fewer tiles than planes: {sum(map(len, tiles.values()))} for {size['C']} channels, {size['Z']} slices, {size['T']} frames of {len(windows)} scenes")  # fmt: skip
     starts = {axis: low for axis, (low, _) in file.total_bounding_box_no_pyramid.items() if axis in "CZT"}
     covered: dict[tuple[Any, ...], float] = {}
     for scene, window in windows.items():

@@ -11,9 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from bridge.errors import InputError
+from bridge.experiment.fields import Field
 from bridge.files import new_file, write_text
 from bridge.images.label_files import label_files
 from bridge.images.label_images import read_labels
+from bridge.images.reader import inspect
 from bridge.labels import Labels
 from bridge.names import safe_name
 from bridge.pipeline.finished_run import open_run
@@ -178,6 +180,7 @@ def _in_run(
     series = series_of(fields)
     if not series:
         raise InputError(f"{results}: no series of frames in this run (expected {{frame}} in its --pattern). Run it again with one, e.g. --pattern '{{condition}}/{{field}}_t{{frame}}_{{channel}}.tif'.")  # fmt: skip
+    interval_s = interval_s or _interval_of(fields, say)
     links: dict[str, pd.DataFrame] = {}
     if edited is not None and edited.resolve().is_relative_to(run_.folder.tracking().parent.resolve()):
         raise InputError(f"{edited}: lies among the run's own tracks, which are not changed by hand (expected a copy elsewhere). Save it under another folder, put the run's own file back, and give that.")  # fmt: skip
@@ -201,6 +204,16 @@ def _in_run(
         read_table(folder / "divisions.csv", DIVISIONS),
     )
     return Tracked(folder, tracks, divisions, tuple((f.step, f.message) for f in report.failures))
+
+
+def _interval_of(fields: Sequence[Field], say: Callable[[str], None]) -> float | None:
+    """Return the time between frames that the images' files give, where all give one."""
+    files = [file for item in fields if (file := item.segment or next(iter(item.measure.values()), None)) is not None]
+    found = {inspect(file).interval_s for file in files}
+    interval_s = found.pop() if len(found) == 1 else None
+    if interval_s is not None:
+        say(f"{interval_s:g} s from frame to frame, as the images say")
+    return interval_s
 
 
 def _edited_series(edited: Path, names: Sequence[str]) -> str:
