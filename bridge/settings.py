@@ -49,8 +49,12 @@ class Settings(AssaySettings, ImageSettings):
     ] = None
     samples: Annotated[
         Path | None,
-        Option(PLAN, "Sample sheet (CSV): file, folder or well -> condition, replicate, sample, order."),
+        Option(
+            PLAN,
+            "Sample sheet (CSV or XLSX): file, folder or well -> condition, replicate, sample, order; or plate-shaped tables.",
+        ),
     ] = None
+    samples_sheet: Annotated[str | None, Option(PLAN, "Sheet of the workbook given with --samples.")] = None
     segment: Annotated[
         str | None, Option(PLAN, "Channel (name or number) in which the cells are found. Default: phase contrast.")
     ] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from bridge.errors import InputError
+from bridge.files import new_file, write_text
 from bridge.foreign import read_json, read_text
-from bridge.setting_options import NAMES_FIRST, PATHS
+from bridge.setting_options import NAMES_FIRST, ON_THE_COMMAND_LINE, PATHS
 from bridge.settings import Settings
 from bridge.training_settings import TrainSettings
 
@@ -131,3 +133,42 @@ def _is_there(name: str, path: Path) -> bool:
         return path.name != "core" and path.is_dir()
     # A model is a file: a folder that happens to have a model's name is not meant.
     return path.is_file()
+
+
+def write_settings(path: Path, settings: Settings, images: Path) -> Path:
+    r"""Write what differs from the defaults as a settings file that ``--settings`` takes.
+
+    Parameters
+    ----------
+    path : Path
+        ``*.toml``; must not exist.
+    settings : Settings
+    images : Path
+        Written, too.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OutputError
+        The file is there already, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = write_settings(Path(tempfile.mkdtemp()) / "a.toml", Settings(measure=("w2",), ring=5), Path("/data"))
+    >>> path.read_text()
+    'images = "/data"\nmeasure = ["w2"]\nring = 5\n'
+    """
+    plain, default = settings.as_json(), Settings().as_json()
+    lines = [f"images = {json.dumps(str(images.resolve()), ensure_ascii=False)}"]
+    for name, value in plain.items():
+        if value == default[name] or value is None or name in ON_THE_COMMAND_LINE:
+            continue
+        there = name in PATHS and isinstance(value, str) and Path(value).exists() and name not in NAMES_FIRST
+        # JSON's texts, numbers, lists and truth values are TOML's, too.
+        lines.append(f"{name} = {json.dumps(str(Path(value).resolve()) if there else value, ensure_ascii=False)}")
+    write_text(new_file(path), "\n".join(lines) + "\n")
+    return path

@@ -54,13 +54,23 @@ def plan(
     check_pixels: Annotated[
         bool, Parameter(group=GENERAL, negative=(), help="Decode every image, too, and look for copies.")
     ] = False,
+    template: Annotated[
+        Path | None, Parameter(group=GENERAL, help="Write a plate map of the wells found (XLSX), to be filled in.")
+    ] = None,
+    write_settings: Annotated[
+        Path | None, Parameter(group=GENERAL, help="Write the settings, channels among them, as a TOML file.")
+    ] = None,
     settings: AllSettings = Settings(),
 ) -> int:
     """What would run: every field, gap, duplicate and mismatch. No work is done."""
     from bridge.pipeline.verbs import plan as work
 
-    found = work(images, settings, check_pixels)
+    found = work(images, settings, check_pixels, template, write_settings)
     _show_plan(found)
+    if template is not None:
+        OUT.print(f"Fill in {template}, then: --samples {template}")
+    if write_settings is not None:
+        OUT.print(f"The settings are in {write_settings}: cellpose-fiji run --settings {write_settings} --out RESULTS")
     return 1 if found.problems or found.missing else 0
 
 
@@ -97,7 +107,7 @@ def _show_plan(found: Plan) -> None:
         files = [item.segment] if found.segment_channel else []
         files += [item.measure.get(c) for c in found.measure_channels]
         files += [item.count] if found.count_channel else []
-        names = [f"{f.path.name}{f' [{f.channel}]' if f.channel else ''}" if f else "missing" for f in files]
+        names = [f.name if f else "missing" for f in files]
         size = f"{item.height_px} x {item.width_px}" if item.height_px else "?"
         scale = f"{item.pixel_size_um:g}" if item.pixel_size_um else "-"
         table.add_row(
@@ -120,6 +130,8 @@ def _show_plan(found: Plan) -> None:
     )
     roles.append(f"nuclei counted in {found.count_channel}" if found.count_channel else "no nuclei counted")
     OUT.print("; ".join(roles))
+    if found.layout:
+        OUT.print(f"Files are named as {found.layout} names them (--layout none reads the names otherwise)")
     if found.ignored:
         OUT.print(f"{number(len(found.ignored), 'file')} ignored:")
         for why, n in found.ignored_by_reason.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +15,32 @@ from bridge.experiment.discover import NamedFile
 from bridge.experiment.fields import NONE, Field, Plan, root_of
 from bridge.images.reader import channel_index, channels_meant, scenes
 from bridge.measurements import WORDS
-from bridge.names import safe_name
+from bridge.names import number, safe_name
 from bridge.settings import Settings
 from bridge.source import ChannelFile
 from bridge.tables import cell_columns
 
 
-def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Path, str]], settings: Settings) -> Plan:
-    """Return the plan: which file is which channel of which field."""
+def assign_channels(
+    images: Path, found: list[NamedFile], ignored: list[tuple[Path, str]], settings: Settings, layout: str = ""
+) -> Plan:
+    """Return the plan: which file is which channel of which field.
+
+    Parameters
+    ----------
+    images : Path
+    found : list of NamedFile
+    ignored : list of (Path, str)
+        Is added to.
+    settings : Settings
+    layout : str
+        How an instrument named the files: its channels are numbers, whose meaning nobody can know.
+
+    Raises
+    ------
+    InputError
+        Channels that cannot be told apart, or names that collide.
+    """
     for item in found:
         _number_frame(item)
     ids = _field_ids(images, found)
@@ -60,6 +79,8 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
             spelling.setdefault(same(item.channel), item.channel)
             entry[same(item.channel)].append(item.image.file(None, settings.z))
     _require_one_order(images, places, asked)
+    if layout:
+        _require_meaning(images, found, spelling, settings)
     segment, measure, count = _roles(images, spelling, settings)
     playing = {name for name in (segment, *measure, count) if name}
     factors = {ids[item.key]: item.factors for item in found}
@@ -111,7 +132,30 @@ def assign_channels(images: Path, found: list[NamedFile], ignored: list[tuple[Pa
         tuple(spelling[name] for name in measure),
         spelling[count] if count else None,
         ignored=tuple(natsorted(ignored, key=lambda pair: str(pair[0]))),
+        layout=layout,
     )
+
+
+def _require_meaning(images: Path, found: list[NamedFile], spelling: dict[str, str], settings: Settings) -> None:
+    """Say all that must be typed at once, where the channels are numbers."""
+    segment = settings.segment or next((n for n in spelling.values() if role_of_word(n) == "segment"), None)
+    if (segment or settings.masks) and settings.measure:
+        return
+    files = Counter(same(item.channel) for item in found if item.channel)
+    listed = ", ".join(f"{name} in {number(files[key], 'file')}" for key, name in spelling.items())
+    free = [name for name in spelling.values() if name not in (segment, *settings.measure, settings.count)]
+    count = settings.count or next((n for n in free if role_of_word(n) == "count"), None)
+    free = [name for name in free if name != count]
+    measure = settings.measure[0] if settings.measure else next((n for n in free if role_of_word(n) == "measure"), None)
+    free = [name for name in free if name != measure]
+    if measure is not None and segment is not None:
+        return
+    segment = segment or (free.pop(0) if free else count)
+    measure = measure or (free.pop(0) if free else "none")
+    count = count or (free.pop(0) if free else None)
+    parts = (("--segment", segment), ("--measure", measure), ("--count", count))
+    flags = " ".join(f"{flag} {shlex.quote(name)}" for flag, name in parts if name)
+    raise InputError(f"{images}: channels whose part nobody can know (got {listed}). Say it, for instance: {flags}")
 
 
 def _number_frame(item: NamedFile) -> None:

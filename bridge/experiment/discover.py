@@ -20,6 +20,8 @@ from bridge.names import number
 from bridge.settings import Settings
 
 LABEL_IMAGE = "a label image"
+PICTURE = "a small picture of another image (thumb, preview, overlay)"
+SMALL = "much smaller than its neighbours"
 JUNK = "left by the system (Thumbs.db, ._ files, shortcuts)"
 
 

@@ -90,6 +90,8 @@ class Plan:
         Conditions, and lines of a sample sheet, without a field. A run stops there unless it is told to go on.
     excluded : tuple of str
         Fields that a person left out.
+    layout : str
+        How an instrument named the files, where that was recognised.
     """
 
     images: Path
@@ -103,6 +105,7 @@ class Plan:
     ignored: tuple[tuple[Path, str], ...] = ()
     missing: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    layout: str = ""
 
     @property
     def root(self) -> Path:

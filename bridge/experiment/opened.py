@@ -26,7 +26,8 @@ class Opened:
     scene, frame : int or None
         As in `ChannelFile`.
     scene_name : str
-    n_frames : int
+    n_frames, side_px : int
+        The longer side in px; 0 where the file cannot be read.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Opened:
     scene_name: str = ""
     frame: int | None = None
     n_frames: int = 1
+    side_px: int = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -109,8 +111,9 @@ def opened(root: Path, files: Sequence[Path]) -> tuple[list[Opened], list[tuple[
         part_of |= {part: path for info in found for part in info.parts if part != path}
         for info in found:
             scene = info.scene if len(found) > 1 else None
-            for frame in range(info.n_frames) if info.n_frames > 1 else [None]:
-                images.append(Opened(path, root, info.channels, scene, info.scene_name, frame, info.n_frames))
+            for frame in range(info.n_frames) if info.n_frames > 1 else (None,):
+                side = max(info.height, info.width)
+                images.append(Opened(path, root, info.channels, scene, info.scene_name, frame, info.n_frames, side))
     order = {path: k for k, path in enumerate(files)}
     images = [one for one in sorted(images, key=lambda one: order[one.path]) if one.path not in part_of]
     return images, [(part, f"a part of {whole.name}") for part, whole in part_of.items() if part in order]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,7 +13,9 @@ from natsort import natsorted
 from bridge.errors import InputError
 from bridge.experiment.discover import NamedFile, found_by_name, no_channel
 from bridge.experiment.fields import root_of
+from bridge.experiment.grids import Grid, read_grids
 from bridge.experiment.opened import Opened
+from bridge.experiment.plate_map import is_plate, rows_of_plate
 from bridge.names import one_spelling
 from bridge.settings import Settings
 
@@ -31,28 +32,28 @@ class Sheet:
     rows: tuple[dict[str, str], ...]
 
 
-def read_sheet(path: Path) -> Sheet:
-    """Read a sample sheet."""
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such sample sheet. Check the path given with --samples.") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Give a CSV file with --samples.") from None
-    except UnicodeDecodeError:
-        if content[:2] == b"PK":
-            raise InputError(f"{path}: a workbook (expected CSV). Save the sheet as CSV.") from None
-        text = content.decode("cp1252", errors="replace")  # what Excel on Windows saves as plain CSV
-    lines = text.splitlines()
-    if lines and lines[0].lower().startswith("sep="):
-        text, separator = "\n".join(lines[1:]), lines[0][4:5] or ","  # what Excel is told about the file
+def read_sheet(path: Path, sheet: str | None = None) -> Sheet:
+    """Read a sample sheet: a list with a heading for each column, or plate-shaped tables.
+
+    Parameters
+    ----------
+    path : Path
+        CSV or XLSX.
+    sheet : str, optional
+        Of a workbook.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or lacks what a sheet must have.
+    """
+    grids = read_grids(path, sheet)
+    lists = [grid for grid in grids if _is_list(grid)]
+    plates = [grid for grid in grids if is_plate(grid)]
+    if plates and not lists:
+        rows = rows_of_plate(path, plates)
     else:
-        separator = max(",;\t", key=(lines or [""])[0].count)
-    rows = [
-        {(name or "").strip().lower(): one_spelling((value or "").strip()) for name, value in row.items() if name}
-        for row in csv.DictReader(text.splitlines(), delimiter=separator)
-    ]
+        rows = _lines((lists or grids or [Grid("", [])])[0])
     rows = [row for row in rows if any(row.values())]
     columns = set(rows[0]) if rows else set()
     keys = [key for key in _SHEET_KEYS if key in columns]
@@ -77,6 +78,19 @@ def read_sheet(path: Path) -> Sheet:
     if "order" in columns:
         rows = natsorted(rows, key=lambda row: row["order"])
     return Sheet(path, keys[0], tuple(rows))
+
+
+def _is_list(grid: Grid) -> bool:
+    headings = {cell.lower() for cell in next((row for row in grid.cells if any(row)), [])}
+    return "condition" in headings and not headings.isdisjoint(_SHEET_KEYS)
+
+
+def _lines(grid: Grid) -> list[dict[str, str]]:
+    filled = [row for row in grid.cells if any(row)]
+    if not filled:
+        return []
+    headings = [cell.lower() for cell in filled[0]]
+    return [{name: row[k] if k < len(row) else "" for k, name in enumerate(headings) if name} for row in filled[1:]]
 
 
 def by_sheet(

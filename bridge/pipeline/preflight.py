@@ -13,16 +13,15 @@ from natsort import natsorted
 from bridge.errors import InputError, LabelError
 from bridge.experiment.channels import assign_channels
 from bridge.experiment.condition_order import control_of, ordered, require_condition
-from bridge.experiment.discover import LABEL_IMAGE, by_folder, image_files, lost_folders
+from bridge.experiment.discover import lost_folders
 from bridge.experiment.exclusion import without
 from bridge.experiment.fields import Field, Plan, root_of
-from bridge.experiment.opened import opened
-from bridge.experiment.patterns import by_pattern
-from bridge.experiment.sample_sheet import Sheet, by_sheet, join_sheet, read_sheet
+from bridge.experiment.naming import name_files
+from bridge.experiment.sample_sheet import Sheet
 from bridge.images.image import ImageInfo
 from bridge.images.label_files import find_mask, find_region
 from bridge.images.reader import channel_index, inspect, require_readable
-from bridge.names import MASK_SUFFIXES, is_leftover, safe_name
+from bridge.names import MASK_SUFFIXES, safe_name
 from bridge.pipeline.plan_warnings import mixtures, undrawn
 from bridge.pipeline.prepared import flat_field_of, require_known_shifts
 from bridge.settings import Settings
@@ -61,35 +60,14 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     ('DMSO_f1', ('DMSO',), ('EdU',))
     """
     settings = settings or Settings()
-    files, others = image_files(images)
-    beside = [path for path in files if path.stem.lower().endswith(MASK_SUFFIXES)]
-    leftovers = [path for path in files if is_leftover(path)]
-    files = [path for path in files if path not in {*beside, *leftovers}]
-    images_found, parts = opened(root_of(images), files)
-    if not files:
-        raise InputError(
-            f"{images}: no image found (got {len(beside)} label images, expected images beside them). Check the path."
-        )
-    sheet = read_sheet(settings.samples) if settings.samples else None
-    unfitted: list[str] = []
-    if settings.pattern:
-        files_named, ignored = by_pattern(images, images_found, settings)
-    elif sheet:
-        files_named, ignored = by_sheet(images, images_found, settings, sheet, unfitted)
-    else:
-        files_named, ignored = by_folder(images, images_found, settings)
-    if settings.pattern and sheet:
-        files_named, unmatched = join_sheet(images, files_named, sheet, unfitted)
-        ignored += unmatched
-    ignored += [(path, LABEL_IMAGE) for path in beside] + parts + others
-    ignored += [(path, "a picture that Cellpose saved") for path in leftovers]
-    plan = assign_channels(images, files_named, ignored, settings)
+    named = name_files(images, settings)
+    plan = assign_channels(images, named.files, named.ignored, settings, named.layout)
     plan = without(plan, settings.exclude)
-    plan = _order_conditions(plan, sheet, settings)
-    if not settings.pattern and not sheet and images.is_dir() and root_of(images) == images:
+    plan = _order_conditions(plan, named.sheet, settings)
+    if not settings.pattern and not named.sheet and root_of(images) == images:
         used = [file.path for f in plan.fields for file in (f.segment, *f.measure.values(), f.count) if file]
         plan = replace(plan, missing=(*plan.missing, *lost_folders(images, used, plan.ignored)))
-    missing = (*plan.missing, *unfitted)
+    missing = (*plan.missing, *named.unfitted)
     plan = replace(plan, warnings=missing, missing=()) if settings.allow_missing else replace(plan, missing=missing)
     return _check(plan, settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from bridge.names import is_roiset, rois_that
 from bridge.pipeline.preflight import make_plan
 from bridge.settings import Settings
 from bridge.settings_file import settings_from
+from bridge.settings_file import write_settings as as_file
 from bridge.source import ChannelFile
 
 if TYPE_CHECKING:
@@ -31,7 +33,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def plan(images: Path | str, settings: Settings | None = None, check_pixels: bool = False, **options: Any) -> Plan:
+def plan(
+    images: Path | str,
+    settings: Settings | None = None,
+    check_pixels: bool = False,
+    template: Path | str | None = None,
+    write_settings: Path | str | None = None,
+    **options: Any,
+) -> Plan:
     """Find every field, its condition and its channels; no work is done.
 
     Parameters
@@ -41,6 +50,10 @@ def plan(images: Path | str, settings: Settings | None = None, check_pixels: boo
         Or give the options by name.
     check_pixels : bool
         Also decode every image, and say what only its pixels tell; else headers alone are read.
+    template : Path or str, optional
+        Write a plate map (``*.xlsx``) of the wells that were found, to be filled in.
+    write_settings : Path or str, optional
+        Write the settings (``*.toml``), channels and naming as they were found among them.
 
     Returns
     -------
@@ -50,7 +63,10 @@ def plan(images: Path | str, settings: Settings | None = None, check_pixels: boo
     ------
     InputError
         Nothing can be run before the user has decided something.
+    OutputError
+        A file to be written is there already.
     """
+    from bridge.experiment.template import write_template
     from bridge.pipeline.pixel_checks import check_pixels as work
 
     settings = settings or settings_from(options, "plan")
@@ -60,6 +76,14 @@ def plan(images: Path | str, settings: Settings | None = None, check_pixels: boo
 
             require_known(name)
     found = make_plan(Path(images), settings)
+    if template is not None:
+        write_template(Path(template), found)
+    if write_settings is not None:
+        known = replace(
+            settings, segment=found.segment_channel, measure=found.measure_channels or ("none",),
+            count=found.count_channel or "none", layout=settings.layout or found.layout or None,
+        )  # fmt: skip
+        as_file(Path(write_settings), known, Path(images))
     return work(found, settings) if check_pixels else found
 
 

@@ -467,10 +467,13 @@ def test_sheets_that_are_no_csv(lay: Callable[..., Path], tmp_path: Path) -> Non
     images = lay("A/f1_phase.tif", "A/f1_EdU.tif")
     sheet = tmp_path / "s.xlsx"
     sheet.write_bytes(b"PK\x03\x04\x81\xff")
-    assert refusal(images, samples=sheet) == f"{sheet}: a workbook (expected CSV). Save the sheet as CSV."
+    assert (
+        refusal(images, samples=sheet)
+        == f"{sheet}: a workbook that cannot be read (File is not a zip file). Save it again, or as CSV."
+    )
     assert (
         refusal(images, samples=tmp_path)
-        == f"{tmp_path}: cannot be read (Is a directory). Give a CSV file with --samples."
+        == f"{tmp_path}: cannot be read (Is a directory). Give a CSV or XLSX file with --samples."
     )
     text = tmp_path / "s.txt"
     text.write_bytes("folder\tcondition\nA\tDMSO\n".encode("utf-16"))
