@@ -1,7 +1,7 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
-(``labels``), `compare`, `measure`, `summarize`, `plot`, `correct`, `collect`, `apply` and
+(``labels``), `compare`, `convert`, `measure`, `summarize`, `plot`, `correct`, `collect`, `apply` and
 `undo`, `classify`, `unclassify`, `track`, `untrack`, `train`, `ablate`, `evaluate` (with ``--tracks``: `evaluate_tracks`, with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bridge.experiment.fields import Plan
     from bridge.pipeline.apply_corrections import apply, undo
     from bridge.pipeline.classify import classify, unclassify
+    from bridge.pipeline.convert import convert
     from bridge.pipeline.corrections import collect, correct
     from bridge.pipeline.flat_fields import flat_field
     from bridge.pipeline.robustness import robustness
@@ -48,6 +49,7 @@ _HOMES = {
     "classify": "bridge.pipeline.classify",
     "collect": "bridge.pipeline.corrections",
     "compare": "bridge.pipeline.roiset_verbs",
+    "convert": "bridge.pipeline.convert",
     "compare_diameters": "bridge.evaluation.sweep",
     "correct": "bridge.pipeline.corrections",
     "evaluate": "bridge.evaluation.evaluate",
@@ -82,6 +84,7 @@ __all__ = [
     "collect",
     "compare",
     "compare_diameters",
+    "convert",
     "correct",
     "evaluate",
     "evaluate_tracks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,36 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise _output_error(path, error) from error
     except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Write a folder so that it appears whole or not at all; one that is there is replaced.
+
+    Yields
+    ------
+    Path
+        A folder beside it, which does not exist yet.
+
+    Raises
+    ------
+    OutputError, MissingDependencyError
+        As `whole_file`.
+    """
+    part = path.with_name(f".{path.name}{PART_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise _output_error(path, error) from error
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         raise
 
 

@@ -47,13 +47,13 @@ def projected(slices: Iterable[npt.NDArray[Any]], z: str | None, n: int) -> npt.
     Returns
     -------
     ndarray
-        Of the type of the slices; for ``mean`` and ``sum`` float32, added in the order of the slices. Source:
-        ij.plugin.ZProjector of ImageJ 1.54p.
+        Of the type of the slices, means of whole numbers rounded half up; ``sum`` is float32, added slice by slice.
+        Source: ij.plugin.ZProjector of ImageJ 1.54p.
 
     Examples
     --------
     >>> projected(iter([np.array([[1, 9]], np.uint8), np.array([[4, 2]], np.uint8)]), "mean", 2).tolist()
-    [[2.5, 5.5]]
+    [[3, 6]]
     """
     remaining = iter(slices)
     first = next(remaining)
@@ -65,7 +65,10 @@ def projected(slices: Iterable[npt.NDArray[Any]], z: str | None, n: int) -> npt.
         for one in remaining:
             pick(best, one, out=best)
         return best
-    total = first.astype(np.float32)
+    total = first.astype(np.float32 if z == "sum" else np.float64)
     for one in remaining:
-        total += one.astype(np.float32)
-    return total / np.float32(n) if z == "mean" else total
+        total += one.astype(total.dtype)
+    if z == "sum":
+        return total
+    mean = (total / n).astype(np.float32)
+    return mean if first.dtype.kind == "f" else np.floor(mean + np.float32(0.5)).astype(first.dtype)
