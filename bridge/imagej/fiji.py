@@ -17,8 +17,8 @@ import numpy as np
 
 from bridge.errors import ImageJError, InputError, MissingDependencyError
 from bridge.imagej.engine import Engine, Measured, Task
-from bridge.imagej.pipe import digest, receive, send
 from bridge.measurements import bits_of
+from bridge.pipe import digest, receive, send
 
 
 class _WorkerLost(Exception):  # noqa: N818 never seen by a user

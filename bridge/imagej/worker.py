@@ -8,7 +8,6 @@ import queue
 import signal
 import tempfile
 import threading
-import time
 import traceback
 import urllib.request
 from pathlib import Path
@@ -20,19 +19,19 @@ from bridge.imagej.fiji_folder import fiji_root, update_sites
 from bridge.imagej.java import java_home
 from bridge.imagej.java_image import into_stack, make_image, pixels_of
 from bridge.imagej.maven import core_jars
-from bridge.imagej.pipe import digest, receive, send
 from bridge.imagej.witness import testimony
+from bridge.pipe import digest, private_pipes, receive, send, watch_parent
 
 _LABELS = 1024  # ij.measure.Measurements.LABELS
 
 
 def main() -> None:
     """Answer requests until the engine closes the pipe."""
-    requests, answers = _private_pipes()
+    requests, answers = private_pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     inbox: queue.SimpleQueue[tuple[dict[str, Any], list[bytearray]]] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests, inbox), daemon=True).start()
-    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=watch_parent, args=(os.getppid(),), daemon=True).start()
     # JPype lets each Python collection start a Java one, which stops the world for 16 to 100 ms.
     gc.disable()
     imagej: _ImageJ | None = None
@@ -62,17 +61,6 @@ def main() -> None:
             gc.collect()
 
 
-def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Keep stdin and stdout for ourselves: Java code prints to descriptor 1, which from now on is stderr."""
-    requests = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
-    answers = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(2, 1)
-    os.close(null)
-    return requests, answers
-
-
 def _read_requests(requests: BinaryIO, inbox: queue.SimpleQueue[Any]) -> None:
     try:
         while True:
@@ -80,12 +68,6 @@ def _read_requests(requests: BinaryIO, inbox: queue.SimpleQueue[Any]) -> None:
     except BaseException:
         # The engine is gone: end, even while a Java call hangs.
         os._exit(0)
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(0)
 
 
 def _describe(error: BaseException) -> dict[str, str]:

@@ -58,6 +58,13 @@ FORMATS = (
     Format("LIF", (".lif", ".lof", ".xlif", ".xlef"), "lif", True),
     Format("ND2", (".nd2",), "nd2_file", True),
     Format("OME-Zarr", (".zarr",), "ome_zarr", True),
+    # Read by no library here; what Bio-Formats makes of them was never seen.
+    Format(
+        "Bio-Formats",
+        (".oir", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".zvi", ".flex"),
+        "bioformats",
+        True,
+    ),
 )
 KINDS = "TIFF, PNG, JPEG, CZI, LIF, ND2 or OME-Zarr"
 SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)

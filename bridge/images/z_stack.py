@@ -65,10 +65,14 @@ def projected(slices: Iterable[npt.NDArray[Any]], z: str | None, n: int) -> npt.
         for one in remaining:
             pick(best, one, out=best)
         return best
-    total = first.astype(np.float32 if z == "sum" else np.float64)
-    for one in remaining:
-        total += one.astype(total.dtype)
     if z == "sum":
+        total = first.astype(np.float32)
+        for one in remaining:
+            total += one.astype(np.float32)
         return total
-    mean = (total / n).astype(np.float32)
-    return mean if first.dtype.kind == "f" else np.floor(mean + np.float32(0.5)).astype(first.dtype)
+    exact = first.astype(np.float64)
+    for one in remaining:
+        exact += one
+    mean = (exact / n).astype(np.float32)
+    whole: npt.NDArray[Any] = np.floor(mean + np.float32(0.5)).astype(first.dtype)
+    return mean if first.dtype.kind == "f" else whole

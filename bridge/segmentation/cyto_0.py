@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
 from bridge.cache import cache_folder, writable_cache
-from bridge.errors import MissingDependencyError, ModelError
+from bridge.errors import ModelError
 from bridge.files import sha256, whole_file, write_bytes
+from bridge.wheels import fetched_wheel
 
 CYTO_0 = "cyto_0"
 _CYTO_0_WHEEL = "cellpose==0.0.1"
@@ -45,34 +43,8 @@ def checked_wheel(path: Path) -> Path:
 
 def fetch_wheel(folder: Path) -> Path:
     """Let pip download the wheel of cellpose 0.0.1, with a required hash."""
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"{_CYTO_0_WHEEL} --hash=sha256:{_CYTO_0_WHEEL_SHA256}\n")
-    if importlib.util.find_spec("pip") is None:
-        raise MissingDependencyError(
-            "cyto_0: pip is needed to download its weights (got none). Install pip, or give the path of the cellpose-0.0.1 wheel as --model."
-        )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "-d",
-        str(folder),
-        "-r",
-        str(requirement),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
-        raise MissingDependencyError(
-            f"cyto_0: its weights could not be downloaded from the Python package index ({errors[-1][:200]}). Connect to a network once, or give the path of the cellpose-0.0.1 wheel as --model."
-        )
-    return wheels[0]
+    otherwise = "give the path of the cellpose-0.0.1 wheel as --model"
+    return fetched_wheel(_CYTO_0_WHEEL, _CYTO_0_WHEEL_SHA256, folder, "cyto_0: its weights", otherwise)
 
 
 def _convert_mxnet(parameters: bytes, path: Path) -> None:

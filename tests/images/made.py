@@ -120,4 +120,5 @@ def make_zarr(path: Path, pixels: Pixels, channels: list[str], um: float | None 
     return path
 
 
+CHANNELS = ["Phase", "EdU"]
 MAKERS = {".czi": make_czi, ".lif": make_lif, ".ome.tif": make_ome_tiff, ".zarr": make_zarr}

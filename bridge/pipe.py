@@ -1,10 +1,12 @@
-"""Messages between the engine and its worker: a JSON header and raw bytes."""
+"""Messages between this program and a worker of its own, which holds Java: a JSON header and raw bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -60,3 +62,21 @@ def digest(blobs: Sequence[Any]) -> str:
     for blob in blobs:
         found.update(memoryview(blob).cast("B"))
     return found.hexdigest()
+
+
+def private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for ourselves: Java code prints to descriptor 1, which from now on is stderr."""
+    requests = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
+    answers = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    return requests, answers
+
+
+def watch_parent(parent: int) -> None:
+    """End a worker whose parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
