@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -47,7 +48,17 @@ def checkup(fiji: str = "core", java: Path | None = None, start: bool = True) ->
     -------
     list of Fact
     """
-    facts = [_python(), _memory(), *_packages(), _kernels(), _cellpose(), _gpu(), _java(fiji, java), *_weights()]
+    facts = [
+        _python(),
+        _memory(),
+        *_packages(),
+        _kernels(),
+        _cellpose(),
+        _gpu(),
+        _java(fiji, java),
+        *_weights(),
+        _formats(),
+    ]
     facts.append(_imagej(fiji, java) if start else _imagej_cached(fiji))
     if Path(fiji).is_dir():
         facts.append(_macros(Path(fiji)))
@@ -174,6 +185,18 @@ def _macros(fiji: Path) -> Fact:
     if found.outdated:
         return Fact("Macros", f"of another version in {found.folder}: {', '.join(found.outdated)}", found.advice)
     return Fact("Macros", f"in {found.folder}, starting {found.command}", found.advice)
+
+
+def _formats() -> Fact:
+    """Say which files of microscopes are read; that some are not is nothing to fix."""
+    from bridge.images.bioformats_jar import VERSION, jar
+
+    libraries = {"CZI": "pylibCZIrw", "LIF": "liffile", "ND2": "nd2", "OME-Zarr": "zarr"}
+    there = [kind for kind, library in libraries.items() if importlib.util.find_spec(library)]
+    missing = [kind for kind in libraries if kind not in there]
+    more = f"; not {', '.join(missing)}: pip install 'cellpose-fiji-bridge[formats]'" if missing else ""
+    others = f"by Bio-Formats {VERSION}: OIR, VSI, ..." if jar() else "not OIR, VSI, ...: cellpose-fiji bioformats"
+    return Fact("Microscopes' files", f"{', '.join(['TIFF', 'PNG', *there])}{more}; {others}")
 
 
 def _weights() -> list[Fact]:

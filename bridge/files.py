@@ -105,7 +105,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` as UTF-8 with line feeds, whole or not at all."""
-    write_bytes(path, content.encode())
+    # A name that is no UTF-8 is written as Python and JSON escape it.
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def sha256(path: Path) -> str:

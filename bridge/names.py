@@ -8,12 +8,24 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+LONGEST_NAME = 120  # bytes
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))}
+
+
+def readable(text: str) -> str:
+    r"""Return a name with letters for the bytes that are no UTF-8, as Windows in the West had them.
+
+    Examples
+    --------
+    >>> readable("10 \udcb5M")
+    '10 µM'
+    """
+    return re.sub("[\\udc80-\\udcff]", lambda byte: bytes([ord(byte[0]) - 0xDC00]).decode("cp1252", "replace"), text)
 
 
 def one_spelling(text: str) -> str:
     """One spelling of each letter; the Greek mu and the micro sign are one."""
-    return unicodedata.normalize("NFC", text).replace("\u03bc", "\u00b5")
+    return unicodedata.normalize("NFC", readable(text)).replace("\u03bc", "\u00b5")
 
 
 def safe_name(text: str) -> str:
@@ -26,11 +38,11 @@ def safe_name(text: str) -> str:
     >>> safe_name("con")
     'con_'
     """
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", readable(text))
     name = re.sub(r"[^\w.+,=()-]+", "_", text).strip("._ ") or "_"
     if name.split(".")[0].lower() in _RESERVED_NAMES:
         name += "_"
-    if len(name.encode()) > 120:
+    if len(name.encode()) > LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = name.encode()[:110].decode(errors="ignore") + "_" + digest
     return name

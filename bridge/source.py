@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.foreign import within
+from bridge.names import readable
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class ChannelFile:
         said = [self.channel or ""]
         said += [f"{what} {number + 1}" for what, number in (("scene", self.scene), ("frame", self.frame)) if number is not None]  # fmt: skip
         said += [f"z {self.z}" if self.z else ""]
-        return f"{self.path.name} [{', '.join(filter(None, said))}]" if any(said) else self.path.name
+        return (
+            f"{readable(self.path.name)} [{', '.join(filter(None, said))}]" if any(said) else readable(self.path.name)
+        )
 
     def address(self, path: str) -> str:
         """Return how tables name the image: its path, and which image in the file, counted from 1.
@@ -81,6 +84,9 @@ def at_address(folder: Path, text: str, said_by: Path, channel: str | None = Non
     InputError
         It leads outside of the folder.
     """
+    text = re.sub(
+        r"\\(udc[89a-f][0-9a-f])", lambda escape: chr(int(escape[1][1:], 16)), text
+    )  # as `write_text` escapes
     match = None if (folder / text).exists() else _ADDRESS.fullmatch(text)
     path = within(folder, match["path"] if match else text, said_by)
     if match is None:

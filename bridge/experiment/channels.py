@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from natsort import natsorted
@@ -15,7 +15,7 @@ from bridge.experiment.discover import NamedFile
 from bridge.experiment.fields import NONE, Field, Plan, root_of
 from bridge.images.reader import channel_index, channels_meant, scenes
 from bridge.measurements import WORDS
-from bridge.names import number, safe_name
+from bridge.names import LONGEST_NAME, number, safe_name
 from bridge.settings import Settings
 from bridge.source import ChannelFile
 from bridge.tables import cell_columns
@@ -133,6 +133,7 @@ def assign_channels(
         spelling[count] if count else None,
         ignored=tuple(natsorted(ignored, key=lambda pair: str(pair[0]))),
         layout=layout,
+        warnings=tuple(_shortened(ids)),
     )
 
 
@@ -165,6 +166,14 @@ def _number_frame(item: NamedFile) -> None:
         return
     item.factors = {**item.factors, "series": item.key, "frame": str(frame + 1)}
     item.key += f"_t{frame + 1:0{len(str(item.image.n_frames))}d}"
+
+
+def _shortened(ids: dict[str, str]) -> Iterator[str]:
+    """Say which names are too long for the files of results."""
+    long = [(key, field_id) for key, field_id in ids.items() if len(key.encode(errors="replace")) > LONGEST_NAME]
+    if long:
+        key, field_id = long[0]
+        yield f"{number(len(long), 'field')} with a name too long for files (got {len(key)} letters, e.g. {key[:60]}...): called {field_id}, ..."
 
 
 def _require_one_order(images: Path, places: dict[str, dict[int, Path]], asked: set[int]) -> None:

@@ -111,15 +111,15 @@ def is_results(folder: Path) -> bool:
 
 
 def _require_utf8(images: Path, path: Path) -> None:
-    """Names from old shares and zips may be no UTF-8, and a POSIX locale reads none beyond ASCII."""
+    """A POSIX locale reads no names beyond ASCII; names that are no UTF-8 (old shares, zips) are read elsewhere."""
+    if sys.getfilesystemencoding().lower().replace("-", "") == "utf8":
+        return
     name = path.relative_to(images).as_posix()
     try:
         name.encode()
     except UnicodeEncodeError:
-        plain = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
-        todo = "Rename it (e.g. with convmv)" if plain else "Set LC_ALL=C.UTF-8 in this shell"
         raise InputError(
-            f"{images}: a name whose letters cannot be read (got {name.encode('ascii', 'backslashreplace').decode()}, expected UTF-8). {todo}."
+            f"{images}: a name whose letters cannot be read (got {name.encode('ascii', 'backslashreplace').decode()}, expected UTF-8). Set LC_ALL=C.UTF-8 in this shell."
         ) from None
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bridge.calibration import PIXELS, Calibration
 from bridge.errors import InputError
+from bridge.names import readable
 from bridge.source import Source
 
 MAX_PIXELS = 2**30
@@ -120,7 +121,8 @@ class ImageInfo:
     @property
     def title(self) -> str:
         """The title of its window: the file's name, with the scene's where there are several, as Bio-Formats makes it."""
-        return f"{self.path.name} - {self.scene_name}" if self.scene_name else self.path.name
+        name = readable(self.path.name)
+        return f"{name} - {self.scene_name}" if self.scene_name else name
 
     def plane_source(self, index: int, rgb_sample: int | None, frame: int = 0, z: int = 0) -> Source | None:
         """Say where ImageJ without plug-ins finds a plane, or a sample of a colour image; None where it opens no such file."""

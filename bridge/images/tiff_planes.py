@@ -107,7 +107,7 @@ def _stk(tif: Any, count: int) -> Planes:
     size = (said.get("XCalibration"), said.get("YCalibration"), str(said.get("CalibrationUnits", "")).lower())
     if said.get("SpatialCalibration") and size[0] and size[2].strip("\0 ") in ("um", "microns", "\u00b5m"):
         found.calibration = Calibration(float(size[0]), float(size[1] or size[0]), "micron")
-    times = said.get("TimeCreated")
+    times = said.get("DatetimeCreated")
     if not is_z and times is not None and len(times) > 1:
         steps = np.diff(np.asarray(times).astype("datetime64[ms]").astype(np.int64)) / 1000
         found.interval_s = _seconds(float(np.median(steps)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,8 +170,6 @@ def test_companion_file(tmp_path: Path) -> None:
 
 def test_lsm(tmp_path: Path) -> None:
     """Made by hand from a TIFF: the tag of Zeiss's confocals, channels as samples of a page."""
-    import struct
-
     made = pixels(1, c=3)[0, 0, :, 0].astype(np.uint8)
     info = bytearray(328)
     struct.pack_into("<II5i", info, 0, 0x0400494C, 328, 56, 40, 1, 3, 1)
@@ -190,6 +189,36 @@ def test_lsm(tmp_path: Path) -> None:
     assert found.calibration.pixel_size_um == pytest.approx(0.65)
     for c in range(3):
         np.testing.assert_array_equal(read_plane(ChannelFile(path, str(c + 1))).pixels, made[c])
+
+
+@pytest.mark.parametrize("heights", [True, False])
+def test_stk(tmp_path: Path, heights: bool) -> None:
+    """Made by hand: one directory, whose planes follow each other; slices where they lie at different heights."""
+    made = pixels(1, 1, 1, 3)[0, 0, 0]
+    n, size = len(made), made[0].nbytes
+    data = 8 + 2 + 12 * 10 + 4
+    uic1 = data + made.nbytes
+    uic2 = uic1 + 8
+    entries = [
+        (256, 3, 1, 56), (257, 3, 1, 40), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, data), (278, 3, 1, 40),
+        (279, 4, 1, size), (33628, 5, 1, uic1), (33629, 5, n, uic2),
+    ]  # fmt: skip
+    content = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(entries))
+    for tag, kind, count, value in entries:
+        content += struct.pack("<HHII", tag, kind, count, value)
+    content += struct.pack("<I", 0) + made.tobytes() + struct.pack("<II", 0, 1)
+    for k in range(n):  # height as a fraction, then days and milliseconds when it was made, and when changed
+        content += struct.pack("<6I", k + 1 if heights else 0, 1, 2451545, 1000 * 60 * k, 2451545, 0)
+    path = tmp_path / "a.stk"
+    path.write_bytes(content)
+    found = scenes(path)[0]
+    assert (found.n_slices, found.n_frames) == ((3, 1) if heights else (1, 3))
+    assert found.interval_s == (None if heights else 60.0)
+    for k in range(n):
+        where = ChannelFile(path, None, None, None, str(k + 1)) if heights else ChannelFile(path, None, None, k)
+        np.testing.assert_array_equal(read_plane(where).pixels, made[k])
+    path.write_bytes(content[: data + 2 * size + 50])
+    assert "damaged TIFF" in refusal(ChannelFile(path, None, None, None if heights else 2, "3" if heights else None))
 
 
 # ---------------------------------------------------------------- damage

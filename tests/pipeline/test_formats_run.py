@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,19 @@ def test_frames_of_a_file_are_a_series(tmp_path: Path, suffix: str) -> None:
     assert "600 s from frame to frame, as the images say" in said
     assert found.tracks.groupby("series_id")["frame"].nunique().tolist() == [4, 4]
     assert json.loads((tmp_path / "out" / "tracks" / "tracking.json").read_text())["interval_s"] == 600.0
+
+
+def test_names_that_are_no_utf8_are_run(tmp_path: Path) -> None:
+    """As old shares and zips leave them: read, measured by both engines, and corrected."""
+    images = make_experiment(tmp_path / "images")
+    for path in sorted(images.rglob("*.tif")):
+        os.rename(path, os.fsencode(path.parent) + b"/Z\xe4hlung " + os.fsencode(path.name))
+    for path in (tmp_path / "masks").glob("*.tif"):
+        path.rename(path.with_name(path.name.replace("_f1", "_Zählung_f1")))
+    how = given(images)
+    report = run(images, tmp_path / "out", **how)
+    assert not report.failures
+    assert next(item.field_id for item in report.plan.fields) == "DMSO_day1_Zählung_f1"
+    assert run(images, tmp_path / "out", **how).done == 4
+    assert len(bridge.correct(tmp_path / "out")) == 4
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["state"] == "done"
