@@ -71,10 +71,19 @@ if (table == "") return "" + stop(field + ": has no Results file in " + folderOf
 
 // The images side by side: where the cells were found, what was measured, the nuclei.
 shown = newArray(0);
+frame = 1;
 for (i = 0; i < heads.length; i++) {
 	if (heads[i] == "segment_path" || heads[i] == "count_path" || startsWith(heads[i], "measure_path_")) {
 		path = column(row, heads, heads[i]);
 		if (path != "") {
+			// x.tif#frame=3: one frame of a file of many
+			mark = lastIndexOf(path, "#");
+			if (mark > 0 && !File.exists(path) && !File.exists(images + File.separator + path)) {
+				frame = parseInt(replace(substring(path, mark), ".*frame=([0-9]+).*", "$1"));
+				if (isNaN(frame)) frame = 1;
+				path = substring(path, 0, mark);
+				if (!matches(toLowerCase(path), ".*[.](tif|tiff)") || indexOf(row, "scene=") > 0) return "" + stop(field + ": ImageJ alone does not open " + File.getName(path) + ". Write its channels first: cellpose-fiji correct RESULTS; they are in corrections.");
+			}
 			if (!File.exists(path)) path = images + File.separator + path;
 			if (File.exists(path) && !contains(shown, path)) shown = Array.concat(shown, path);
 		}
@@ -90,6 +99,7 @@ tall = floor(screenHeight / 2) - 60;
 for (i = 0; i < shown.length; i++) {
 	open(shown[i]);
 	ids[i] = getImageID();
+	if (frame > 1) Stack.setFrame(frame);
 	run("Enhance Contrast", "saturated=0.2");
 	setLocation(i * (wide + 20), 120, wide, tall);
 }
