@@ -23,7 +23,10 @@ class TrainSettings:
 
     base: Annotated[
         str | None,
-        Option(TRAIN, "Model that is trained further: as --model of run; 'none' begins from nothing. Default: cyto3."),
+        Option(
+            TRAIN,
+            "Model that is trained further: as --model of run; 'none' begins from nothing. Default: cyto3; a Mask R-CNN begins from nothing.",
+        ),
     ] = None
     kind: Annotated[
         Literal["cellpose", "mask-rcnn"],

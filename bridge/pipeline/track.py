@@ -25,7 +25,7 @@ from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.run import run_again
 from bridge.pipeline.steps.tracks import EDGES, TRACKS, edited_file, series_of
-from bridge.pipeline.track_files import Series, division_pictures, geff_folder, track_paths, write_tracks
+from bridge.pipeline.track_files import Series, geff_folder, sometimes, track_paths, write_tracks
 from bridge.scores.matching import match_labels
 from bridge.tables import read_table, write_table
 from bridge.tracking.ctc import TRACK_FILES, ctc_edges, frames_of, read_ctc
@@ -151,7 +151,7 @@ def untrack(
         raise InputError(f"{results}: its cells were not followed. There is nothing to undo.")
     folder = run_.folder.tracking().parent
     with locked(run_.out):
-        for path in [*(folder / "edited").glob("*.csv"), *(p for name in _known_series(folder) for p in division_pictures(folder, name))]:  # fmt: skip
+        for path in [*(folder / "edited").glob("*.csv"), *(p for name in _known_series(folder) for p in sometimes(folder, name))]:  # fmt: skip
             path.unlink(missing_ok=True)
         for name in _known_series(folder):
             shutil.rmtree(geff_folder(folder, name), ignore_errors=True)

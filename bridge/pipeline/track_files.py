@@ -95,9 +95,9 @@ def _ctc_mask(frame: int, n_frames: int) -> str:
     return f"mask{frame:0{max(3, len(str(n_frames - 1)))}d}.tif"
 
 
-def division_pictures(folder: Path, series_id: str) -> list[Path]:
-    """Return the pictures that are there where a series has division candidates."""
-    return [folder / f"{safe_name(series_id)}{end}" for end in ("_lineages.png", "_divisions.png")]
+def sometimes(folder: Path, series_id: str) -> list[Path]:
+    """Return the pictures that are there where a series has division candidates, or the machine ffmpeg."""
+    return [folder / f"{safe_name(series_id)}{end}" for end in ("_lineages.png", "_divisions.png", "_tracks.mp4")]
 
 
 def write_tracks(
@@ -195,9 +195,9 @@ def _write_series(folder: Path, one: Series, found: Followed, interval_s: float 
     )  # fmt: skip
     some = [0, len(one.field_ids) // 2, len(one.field_ids) - 1]
     shown = shown_range([one.image_of(k) for k in some]) if one.image_of is not None else (0.0, 1.0)
-    track_movie(folder / f"{name}_tracks.gif", found.tracks, one.labels_of, one.image_of, shown)
-    for path in division_pictures(folder, one.series_id):
+    for path in sometimes(folder, one.series_id):
         path.unlink(missing_ok=True)
+    track_movie(folder / f"{name}_tracks.gif", found.tracks, one.labels_of, one.image_of, shown)
     if len(found.divisions):
         lineage_figure(folder / f"{name}_lineages", found.tracks, found.divisions, one.series_id)
         division_sheet(folder / f"{name}_divisions.png", found.tracks, found.divisions, one.labels_of, one.image_of, shown)  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bridge.files import whole_file
+from bridge.files import whole_file, write_bytes
 from bridge.labels import Labels, outlines
 from bridge.report.picture import PNG, with_caption
 from bridge.report.style import COLOURS, Look, new_figure, plain, save, style
 
-_MOST_PX, _TRAIL = 768, 8
+_MOST_PX, _TRAIL, _FRAME_MS = 768, 8, 200
 _PALETTE = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (*COLOURS[:6], "#FFFFFF", "#F0E442")], np.uint8)  # fmt: skip
 _CROP_PX, _SHEET_PX, _SHOWN = 96, 144, 48
 
@@ -27,11 +30,12 @@ def track_movie(
     image_of: Callable[[int], npt.NDArray[Any]] | None,
     shown: tuple[float, float],
 ) -> None:
-    """Write a GIF: outlines and trails in the colours of their lineages.
+    """Write a GIF: outlines and trails in the colours of their lineages; beside it an MP4, where ffmpeg is there.
 
     Parameters
     ----------
     path : Path
+        ``*.gif``.
     tracks : DataFrame
         `bridge.tracking.tables.TRACKS` of one series.
     labels_of : callable
@@ -73,10 +77,32 @@ def track_movie(
             if len(trail) > 1:
                 line = tuple(int(v) for v in _PALETTE[row["lineage_id"] % len(_PALETTE)])
                 draw.line([(float(x), float(y)) for x, y in trail], fill=line, width=1)
-        pictures.append(with_caption(frame_picture, f"frame {frame} · {len(own)} cells").convert("P", palette=Image.Palette.ADAPTIVE))  # fmt: skip
-    if pictures:
-        with whole_file(path) as part_path:
-            pictures[0].save(part_path, format="GIF", save_all=True, append_images=pictures[1:], duration=200, loop=0)
+        pictures.append(with_caption(frame_picture, f"frame {frame} · {len(own)} cells"))
+    if not pictures:
+        return
+    few = [picture.convert("P", palette=Image.Palette.ADAPTIVE) for picture in pictures]
+    with whole_file(path) as part_path:
+        few[0].save(part_path, format="GIF", save_all=True, append_images=few[1:], duration=_FRAME_MS, loop=0)
+    film = path.with_suffix(".mp4")
+    film.unlink(missing_ok=True)
+    if shutil.which("ffmpeg") is not None:
+        _write_film(film, pictures)
+
+
+def _write_film(path: Path, pictures: Sequence[Any]) -> None:
+    """Let ffmpeg write an MP4 that every player and slide program shows: H.264, even sides. None where it cannot."""
+    width, height = pictures[0].size
+    command = [
+        "ffmpeg", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(1000 / _FRAME_MS), "-i", "-",
+        "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact",
+        "-movflags", "+faststart", "-f", "mp4",
+    ]  # fmt: skip
+    frames = b"".join(picture.convert("RGB").tobytes() for picture in pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        done = subprocess.run([*command, str(film)], input=frames, capture_output=True, check=False)
+        if done.returncode == 0:
+            write_bytes(path, film.read_bytes())
 
 
 def _grey(image: npt.NDArray[Any], shown: tuple[float, float]) -> npt.NDArray[np.uint8]:

@@ -102,6 +102,27 @@ def _ordered(parts: dict[str, Any]) -> Any:
     return OrderedDict(parts)
 
 
+def size_of(model: ModelFile) -> tuple[int, int]:
+    """Return channels and features of a trained Mask R-CNN.
+
+    Raises
+    ------
+    ModelError
+        It is a model of another kind.
+    """
+    content = torch.load(model.path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or MASK_RCNN not in content:
+        raise ModelError(f"{model.path}: not a Mask R-CNN of this program (expected what train --kind mask-rcnn wrote). Give such a file with --base, or leave it out.")  # fmt: skip
+    return int(content[MASK_RCNN]["n_channels"]), int(content[MASK_RCNN]["features"])
+
+
+def begin_with(net: Any, model: ModelFile) -> None:
+    """Give a network all weights of a trained one that fit: those of other classes do not."""
+    known = torch.load(model.path, map_location="cpu", weights_only=True)["weights"]
+    own = net.state_dict()
+    net.load_state_dict({n: known[n] if n in known and known[n].shape == w.shape else w for n, w in own.items()})
+
+
 def model_bytes(net: Any, classes: Sequence[str], n_channels: int, features: int, diameter_px: float) -> bytes:
     """Return a model file: what `run --model` takes; tensors and plain data, no program."""
     content = io.BytesIO()

@@ -14,7 +14,8 @@ import torch
 from bridge.errors import SegmentationError
 from bridge.labels import Labels
 from bridge.segmentation.backend import torch_device
-from bridge.segmentation.mask_rcnn import CELL_PX, grey_scaled, new_mask_rcnn, resized
+from bridge.segmentation.mask_rcnn import CELL_PX, begin_with, grey_scaled, new_mask_rcnn, resized
+from bridge.segmentation.models import ModelFile
 
 _CROP = 256
 
@@ -56,8 +57,9 @@ def train_network(
     device_name: str,
     diameter: float,
     say: Callable[[str], None],
+    base: ModelFile | None = None,
 ) -> tuple[Any, list[float]]:
-    """Train a Mask R-CNN from nothing.
+    """Train a Mask R-CNN from nothing, or from what another one has learnt.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ def train_network(
         Of the cells in px.
     say : callable
         Called with a line of text every ten epochs.
+    base : ModelFile, optional
+        A model of the same size: all of its weights but those of other classes.
 
     Returns
     -------
@@ -84,6 +88,8 @@ def train_network(
     """
     device = torch_device(device_name)
     net = new_mask_rcnn(n_channels, n_classes, how.features, how.seed).to(device)
+    if base is not None:
+        begin_with(net, base)
     rng = np.random.default_rng(how.seed)
     torch.manual_seed(how.seed)
     epochs, batch, crops = how.epochs, how.batch_size, how.crops

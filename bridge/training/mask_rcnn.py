@@ -24,8 +24,9 @@ from bridge.names import TRAINING_RECORD, image_name, safe_name
 from bridge.pipeline.lock import locked
 from bridge.scores.coco import annotations_of, counts_of, drawn
 from bridge.segmentation.diameter import median_diameter
-from bridge.segmentation.mask_rcnn import model_bytes, require_torchvision
+from bridge.segmentation.mask_rcnn import model_bytes, require_torchvision, size_of
 from bridge.segmentation.mask_rcnn_training import Example, MaskRcnnRecipe, train_network
+from bridge.segmentation.models import resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.source import ChannelFile
 
@@ -56,7 +57,7 @@ class TrainedMaskRcnn:
 def train_mask_rcnn(
     coco: Path | str, out: Path | str, settings: TrainSettings, say: Callable[[str], None] = lambda _: None
 ) -> TrainedMaskRcnn:
-    """Train a Mask R-CNN from nothing on a COCO json, and score it on images held out.
+    """Train a Mask R-CNN on a COCO json, from nothing or further (``base``), and score it on images held out.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def train_mask_rcnn(
     out : Path or str
         Folder for the model file, ``training.json``, ``curve.csv`` and the scores.
     settings : TrainSettings
-        ``images, held_out, epochs, learning_rate, batch_size, crops, features, seed, device, segment, colour`` count.
+        ``base, images, held_out, epochs, learning_rate, batch_size, crops, features, seed, device, segment, colour`` count.
     say : callable
         Called with a line of text now and then.
 
@@ -106,17 +107,22 @@ def train_mask_rcnn(
     n_channels = next(iter(examples.values())).image.shape[0] if next(iter(examples.values())).image.ndim == 3 else 1
     diameter = float(np.median([d for name in parts.train if (d := median_diameter(examples[name].labels))]))
     features = max(8, s.features // 8 * 8)
+    base = resolve_model(s.base) if s.base not in (None, "none") else None
+    if base is not None:
+        base_channels, features = size_of(base)
+        if base_channels != n_channels:
+            raise InputError(f"{base.path}: was trained on images of {base_channels} channels (got {n_channels}). Give the same kind of images (--colour merged gives two), or leave out --base.")  # fmt: skip
     learnt = [examples[name] for name in parts.train]
     with locked(out):
         how = MaskRcnnRecipe(s.epochs or _EPOCHS, s.learning_rate or _RATE, s.batch_size or _BATCH, s.crops or max(8, len(learnt)), features, s.seed)  # fmt: skip
-        net, curve = train_network(learnt, n_channels, len(classes), how, s.device, diameter, say)
+        net, curve = train_network(learnt, n_channels, len(classes), how, s.device, diameter, say, base)
         write_bytes(model, model_bytes(net, classes, n_channels, features, diameter))
         pd.DataFrame({"epoch": range(1, len(curve) + 1), "loss": curve}).to_csv(out / "curve.csv", index=False)
         scores = _scored(model, examples, parts, content, out, s) if parts.held_out else None
         record = {
             "kind": "mask-rcnn", "model": model.name, "model_sha256": sha256(model), "classes": classes,
             "diameter_px": diameter, "n_channels": n_channels, "coco_sha256": sha256(coco), "settings": s.as_json(),
-            "train": list(parts.train), "held_out": list(parts.held_out), "torch": version("torch"),
+            "base_sha256": base.sha256 if base else None, "train": list(parts.train), "held_out": list(parts.held_out), "torch": version("torch"),
         }  # fmt: skip
         write_text(out / TRAINING_RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return TrainedMaskRcnn(model, parts, scores)

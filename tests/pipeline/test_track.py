@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import geff
@@ -81,6 +82,21 @@ def test_series_of_a_run_and_back(copy: Path) -> None:
     assert all(roi.group == int(roi.name) % 255 + 1 for roi in rois)
     with Image.open(copy / "tracks" / f"{series}_tracks.gif") as movie:
         assert movie.n_frames == 6
+    film = copy / "tracks" / f"{series}_tracks.mp4"
+    assert film.is_file() == (shutil.which("ffmpeg") is not None)
+    if film.is_file():
+        probe = [
+            "ffprobe",
+            "-v",
+            "error",
+            "-count_frames",
+            "-show_entries",
+            "stream=nb_read_frames,codec_name",
+            "-of",
+            "csv=p=0",
+            str(film),
+        ]
+        assert subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip() == "h264,6"
     graph, _ = geff.read(copy / "tracks" / f"{series}.geff")
     assert graph.number_of_nodes() == len(cells)
     assert graph.number_of_edges() == len(edges_of(found.tracks))

@@ -14,6 +14,7 @@ import torch
 import bridge
 from bridge.errors import InputError, LabelError, ModelError
 from bridge.evaluation.coco_scores import evaluate_coco
+from bridge.files import sha256
 from bridge.images.label_images import read_labels, write_labels
 from bridge.segmentation.mask_rcnn import MaskRcnn, model_bytes, new_mask_rcnn
 from bridge.segmentation.models import resolve_model
@@ -65,6 +66,25 @@ def trained(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_seed_the_same_model(labelled: Path, trained: Path, tmp_path: Path) -> None:
     again = train_mask_rcnn(labelled / "cells.json", tmp_path / "types", settings(labelled)).model
     assert again.read_bytes() == trained.read_bytes()
+
+
+def test_trained_further(labelled: Path, trained: Path, tmp_path: Path) -> None:
+    """From the weights of an earlier one, also with other classes; the loss begins where that one ended."""
+    first = pd.read_csv(trained.parent / "curve.csv")["loss"]
+    on = train_mask_rcnn(
+        labelled / "cells.json", tmp_path / "on", settings(labelled, base=str(trained), features=64)
+    ).model
+    assert pd.read_csv(on.parent / "curve.csv")["loss"][0] < first[0]
+    assert json.loads((on.parent / "training.json").read_text())["base_sha256"] == sha256(trained)
+    content = json.loads((labelled / "cells.json").read_text())
+    content["categories"].append({"id": 99, "name": "third"})
+    (tmp_path / "three.json").write_text(json.dumps(content))
+    more = train_mask_rcnn(tmp_path / "three.json", tmp_path / "more", settings(labelled, base=str(trained))).model
+    assert Segmenter(str(more), "cpu").model.classes == ("HEK", "N2a", "third")
+    with pytest.raises(
+        ModelError, match=r": not a Mask R-CNN of this program \(expected what train --kind mask-rcnn wrote\)"
+    ):
+        train_mask_rcnn(labelled / "cells.json", tmp_path / "m", settings(labelled, base="demo"))
 
 
 def sure_model(folder: Path, monkeypatch: pytest.MonkeyPatch, labels: np.ndarray, kinds: np.ndarray) -> Path:
