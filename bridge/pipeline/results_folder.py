@@ -116,6 +116,18 @@ class ResultsFolder:
         """Return the picture of a field's outlines on one of its images."""
         return self._of_condition("overlays", item, f"_{safe_name(channel)}.png")
 
+    def page(self) -> Path:
+        """Return the page that shows everything."""
+        return self.out / "report.html"
+
+    def page_channel(self, item: Field, channel: str) -> Path:
+        """Return the picture of a field's channel that the page holds."""
+        return self._of_condition("pictures", item, f"_{safe_name(channel)}.webp")
+
+    def page_ids(self, item: Field, compartment: str) -> Path:
+        """Return the picture of the ids of a field's cells or nuclei that the page holds."""
+        return self._of_condition("pictures", item, f"_{compartment}_ids.png")
+
     def comparison_sheet(self) -> Path:
         """Return the picture of all conditions side by side."""
         return self.out / "overlays" / "all_conditions.png"

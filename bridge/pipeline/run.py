@@ -17,9 +17,11 @@ from bridge.foreign import read_json
 from bridge.imagej.fiji_folder import fiji_root
 from bridge.pipeline.assay import load as load_assay
 from bridge.pipeline.executor import Executor, Failure
+from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.pipeline.graph import EXPERIMENT
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.lock import locked
+from bridge.pipeline.page import write_report
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import Records, differences
@@ -39,7 +41,6 @@ from bridge.tables import FAILURES, typed_table, write_table
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Plan
-    from bridge.pipeline.finished_run import FinishedRun
     from bridge.segmentation.models import ModelFile
 
 _log = logging.getLogger(__name__)
@@ -201,6 +202,9 @@ class _Run:
         with self._own_file("failures", folder.failures):
             write_table(folder.failures, typed_table([vars(f) for f in failures], FAILURES), FAILURES)
         record.write("failed" if failures else "done", self.executor, self.warnings)
+        self._tell("report")
+        if self.executor.finished:
+            write_report(open_run(self.out))
         self._tell("done")
         return Report(
             self.out,

@@ -234,7 +234,7 @@ def _write_overlay(path: Path, plane: Plane, calibration: Calibration, selection
 
 
 def summarize(results: Path | str) -> pd.DataFrame:
-    """Make the tables and workbooks of a run's folder again, from its finished fields.
+    """Make the tables, workbooks and the page of a run's folder again, from its finished fields.
 
     Parameters
     ----------
@@ -253,8 +253,11 @@ def summarize(results: Path | str) -> pd.DataFrame:
         A table was changed by hand.
     """
     from bridge.pipeline.finished_run import open_run
+    from bridge.pipeline.page import write_report
 
-    cells: pd.DataFrame = open_run(Path(results)).make("tables")[0]
+    run = open_run(Path(results))
+    cells: pd.DataFrame = run.make("tables")[0]
+    write_report(run)
     return cells
 
 

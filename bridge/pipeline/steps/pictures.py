@@ -12,8 +12,10 @@ from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.corrected import cells_of
 from bridge.pipeline.steps.measure import scale_of
 from bridge.pipeline.steps.read import has_count, read, read_measured, source
+from bridge.report.field_pictures import scale_for, write_channel, write_ids
 from bridge.report.overlays import comparison_sheet, contact_sheet, overlay, plain_level
 from bridge.report.picture import read_picture, write_picture
+from bridge.tables import CELL, NUCLEUS
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -55,6 +57,11 @@ def _picture_files(context: Context, item: Field) -> list[Path]:
     return [context.folder.overlay(item, name) for _, name in _sources(context, item).values()]
 
 
+def _scale(context: Context) -> int:
+    """Return by how much the pictures in the page are made smaller, so that all fit."""
+    return scale_for(sum(f.height_px * f.width_px * len(_sources(context, f)) for f in context.plan.fields))
+
+
 def _pictures(task: Task) -> Outcome:
     item, ranges = task.item, _ranges(task)
     in_memory = {_SEGMENT: task.in_memory.get("segment_image"), **(task.in_memory.get("measured_images") or {})}
@@ -68,11 +75,26 @@ def _pictures(task: Task) -> Outcome:
         caption = f"{item.field_id} · {name}, grey levels {plain_level(low)} to {plain_level(high)} · {label_ids(labels).size} {what}"
         pixel_um = scale_of(task).pixel_um if scale_of(task).pixel_size_um else None
         write_picture(task.folder.overlay(item, name), picture, caption, pixel_um[0] if pixel_um else None)
-    return Outcome()
+        write_channel(task.folder.page_channel(item, name), plane.pixels, (low, high), _scale(task.context))
+    write_ids(task.folder.page_ids(item, CELL), cells_of(task), _scale(task.context))
+    if has_count(task):
+        write_ids(task.folder.page_ids(item, NUCLEUS), task.given["count"], _scale(task.context))
+    return Outcome(
+        None,
+        {
+            "scale": _scale(task.context),
+            "shown": {name: list(ranges[key]) for key, (_, name) in _sources(task.context, item).items()},
+        },
+    )
 
 
 def _files(task: Task) -> list[Path]:
-    return _picture_files(task.context, task.item)
+    context, item = task.context, task.item
+    return [
+        *_picture_files(context, item),
+        *(context.folder.page_channel(item, name) for _, name in _sources(context, item).values()),
+        *(context.folder.page_ids(item, what) for what in (CELL, *((NUCLEUS,) if has_count(task) else ()))),
+    ]
 
 
 def _made_from(task: Task) -> dict[str, Any]:
@@ -80,6 +102,7 @@ def _made_from(task: Task) -> dict[str, Any]:
     return {
         "images": {key: source(task, file) for key, (file, _) in sources.items()},
         "shown": {key: list(ranges[key]) for key in sources if key in ranges},
+        "scale": _scale(task.context),
     }
 
 
