@@ -101,7 +101,7 @@ async function drawField() {
   const zoom = Math.min((window.innerWidth * 0.96 - 40) / image.width, (window.innerHeight * 0.96 - 130) / image.height);
   canvas.style.width = `${Math.round(image.width * (zoom > 2 ? Math.floor(zoom) : zoom))}px`;
   canvas.style.imageRendering = zoom > 2 ? "pixelated" : "auto";
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   if (!ids) return;
   const unit = DATA.units.find((u) => u.key === key), pixels = context.getImageData(0, 0, image.width, image.height), own = unit && unit === plot.unit && plot.chosen >= 0 && unit.field[plot.chosen] === f ? unit.label[plot.chosen] : -1;
