@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -85,31 +86,87 @@ def print_table(rows: Any, columns: Sequence[str]) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar with time left on a terminal, a status file where one is asked for; silence elsewhere."""
+    """A bar with time left on a terminal, a status file where one is asked for; elsewhere a line now and then."""
     if (seen := watched.get()) is not None:
         yield lambda p: seen.tell(done=str(p.done), failed=str(p.failed), total=str(p.total), now=p.now)
         return
     if not ERR.is_terminal:
-        yield None
+        yield Lines()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[of]}"),
         TextColumn("{task.fields[failed]}"),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=ERR, transient=True) as bar:
-        task = bar.add_task("starting", total=None, failed="")
+        task = bar.add_task("starting", total=None, failed="", of="")
 
         def show(p: Progress) -> None:
             failed = f"{p.failed} failed" if p.failed else ""
+            # Tables, figures and the page are as long as a field, about; the bar is full when they are there.
+            done = p.done + p.failed + (p.now == "done")
+            of = f"{p.done + p.failed}/{p.total}"
             bar.update(
-                task, description=p.now[-36:].ljust(36), completed=p.done + p.failed, total=p.total, failed=failed
+                task, description=p.now[-36:].ljust(36), completed=done, total=p.total + 1, failed=failed, of=of
             )
 
         yield show
+
+
+class Lines:
+    """Progress in plain lines, for logs: at most one in ten seconds, with the time left from the first field on.
+
+    Parameters
+    ----------
+    every_s : float
+    now : callable
+        Returns the time in s.
+    """
+
+    def __init__(self, every_s: float = 10.0, now: Callable[[], float] = time.monotonic) -> None:
+        self._every, self._now = every_s, now
+        self._begun = self._said = now()
+        self._first: tuple[float, int] | None = None
+        self._loading: set[str] = set()
+
+    def __call__(self, p: Progress) -> None:
+        """Say how far it is, where it is time to."""
+        at, over = self._now(), p.done + p.failed
+        if p.now.startswith("loading") and p.now not in self._loading:
+            self._loading.add(p.now)
+            say(f"{p.now} ...")
+        if self._first is None and over:
+            self._first = (at, over)
+        if at - self._said < self._every or p.now == "done":
+            return
+        self._said = at
+        failed = f", {p.failed} failed" if p.failed else ""
+        say(f"{over} of {p.total} fields{failed}{self._left(at, over, p.total)} ({p.now})")
+
+    def _left(self, at: float, over: int, total: int) -> str:
+        if self._first is None:
+            return ""
+        first, n = self._first
+        # Before the second one the start counts, too: too long, rather than too short.
+        pace = (at - first) / (over - n) if over > n else (first - self._begun) / n
+        return f", about {duration(pace * (total - over + 1))} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Examples
+    --------
+    >>> [duration(s) for s in (4, 95, 5400, 200_000)]
+    ['4 s', '2 min', '1.5 h', '2.3 days']
+    """
+    for least, unit, words in ((172_800, 86_400, "{:.1f} days"), (5_400, 3_600, "{:.1f} h"), (90, 60, "{:.0f} min")):
+        if seconds >= least:
+            return words.format(seconds / unit)
+    return f"{seconds:.0f} s"

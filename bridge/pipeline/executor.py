@@ -69,7 +69,7 @@ class Executor:
         self.graph = Graph(steps)
         self.failures: list[Failure] = []
         self.finished: list[Field] = []
-        self.resources = Resources(context, {r.name: r for step in steps for r in step.resources})
+        self.resources = Resources(context, {r.name: r for step in steps for r in step.resources}, tell)
         self._kept: dict[str, dict[str, Any]] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._fatal: BaseException | None = None

@@ -61,10 +61,14 @@ class Resources(Mapping[str, Any]):
     ----------
     context : Context
     known : mapping of str to Resource
+    tell : callable
+        Called with what is being made.
     """
 
-    def __init__(self, context: Context, known: Mapping[str, Resource]) -> None:
-        self._context, self._known = context, known
+    def __init__(
+        self, context: Context, known: Mapping[str, Resource], tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._context, self._known, self._tell = context, known, tell
         self._made: dict[str, Any] = {}
         self._problem: dict[str, Exception] = {}
         self._making = {name: threading.RLock() for name in known}
@@ -74,6 +78,8 @@ class Resources(Mapping[str, Any]):
             if name in self._problem:
                 raise self._problem[name]
             if name not in self._made:
+                if self._known[name].words:
+                    self._tell(self._known[name].words)
                 self._made[name] = self._known[name].make(self._context)
             return self._made[name]
 

@@ -119,12 +119,15 @@ class Resource:
     start : callable, optional
         Begun early, in the step's lane, where the step will run.
     close : callable, optional
+    words : str
+        What is said while it is made; empty for nothing.
     """
 
     name: str
     make: Callable[[Context], Any]
     start: Callable[[Any], object] | None = None
     close: Callable[[Any], object] | None = None
+    words: str = ""
 
 
 def _nothing(_: Task) -> dict[str, Any]:

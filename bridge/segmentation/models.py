@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib.util
 import json
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 
 from bridge.cache import cache_folder, writable_cache
@@ -82,9 +84,29 @@ def default_model(nuclei: bool = False) -> str:
 
 def built_in_models() -> tuple[str, ...]:
     """Return the names Cellpose itself knows, in the installed version."""
+    return tuple(dict.fromkeys(_names_in_source() or _imported_names()))
+
+
+def _names_in_source() -> list[str]:
+    """Return `MODEL_NAMES` as Cellpose's source has them, which takes no import of torch; empty where it is no list."""
+    source = Path(str(distribution("cellpose").locate_file("cellpose/models.py")))
+    try:
+        lines = ast.parse(source.read_text("utf-8")).body
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return []
+    for line in lines:
+        if isinstance(line, ast.Assign) and any(getattr(t, "id", "") == "MODEL_NAMES" for t in line.targets):
+            try:
+                return [str(name) for name in ast.literal_eval(line.value)]
+            except ValueError:
+                return []
+    return []
+
+
+def _imported_names() -> list[str]:
     from cellpose import models
 
-    return tuple(dict.fromkeys(models.MODEL_NAMES))
+    return list(models.MODEL_NAMES)
 
 
 def resolve_model(name: str | None = None, nuclei: bool = False) -> ModelFile:

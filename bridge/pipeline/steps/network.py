@@ -59,8 +59,8 @@ def _without_mask(task: Task) -> bool:
     return task.item.mask is None
 
 
-CELLS = Resource("segment_network", _segment_network)
-NUCLEI = Resource("count_network", _count_network)
+CELLS = Resource("segment_network", _segment_network, words="loading Cellpose")
+NUCLEI = Resource("count_network", _count_network, words="loading Cellpose")
 CELL_NETWORK = Step(
     "cell_network", "field", _cells, lane=MAIN, needs=("segment_image",), resources=(CELLS,), recorded=False,
     applies=_without_mask, words="cells",
