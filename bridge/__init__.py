@@ -1,7 +1,7 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
 The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
-(``labels``), `compare`, `convert`, `measure`, `summarize`, `plot`, `correct`, `collect`, `apply` and
+(``labels``), `compare`, `convert`, `measure`, `summarize`, `plot`, `preview`, `correct`, `collect`, `apply` and
 `undo`, `classify`, `unclassify`, `track`, `untrack`, `train`, `ablate`, `evaluate` (with ``--tracks``: `evaluate_tracks`, with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.convert import convert
     from bridge.pipeline.corrections import collect, correct
     from bridge.pipeline.flat_fields import flat_field
+    from bridge.pipeline.preview import preview
     from bridge.pipeline.robustness import robustness
     from bridge.pipeline.roiset_verbs import compare, rasterize, trace
     from bridge.pipeline.run import Report, run
@@ -60,6 +61,7 @@ _HOMES = {
     "measure": "bridge.pipeline.verbs",
     "plan": "bridge.pipeline.verbs",
     "plot": "bridge.pipeline.verbs",
+    "preview": "bridge.pipeline.preview",
     "rasterize": "bridge.pipeline.roiset_verbs",
     "robustness": "bridge.pipeline.robustness",
     "run": "bridge.pipeline.run",
@@ -94,6 +96,7 @@ __all__ = [
     "measure",
     "plan",
     "plot",
+    "preview",
     "rasterize",
     "robustness",
     "run",

@@ -11,8 +11,10 @@
 //
 // In the window  choose it from the menu, or run it with the arguments below.
 // Headless       ImageJ --headless -macro Segment_and_Measure.ijm "images=[/path/images] out=[/path/results]"
-// Arguments      images=[..] out=[..] model=[..] diameter=[..] radius=[50], or settings=[file.toml] for all of the last;
-//                command=[..] for another program than the one in command.txt.
+// Arguments      images=[..] out=[..] and, each if you like, segment=[..] measure=[..] count=[..] (channels: cells, EdU, nuclei)
+//                model=[..] diameter=[..] nuclei_model=[..] nuclei_diameter=[..] radius=[50] pattern=[..] control=[..]
+//                edu_control=[..], or settings=[file.toml] for all of these; preview=[yes] only shows the outlines of one
+//                field with several diameters; command=[..] for another program than the one in command.txt.
 //                It returns "OK: ..." or "Error: ...".
 // In a macro     run("Segment and Measure", "images=[..] out=[..] ..."), as the Recorder writes it
 
@@ -38,7 +40,16 @@ if (startsWith(args, "watch=[")) {
 	return state;
 }
 
-model = ""; diameter = ""; radius = "50"; settings = "";
+// What the dialog asks for: the name of the argument, of the setting, and what is said.
+names = newArray("segment", "measure", "count", "model", "diameter", "nuclei_model", "nuclei_diameter", "radius", "pattern", "control", "edu_control");
+keys = newArray("segment", "measure", "count", "model", "diameter", "count-model", "count-diameter", "rolling-ball", "pattern", "control", "edu-control");
+asks = newArray("Channel of the cells (empty: phase contrast)", "Channel that is measured (empty: EdU)", "Channel of the nuclei, or none (empty: TO-PRO-3, DAPI, Hoechst)",
+	"Model for cells (empty: cyto3)", "Diameter of a cell (px, auto, or empty: the model's own)", "Model for nuclei (empty: nuclei)", "Diameter of a nucleus (px, auto, or empty)",
+	"Radius of the rolling ball (px, or none)", "How files are named (empty: a folder for each condition)", "Control condition (may be empty)", "Control without EdU (may be empty)");
+values = newArray(names.length);
+for (i = 0; i < names.length; i++) values[i] = "";
+values[7] = "50";
+settings = ""; preview = false;
 here = File.getParent(getInfo("macro.filepath"));
 // Fiji runs what is in its menu as a text: macro.filepath is then that of another macro.
 plugins = "" + getDirectory("plugins") + "Cellpose Fiji Bridge";
@@ -47,30 +58,32 @@ if (args == "") {
 	Dialog.create("Segment and measure");
 	Dialog.addDirectory("Images (folder)", call("ij.Prefs.get", "cellposefiji.images", ""));
 	Dialog.addDirectory("Out (folder for the results)", call("ij.Prefs.get", "cellposefiji.out", ""));
-	Dialog.addString("Model of Cellpose (empty: cyto3)", call("ij.Prefs.get", "cellposefiji.model", ""), 20);
-	Dialog.addString("Diameter of a cell (px, auto, or empty: the model's own)", call("ij.Prefs.get", "cellposefiji.diameter", ""), 8);
-	Dialog.addString("Radius of the rolling ball (px, or none)", call("ij.Prefs.get", "cellposefiji.radius", radius), 8);
-	Dialog.addFile("Settings file instead of the three above (may be empty)", call("ij.Prefs.get", "cellposefiji.settings", ""));
+	for (i = 0; i < names.length; i++) Dialog.addString(asks[i], call("ij.Prefs.get", "cellposefiji." + names[i], values[i]), 20);
+	Dialog.addFile("Settings file instead of those above (may be empty)", call("ij.Prefs.get", "cellposefiji.settings", ""));
+	Dialog.addCheckbox("First look: outlines of one field with several diameters, no run", false);
 	Dialog.show();
 	images = Dialog.getString();
 	out = Dialog.getString();
-	model = Dialog.getString();
-	diameter = Dialog.getString();
-	radius = Dialog.getString();
+	for (i = 0; i < names.length; i++) {
+		text = Dialog.getString();
+		values[i] = text;
+	}
 	settings = Dialog.getString();
+	preview = Dialog.getCheckbox();
 	call("ij.Prefs.set", "cellposefiji.images", images);
 	call("ij.Prefs.set", "cellposefiji.out", out);
-	call("ij.Prefs.set", "cellposefiji.model", model);
-	call("ij.Prefs.set", "cellposefiji.diameter", diameter);
-	call("ij.Prefs.set", "cellposefiji.radius", radius);
+	for (i = 0; i < names.length; i++) call("ij.Prefs.set", "cellposefiji." + names[i], values[i]);
 	call("ij.Prefs.set", "cellposefiji.settings", settings);
 } else {
 	images = option("images", "");
 	out = option("out", "");
-	model = option("model", model);
-	diameter = option("diameter", diameter);
-	radius = option("radius", radius);
+	for (i = 0; i < names.length; i++) {
+		text = option(names[i], values[i]);
+		values[i] = text;
+	}
 	settings = option("settings", settings);
+	text = option("preview", "");
+	if (text == "yes") preview = true;
 }
 command = option("command", "");
 if (command == "" && File.exists(here + File.separator + "command.txt")) {
@@ -88,15 +101,19 @@ if (settings != "" && !File.exists(settings)) return "" + stop(settings + ": no 
 base = getDirectory("temp") + "cellpose-fiji-" + d2s(getTime(), 0);
 status = base + ".txt";
 setOption("WaitForCompletion", false);
-if (settings != "") exec(command, "run", images, "--out", out, "--status", status, "--settings", settings);
-else {
-	text = "images = \"" + escaped(images) + "\"\nout = \"" + escaped(out) + "\"\n";
-	if (model != "") text = text + "model = \"" + escaped(model) + "\"\n";
-	if (diameter != "") text = text + "diameter = \"" + escaped(diameter) + "\"\n";
-	if (radius != "") text = text + "rolling-ball = \"" + escaped(radius) + "\"\n";
-	File.saveString(text, base + ".toml");
-	exec(command, "run", "--status", status, "--trust-settings", "--settings", base + ".toml");
+own = settings;
+if (settings == "") {
+	own = base + ".toml";
+	text = "";
+	for (i = 0; i < names.length; i++) if (values[i] != "") text = text + keys[i] + " = \"" + escaped(values[i]) + "\"\n";
+	// A path with letters that this system's command line has no room for goes through the file.
+	if (!preview) text = text + "images = \"" + escaped(images) + "\"\nout = \"" + escaped(out) + "\"\n";
+	File.saveString(text, own);
 }
+picture = out + File.separator + "preview.png";
+if (preview) exec(command, "preview", images, "--out", picture, "--status", status, "--settings", own);
+else if (settings != "") exec(command, "run", images, "--out", out, "--status", status, "--settings", settings);
+else exec(command, "run", "--status", status, "--trust-settings", "--settings", own);
 showStatus("Cellpose Fiji Bridge starts; Esc stops it");
 // In a macro of its own: Esc ends that one, and this one goes on.
 if (headless || !File.exists(here + File.separator + "Segment_and_Measure.ijm")) watch(status);
@@ -126,6 +143,13 @@ if (state == "stopped") {
 	exit;
 }
 if (state == "error") return "" + stop(message);
+if (preview) {
+	if (state != "done" || !File.exists(picture)) return "" + stop(picture + ": was not written. " + message);
+	if (!headless) open(picture);
+	showStatus("Choose a diameter, and start again without the first look");
+	if (returns) return "OK: look at " + picture;
+	exit;
+}
 if (!File.exists(out + File.separator + "cells.csv")) return "" + stop(out + ": has no cells.csv (expected one at the end of a run). " + message);
 if (!headless) open(out + File.separator + "cells.csv");
 if (state == "failed") return "" + stop(fields + " done. " + message + " What failed is listed in failures.csv.");

@@ -112,9 +112,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
             # Tables, figures and the page are as long as a field, about; the bar is full when they are there.
             done = p.done + p.failed + (p.now == "done")
             of = f"{p.done + p.failed}/{p.total}"
-            bar.update(
-                task, description=p.now[-36:].ljust(36), completed=done, total=p.total + 1, failed=failed, of=of
-            )
+            bar.update(task, description=p.now[-36:].ljust(36), completed=done, total=p.total + 1, failed=failed, of=of)
 
         yield show
 

@@ -74,6 +74,34 @@ def plan(
     return 1 if found.problems or found.missing else 0
 
 
+@app.command(sort_key=2.5)
+def preview(
+    images: Path,
+    *,
+    out: Annotated[Path, Parameter(group=GENERAL, help="The picture (PNG).")] = Path("preview.png"),
+    field: Annotated[str | None, Parameter(group=GENERAL, help="Which field. Default: one in the middle.")] = None,
+    diameters: Annotated[
+        list[str] | None,
+        Parameter(group=GENERAL, consume_multiple=True, negative=(), help="In px; own: the model's, auto: as found."),
+    ] = None,
+    models: Annotated[
+        list[str] | None, Parameter(group=GENERAL, consume_multiple=True, negative=(), help="As --model, several.")
+    ] = None,
+    cellprob_thresholds: Annotated[
+        list[float] | None,
+        Parameter(group=GENERAL, consume_multiple=True, negative=(), help="As --cellprob-threshold, several."),
+    ] = None,
+    nuclei: Annotated[bool, Parameter(group=GENERAL, negative=(), help="Look at the nuclei, not the cells.")] = False,
+    settings: AllSettings = Settings(),
+) -> int:
+    """A first look before the long run: one field with several models and diameters, side by side in one picture."""
+    from bridge.pipeline.preview import preview as work
+
+    found = work(images, out, field, diameters or (), models or (), cellprob_thresholds or (), nuclei, settings, say)
+    OUT.print(f"{found.field_id}: look at {found.picture}, then give what fits to run with --model and --diameter")
+    return 0
+
+
 @app.command(sort_key=3)
 def run(
     images: Path,

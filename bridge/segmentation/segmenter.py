@@ -81,6 +81,11 @@ class Segmenter:
             "inference": self._backend.inference,
         }
 
+    @property
+    def own_diameter_px(self) -> float | None:
+        """Diameter of a cell that the model was trained on; None for a network that does not rescale."""
+        return self._backend.diameter_px
+
     def segment(
         self,
         image: npt.NDArray[Any],

@@ -189,6 +189,20 @@ def test_segment_and_measure_headless(tmp_path: Path, macro) -> None:
     said = macro("Segment_and_Measure.ijm", **given)
     assert said == f"OK: 4 of 4 fields done. Results in {tmp_path / 'results'}"
     assert json.loads((tmp_path / "results" / "run.json").read_text())["fields"]["done"] == 4
+    # A first look: one picture, no run; channels, both models and a pattern through the macro's own settings file.
+    named = {
+        "segment": "phase",
+        "measure": "EdU",
+        "count": "none",
+        "model": "demo",
+        "diameter": "37",
+        "pattern": "{condition}/{replicate}/f{field}_{channel}.tif",
+    }
+    said = macro(
+        "Segment_and_Measure.ijm", images=images, out=tmp_path / "look", preview="yes", command=PROGRAM, **named
+    )
+    assert said == f"OK: look at {tmp_path / 'look' / 'preview.png'}"
+    assert [p.name for p in (tmp_path / "look").iterdir()] == ["preview.png"]
     # Through the macro's own settings file, with what is not ASCII in it; what fails is said as the bridge says it.
     said = macro("Segment_and_Measure.ijm", images=images, out=tmp_path / "new é", model="no such", command=PROGRAM)
     assert said.startswith("Error: no such: no such model"), said
@@ -338,7 +352,7 @@ def test_macros_say_what_is_wrong(tmp_path: Path, macro) -> None:
     # What the bridge itself says, through the status file.
     said = macro("Segment_and_Measure.ijm", images=empty, out=out, command=PROGRAM)
     assert said == (
-        f"Error: {empty}: no image found (got nothing, expected .tif, .tiff, .png, .jpg, .jpeg in it or in its folders). Check the path."
+        f"Error: {empty}: no image found (got nothing, expected TIFF, PNG, JPEG, CZI, LIF, ND2 or OME-Zarr in it or in its folders). Check the path."
     )
     assert not out.exists()
 
