@@ -13,6 +13,7 @@ from bridge.errors import InputError
 from bridge.experiment.channel_words import role_of_word, same
 from bridge.experiment.discover import NamedFile
 from bridge.experiment.fields import NONE, Field, Plan, root_of
+from bridge.experiment.opened import Opened
 from bridge.images.reader import channel_index, channels_meant, scenes
 from bridge.measurements import WORDS
 from bridge.names import LONGEST_NAME, number, safe_name
@@ -79,6 +80,9 @@ def assign_channels(
             spelling.setdefault(same(item.channel), item.channel)
             entry[same(item.channel)].append(item.image.file(None, settings.z))
     _require_one_order(images, places, asked)
+    if broken and not spelling:
+        more = f" So are {len(broken) - 1} more." if len(broken) > 1 else ""
+        raise InputError(f"{next(iter(broken.values()))}{more}")
     if layout:
         _require_meaning(images, found, spelling, settings)
     segment, measure, count = _roles(images, spelling, settings)
@@ -109,7 +113,7 @@ def assign_channels(
                 replicate=given.get("replicate") or "",
                 sample=sample,
                 cell_type=given.get("cell_type") or "",
-                series_id=safe_name(given.get("series") or "").replace("/", "_"),
+                series_id=safe_name(given["series"]).replace("/", "_") if given.get("series") else "",
                 frame=int(given["frame"]) if given.get("frame") else None,
                 segment=one(segment),
                 measure={spelling[name]: file for name in measure if (file := one(name))},
@@ -117,10 +121,14 @@ def assign_channels(
                 problems=tuple(problems),
             )
         )
-    used = {file.path for f in fields for file in (f.segment, *f.measure.values(), f.count) if file}
-    doubled = {file.path for f in files.values() for name in playing for file in f.get(name, [])}
+
+    def place(file: ChannelFile | Opened) -> tuple[Path, int | None, int | None]:
+        return file.path, file.scene, file.frame
+
+    used = {place(file) for f in fields for file in (f.segment, *f.measure.values(), f.count) if file}
+    doubled = {place(file) for f in files.values() for name in playing for file in f.get(name, [])}
     for item in found:
-        if item.path not in used | doubled and ids[item.key] not in broken:
+        if place(item.image) not in used | doubled and ids[item.key] not in broken:
             ignored.append(
                 (item.path, f"channel {item.channel} has no role" if item.channel else "no channel of it has a role")
             )

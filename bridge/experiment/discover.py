@@ -15,7 +15,7 @@ from bridge.errors import InputError
 from bridge.experiment.channel_words import same, split_channel
 from bridge.experiment.fields import root_of
 from bridge.experiment.opened import Opened
-from bridge.images.formats import KINDS, format_of, suffix_of
+from bridge.images.formats import KINDS, format_of, holds_several, suffix_of
 from bridge.names import number
 from bridge.settings import Settings
 
@@ -63,6 +63,10 @@ def image_files(images: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     for path in natsorted(_below(images), key=str, alg=ns.IGNORECASE):
         if junk(path.name):
             others.append((path, JUNK))
+        elif not path.exists():
+            others.append((path, "a link that leads nowhere"))
+        elif path.is_dir() and path.suffix.lower() != ".zarr":
+            others.append((path, "a folder that cannot be read"))
         elif suffix_of(path):
             files.append(path)
         else:
@@ -90,8 +94,14 @@ def junk(name: str) -> bool:
 
 def _below(images: Path) -> Iterator[Path]:
     """Give the files below a folder, OME-Zarrs as one; hidden ones and the results of runs are passed over."""
-    for here, folders, names in os.walk(images):
+    seen: set[Path] = set()
+    # Links to folders are followed, each folder once.
+    for here, folders, names in os.walk(images, followlinks=True):
         folder = Path(here)
+        if folder.resolve() in seen:
+            folders.clear()
+            continue
+        seen.add(folder.resolve())
         for name in (*folders, *names):
             _require_utf8(images, folder / name)
         if folder != images and "run.json" in names and is_results(folder):
@@ -101,7 +111,8 @@ def _below(images: Path) -> Iterator[Path]:
         folders[:] = [
             n for n in folders if not n.startswith(".") and not n.lower().endswith(".zarr") and n != "__MACOSX"
         ]
-        yield from (folder / name for name in names if (not name.startswith(".") or name.startswith("._")) and (folder / name).is_file())  # fmt: skip
+        yield from (folder / name for name in names if (not name.startswith(".") or name.startswith("._")) and ((folder / name).is_file() or (folder / name).is_symlink()))  # fmt: skip
+        yield from (folder / name for name in folders if not os.access(folder / name, os.R_OK | os.X_OK))
 
 
 def is_results(folder: Path) -> bool:
@@ -145,7 +156,8 @@ def found_by_name(image: Opened, below: int, settings: Settings) -> NamedFile:
     if image.is_named_inside:
         return NamedFile(image, name, {}, None)
     key, channel = split_channel(name, settings)
-    if channel is None and image.may_be_named_inside:
+    # What cannot be read is a field with a problem, not a file without a channel.
+    if channel is None and (image.may_be_named_inside or not image.channels):
         return NamedFile(image, name, {}, None)
     return NamedFile(image, key, {}, channel or "")
 
@@ -157,9 +169,11 @@ def by_folder(images: Path, files: list[Opened], settings: Settings) -> tuple[li
     """
     found: list[NamedFile] = []
     ignored: list[tuple[Path, str]] = []
+    # Files of several images beside each other: one with a single image is a condition, too.
+    containers = any(len(image.parts) == 2 and image.scene is not None for image in files)
     for image in files:
         folders = image.parts[:-1]
-        alone = not folders and image.path == images
+        alone = not folders and (image.path == images or (containers and holds_several(image.path)))
         if not folders and not alone:
             ignored.append((image.path, "not in a folder of a condition"))
             continue

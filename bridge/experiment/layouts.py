@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import InputError
-from bridge.experiment.channel_words import role_of_word, split_channel
+from bridge.experiment.channel_words import role_of_word, same, split_channel
 from bridge.experiment.discover import PICTURE, NamedFile
 from bridge.experiment.instrument_files import channel_names
 from bridge.experiment.opened import Opened
+from bridge.names import number
 from bridge.settings import Settings
 
 _GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
@@ -52,7 +53,7 @@ LAYOUTS = (
     Layout("EVOS", rf"(?P<rest>.+?)_R_p\d+_\d+_{_WELL}f(?P<site>\d+)d(?P<channel>\d)", "d"),
     Layout("Micro-Manager", r"img_(?P<frame>\d{9})_(?P<channel>.+)_(?P<z>\d{3})", "", r"(?:\d+-)?Pos_?(?P<site>\w+)"),
     Layout("Micro-Manager 2", r"img_channel(?P<channel>\d{3})_position(?P<site>\d{3})_time(?P<frame>\d{9})_z(?P<z>\d{3})", "channel"),
-    Layout("Keyence", r"(?P<rest>.*?)_?(?:XY(?P<site>\d+)_?)?(?:T(?P<frame>\d+)_?)?(?:Z(?P<z>\d+)_?)?(?:CH(?P<channel>\d)|(?P<thumb>Overlay))", "CH", vague=True),
+    Layout("Keyence", r"(?P<rest>.*?)_?(?:XY(?P<site>\d+)_?)?(?:T(?P<frame>\d+)_?)?(?:Z(?P<z>\d+)_?)?(?:CH(?P<channel>\d)|(?P<thumb>Overlay))", "CH", r"XY(?P<site>\d+)", vague=True),
     Layout("NIS-Elements", r"(?P<rest>.*?)_?(?:t(?P<frame>\d+))?xy(?P<site>\d+)(?:z(?P<z>\d+))?c(?P<channel>\d+)", "c", vague=True),
     Layout("Leica", r"(?P<rest>.+?)(?:_t(?P<frame>\d+))?(?:_s(?P<site>\d+))?(?:_z(?P<z>\d+))?_ch(?P<channel>\d\d)", "ch", vague=True),
     Layout("ZEN", r"(?P<rest>.+?)[_-](?:b\d+)?(?:v\d+)?(?:s(?P<site>\d+))?(?:h\d+)?(?:t(?P<frame>\d+))?(?:z(?P<z>\d+))?c(?P<channel>\d+)(?:_ORG)?(?:x\d+-\d+y\d+-\d+)?", "c", vague=True),
@@ -68,7 +69,6 @@ class _Read:
     image: Opened
     said: dict[str, str]
     folders: tuple[str, ...]
-    known: dict[str, str] = field(default_factory=dict)
 
 
 def layout_of(files: Sequence[Opened], settings: Settings) -> Layout | None:
@@ -152,8 +152,18 @@ def _one_slice(images: Path, read: list[_Read], ignored: list[tuple[Path, str]],
     if not wanted.isdecimal() or not 1 <= int(wanted) <= len(slices):
         raise InputError(f"{images}: {len(slices)} slices of a z stack in files of their own (got --z {wanted or 'none'}, expected 1 to {len(slices)}). Choose one with --z, or save projections from Fiji.")  # fmt: skip
     kept = [one for one in read if int(one.said.get("z", "-1")) == slices[int(wanted) - 1]]
+    lost = sorted({_place(one) for one in read} - {_place(one) for one in kept})
+    if lost:
+        raise InputError(f"{images}: {number(len(lost), 'field')} without slice {wanted} (e.g. {lost[0]}). Choose another with --z, or move their files away.")  # fmt: skip
     ignored += [(one.image.path, "another slice of its z stack") for one in read if one not in kept]
     return kept
+
+
+def _place(one: _Read) -> str:
+    """Return folders, well and site of an image."""
+    said = one.said
+    name = "_".join(filter(None, [said.get("rest", ""), _well(said), f"s{said['site']}" if "site" in said else ""]))
+    return "/".join([*one.folders, name])
 
 
 def _number_times(read: list[_Read]) -> None:
@@ -170,15 +180,16 @@ def _named(one: _Read, layout: Layout, names: dict[str, str], series: bool, sett
     channel = said.get("channel", "")
     if channel:
         channel = names.get(str(int(channel)), layout.channel + channel) if channel.isdecimal() else channel
-    rest, word = said.get("rest", ""), ""
-    if not channel:  # its name has none: a word of it, or of its folders
-        rest, found = split_channel(rest, settings)
-        word = found or rest
-        channel, rest = word, rest if found else ""
-    place = [rest, well, f"s{said['site']}" if "site" in said else ""]
-    series_key = "/".join([*one.folders, "_".join(filter(None, place))])
+    folders = one.folders
+    if not channel:  # its name has none: a word of it, or a folder's name
+        rest, word = split_channel(said.get("rest", ""), settings)
+        named = next((part for part in reversed(folders) if split_channel(part, settings)[1] is not None), None)
+        channel = word or named or said.get("rest", "")
+        one.said["rest"] = rest if word else "" if named is None else said.get("rest", "")
+    folders = tuple(part for part in folders if same(part) != same(channel))
+    series_key = _place(_Read(one.image, one.said, folders))
     key = series_key + (f"_t{int(said['frame']):03d}" if series and "frame" in said else "")
-    factors = {"condition": one.folders[0] if one.folders else "", "well": well}
+    factors = {"condition": folders[0] if folders else "", "replicate": "/".join(folders[1:]), "well": well}
     if series and "frame" in said:
         factors |= {"series": series_key, "frame": str(int(said["frame"]))}
     return NamedFile(one.image, key, {name: value for name, value in factors.items() if value}, channel)

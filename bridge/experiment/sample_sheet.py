@@ -16,7 +16,7 @@ from bridge.experiment.fields import root_of
 from bridge.experiment.grids import Grid, read_grids
 from bridge.experiment.opened import Opened
 from bridge.experiment.plate_map import is_plate, rows_of_plate
-from bridge.names import one_spelling
+from bridge.names import one_spelling, safe_name
 from bridge.settings import Settings
 
 _SHEET_KEYS = ("file", "folder", "well")
@@ -49,11 +49,14 @@ def read_sheet(path: Path, sheet: str | None = None) -> Sheet:
     """
     grids = read_grids(path, sheet)
     lists = [grid for grid in grids if _is_list(grid)]
-    plates = [grid for grid in grids if is_plate(grid)]
-    if plates and not lists:
+    plates = [grid for grid in grids if is_plate(grid) and grid not in lists]
+    if len(lists) + bool(plates) > 1:
+        named = ", ".join(grid.name or "the table" for grid in (*lists, *plates))
+        raise InputError(f"{path}: several sample sheets in one file (got {named}, expected one list, or plates alone). Choose one with --samples-sheet.")  # fmt: skip
+    if plates:
         rows = rows_of_plate(path, plates)
     else:
-        rows = _lines((lists or grids or [Grid("", [])])[0])
+        rows = _lines(path, (lists or grids or [Grid("", [])])[0])
     rows = [row for row in rows if any(row.values())]
     columns = set(rows[0]) if rows else set()
     keys = [key for key in _SHEET_KEYS if key in columns]
@@ -81,15 +84,26 @@ def read_sheet(path: Path, sheet: str | None = None) -> Sheet:
 
 
 def _is_list(grid: Grid) -> bool:
-    headings = {cell.lower() for cell in next((row for row in grid.cells if any(row)), [])}
-    return "condition" in headings and not headings.isdisjoint(_SHEET_KEYS)
+    return _head(grid) is not None
 
 
-def _lines(grid: Grid) -> list[dict[str, str]]:
-    filled = [row for row in grid.cells if any(row)]
+def _head(grid: Grid) -> int | None:
+    """Return the row of the headings: the first that has what a list must have; notes may stand above."""
+    for k, row in enumerate(grid.cells[:20]):
+        headings = {cell.lower() for cell in row}
+        if "condition" in headings and not headings.isdisjoint(_SHEET_KEYS):
+            return k
+    return None
+
+
+def _lines(path: Path, grid: Grid) -> list[dict[str, str]]:
+    filled = [row for row in grid.cells[_head(grid) or 0 :] if any(row)]
     if not filled:
         return []
     headings = [cell.lower() for cell in filled[0]]
+    twice = [name for name in headings if name in _SHEET_COLUMNS and headings.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: two columns {twice[0]} (expected one). Rename one.")
     return [{name: row[k] if k < len(row) else "" for k, name in enumerate(headings) if name} for row in filled[1:]]
 
 
@@ -168,7 +182,9 @@ def _is_of_plate(images: Path, plate: str, items: Sequence[NamedFile]) -> bool:
     """Return whether a plate's name stands alone in the path of an image."""
     if not plate:
         return True
-    wanted = re.compile(rf"(?<![^\W_]){re.escape(plate)}(?![^\W_])", re.IGNORECASE)
+    # Plate 1, plate_1 and Plate1 are one.
+    words = "[ _-]*".join(map(re.escape, re.findall(r"[^\W\d_]+|\d+", plate))) or re.escape(plate)
+    wanted = re.compile(rf"(?<![^\W_]){words}(?![^\W_])", re.IGNORECASE)
     return any(wanted.search(one_spelling(item.path.relative_to(root_of(images)).as_posix())) for item in items)
 
 
@@ -191,9 +207,11 @@ def _row_fits(images: Path, value: str, kind: str, key: str, items: Sequence[Nam
     value = value.replace("\\", "/").strip("/")
     if kind == "folder":
         paths = [one_spelling(item.path.relative_to(root_of(images)).as_posix()).lower() for item in items]
+        # A file of several images is a folder, with or without its ending.
+        paths += [text.lower() for item in items for text in (item.image.text, "/".join(item.image.parts))]
         return any(path.startswith(value.lower() + "/") for path in paths)
     if kind == "file":
-        names = {key.lower(), key.rpartition("/")[2].lower()}
+        names = {key.lower(), key.rpartition("/")[2].lower(), safe_name(key.replace("/", "_")).lower()}
         for item in items:
             relative = Path(one_spelling(item.path.relative_to(root_of(images)).as_posix()))
             names |= {

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bridge.errors import InputError, MissingDependencyError
 from bridge.images.bioformats_jar import jar
 from bridge.images.image import ImageInfo, require_size
-from bridge.images.vendor import damaged, like_promised, micron, require_type, unique
+from bridge.images.vendor import damaged, like_promised, micron, require_planes, require_type, unique
 from bridge.pipe import receive, send
 
 _DEADLINE_S, _START_S = 300.0, 120.0
@@ -27,15 +27,19 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
     """Read what Bio-Formats says about the images of a file."""
     found, _ = _ask(path, {"do": "scenes", "path": str(path.absolute())})
     infos = []
+    files = [Path(name) for name in found["scenes"][0]["files"]] if found["scenes"] else []
+    parts = tuple(dict.fromkeys([path, *(p for p in files if p.is_file())])) if len(files) > 1 else ()
     for number, one in enumerate(found["scenes"]):
         require_size(path, one["height"], one["width"])
         require_type(path, one["dtype"])
         n = one["channels"]
+        require_planes(path, n, one["slices"], one["frames"])
         infos.append(
             ImageInfo(
                 path, one["height"], one["width"], one["dtype"], unique(one["names"], n), one["colour"], micron(one["um"][0], one["um"][1]),
                 inverted=(False,) * n, own_scale=True, n_slices=one["slices"], n_frames=one["frames"], scene=number, by_imagej=False,
                 scene_name=(one["name"] or f"Series {number + 1}") if len(found["scenes"]) > 1 else "", interval_s=one["interval_s"],
+                parts=parts,
             )
         )  # fmt: skip
     if not infos:

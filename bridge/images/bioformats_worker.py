@@ -82,6 +82,7 @@ class _Reader:
                     "channels": n, "slices": int(reader.getSizeZ()), "frames": int(reader.getSizeT()), "colour": colour,
                     "names": [str(self._meta.getChannelName(series, c) or "") for c in range(n)],
                     "um": [_in(self._meta.getPixelsPhysicalSizeX(series), "MICROMETER", self._j), _in(self._meta.getPixelsPhysicalSizeY(series), "MICROMETER", self._j)],
+                    "files": [str(f) for f in reader.getUsedFiles()] if series == 0 else [],
                     "interval_s": _in(self._meta.getPixelsTimeIncrement(series), "SECOND", self._j),
                 }
             )  # fmt: skip

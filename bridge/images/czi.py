@@ -13,7 +13,18 @@ import numpy.typing as npt
 
 from bridge.errors import InputError
 from bridge.images.image import ImageInfo, require_size
-from bridge.images.vendor import damaged, in_um, library, like_promised, micron, on_record, require_type, unique, xml_of
+from bridge.images.vendor import (
+    damaged,
+    in_um,
+    library,
+    like_promised,
+    micron,
+    on_record,
+    require_planes,
+    require_type,
+    unique,
+    xml_of,
+)
 
 _TYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32", "Bgr24": "uint8", "Bgr48": "uint16"}
 _IMAGE = "./Metadata/Information/Image"
@@ -27,6 +38,8 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
         box = file.total_bounding_box_no_pyramid
         size = {axis: box[axis][1] - box[axis][0] if axis in box else 1 for axis in "CZT"}
         windows = dict(file.scenes_bounding_rectangle_no_pyramid) or {-1: file.total_bounding_rectangle_no_pyramid}
+        require_planes(path, size["C"], size["Z"], size["T"], len(windows))
+        _require_promised(path, root, size)
         for window in windows.values():
             require_size(path, window.h, window.w)
         _require_covered(path, file, windows, size)
@@ -53,18 +66,32 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
     return tuple(found)
 
 
+def _require_promised(path: Path, root: ElementTree.Element, size: dict[str, int]) -> None:
+    """Refuse a directory with fewer channels or slices than the header promises: a projection would miss them."""
+    for axis in "CZ":
+        text = (root.findtext(f"{_IMAGE}/Size{axis}") or "").strip()
+        if text.isdecimal() and int(text) > size[axis]:
+            raise damaged(path, "CZI", f"its header promises {text} {'channels' if axis == 'C' else 'slices'}, its directory has {size[axis]}")  # fmt: skip
+
+
 def _require_covered(path: Path, file: Any, windows: dict[int, Any], size: dict[str, int]) -> None:
     """Refuse a plane that the tiles do not cover: libCZI would fill what is missing with zeros."""
     tiles: dict[tuple[int, ...], list[tuple[int, int, int, int]]] = defaultdict(list)
+    seen: dict[str, set[int]] = defaultdict(set)
 
     def note(_: int, block: Any) -> bool:
         at, where = block.coordinate.to_dict(), block.logicalRect
+        for axis, n in at.items():
+            seen[axis].add(n)
         if (where.w, where.h) == (block.physicalSize.w, block.physicalSize.h):  # else of the pyramid
             key = (at.get("S", -1) if -1 not in windows else -1, at.get("C", 0), at.get("Z", 0), at.get("T", 0))
             tiles[key].append((where.x, where.y, where.w, where.h))
         return True
 
     file.enumerate_subblocks(note)
+    others = {axis: len(numbers) for axis, numbers in seen.items() if axis not in "CZTSM" and len(numbers) > 1}
+    if others:
+        raise InputError(f"{path}: dimensions that are no channel, slice or frame (got {', '.join(f'{a} = {n}' for a, n in others.items())}, expected 1). Export one of them as TIFF.")  # fmt: skip
     if size["C"] * size["Z"] * size["T"] * len(windows) > sum(map(len, tiles.values())):
         raise damaged(path, "CZI", f"fewer tiles than planes: {sum(map(len, tiles.values()))} for {size['C']} channels, {size['Z']} slices, {size['T']} frames of {len(windows)} scenes")  # fmt: skip
     starts = {axis: low for axis, (low, _) in file.total_bounding_box_no_pyramid.items() if axis in "CZT"}
@@ -78,7 +105,7 @@ def _require_covered(path: Path, file: Any, windows: dict[int, Any], size: dict[
                     missing = covered.setdefault((there, scene), _missing(window, there))
                     if missing:
                         name = f" of scene {scene + 1}" if len(windows) > 1 else ""
-                        raise damaged(path, "CZI", f"{missing:.1%} of channel {c + 1}, slice {z + 1}, frame {t + 1}{name} is in no tile")  # fmt: skip
+                        raise InputError(f"{path}: {missing:.1%} of channel {c + 1}, slice {z + 1}, frame {t + 1}{name} is in no tile: its tiles make no rectangle, or the file was damaged. Copy it again, or export the region from ZEN.")  # fmt: skip
 
 
 def _missing(window: Any, there: tuple[tuple[int, int, int, int], ...]) -> float:

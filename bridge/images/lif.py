@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,17 @@ import numpy.typing as npt
 from bridge.errors import InputError
 from bridge.foreign import within
 from bridge.images.image import ImageInfo, require_size
-from bridge.images.vendor import damaged, in_um, library, like_promised, micron, on_record, require_type, unique
+from bridge.images.vendor import (
+    damaged,
+    in_um,
+    library,
+    like_promised,
+    micron,
+    on_record,
+    require_planes,
+    require_type,
+    unique,
+)
 
 _KNOWN = set("XYZTCMS")
 
@@ -23,15 +35,36 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
     liffile = library(path, "liffile", "lif")
     with on_record(path, "Leica file"), liffile.LifFile(path, squeeze=False) as file:
         _require_plain(path, file)
-        images = [(image, m) for image in _images(file) for m in range(_sizes(image).get("M", 1))]
+        own = list(_images(file))
+        left_out = _left_out(path, file, len(own))
+        for image in own:
+            _require_whole(path, image)
+        images = [(image, m) for image in own for m in range(_sizes(image).get("M", 1))]
         found = []
         for number, (image, m) in enumerate(images):
             name = image.name + (f" position {m + 1}" if _sizes(image).get("M", 1) > 1 else "")
-            _require_whole(path, image)
             found.append(_info(path, image, number, _full_name(image, name) if len(images) > 1 else ""))
     if not found:
-        raise InputError(f"{path}: no image in it. Export the experiment again.")
-    return tuple(found)
+        raise InputError(f"{path}: no image in it (got {left_out or 'nothing'}). Export the experiment again.")
+    return (dataclasses.replace(found[0], warnings=(left_out,)), *found[1:]) if left_out else tuple(found)
+
+
+def _left_out(path: Path, file: Any, n: int) -> str:
+    """Say which images are not read; refuse names that liffile cannot tell apart, of which it shows the last alone.
+
+    Raises
+    ------
+    InputError
+        Two images have one name.
+    """
+    shown = list(file.images)
+    promised = sum(
+        len(one.xml_element.findall(".//Data/Image/ImageDescription/Dimensions")) for one in (file, *file.children)
+    )
+    if promised > len(shown):
+        raise InputError(f"{path}: images of the same name in one folder (got {promised} images, {len(shown)} names). Rename them in LAS X, or export them as TIFF.")  # fmt: skip
+    others = [str(image.name) for image in shown if image.is_flim or not {"X", "Y"} <= set(image.sizes)]
+    return f"{len(others)} of its images are no planes (lifetimes or lines) and are not read: {', '.join(others[:5])}" if len(shown) > n else ""  # fmt: skip
 
 
 def _require_plain(path: Path, file: Any) -> None:
@@ -62,6 +95,7 @@ def _sizes(image: Any) -> dict[str, int]:
 
 def _require_whole(path: Path, image: Any) -> None:
     """Every byte of an image must be in its file."""
+    require_planes(path, *(image.sizes.get(axis, 1) for axis in "CZTM"))
     block, parent = image.memory_block, image.parent
     for frame in block.frames:
         file = within(path.parent, frame.file, path)
@@ -71,7 +105,7 @@ def _require_whole(path: Path, image: Any) -> None:
         size = Path(parent.filepath).stat().st_size
         if block.offset < 0 or block.offset + block.size > size:
             raise damaged(path, "Leica file", f"{image.name} ends at byte {block.offset + block.size} of {size}: the file was cut")  # fmt: skip
-        needed = int(np.prod(list(image.sizes.values()))) * image.dtype.itemsize
+        needed = math.prod(image.sizes.values()) * image.dtype.itemsize
         if block.size < needed:
             raise damaged(path, "Leica file", f"{block.size} bytes of pixels of {image.name} where {needed} are needed")
 
@@ -87,8 +121,14 @@ def _info(path: Path, image: Any, number: int, name: str) -> ImageInfo:
     return ImageInfo(
         path, height, width, str(image.dtype), _channel_names(image, n), sizes.get("S", 1) == 3, micron(pixel["X"], pixel["Y"]),
         inverted=(False,) * n, own_scale=True, n_slices=sizes.get("Z", 1), n_frames=sizes.get("T", 1), scene=number,
-        scene_name=name, interval_s=_interval(image), by_imagej=False, acquisition=_acquisition(image, n),
+        scene_name=name, interval_s=_interval(image), by_imagej=False, acquisition=_acquisition(image, n), parts=_parts(path, image),
     )  # fmt: skip
+
+
+def _parts(path: Path, image: Any) -> tuple[Path, ...]:
+    """Return the files that hold an image, where they are several."""
+    others = [Path(image.parent.filepath), *(path.parent / frame.file for frame in image.memory_block.frames)]
+    return tuple(dict.fromkeys([path, *others])) if any(other != path for other in others) else ()
 
 
 def _pixel_um(image: Any, axis: str) -> float | None:
@@ -146,8 +186,13 @@ def decode(info: ImageInfo, channel: int, frame: int, z: int) -> npt.NDArray[Any
         images = [(image, m) for image in _images(file) for m in range(image.sizes.get("M", 1))]
         image, m = images[info.scene]
         wanted = {"C": channel, "Z": z, "T": frame, "M": m}
-        pixels = image.frame(**{axis: n for axis, n in wanted.items() if axis in image.sizes})
-        axes = list(image.frames.frame_dims)
+        if image.memory_block.frames:
+            # In files of their own: whole, since the one of a plane is not known before.
+            axes = [axis for axis in image.dims if axis not in wanted]
+            pixels = image.asarray()[tuple(wanted[axis] if axis in wanted else slice(None) for axis in image.dims)]
+        else:
+            pixels = image.frame(**{axis: n for axis, n in wanted.items() if axis in image.sizes})
+            axes = list(image.frames.frame_dims)
     if axes == ["S", "Y", "X"]:
         pixels = np.moveaxis(pixels, 0, -1)
     pixels = np.ascontiguousarray(np.squeeze(pixels, -1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)

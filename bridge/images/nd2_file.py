@@ -11,7 +11,16 @@ import numpy.typing as npt
 from bridge.calibration import PIXELS
 from bridge.errors import InputError
 from bridge.images.image import ImageInfo, require_size
-from bridge.images.vendor import damaged, library, like_promised, micron, on_record, require_type, unique
+from bridge.images.vendor import (
+    damaged,
+    library,
+    like_promised,
+    micron,
+    on_record,
+    require_planes,
+    require_type,
+    unique,
+)
 
 _KNOWN = set("PTZCYXS")
 
@@ -25,6 +34,7 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
         if other:
             raise InputError(f"{path}: dimensions that are no channel, slice or frame (got {', '.join(f'{a} = {n}' for a, n in other.items())}, expected 1). Export it as TIFF.")  # fmt: skip
         require_size(path, sizes["Y"], sizes["X"])
+        require_planes(path, *(sizes.get(axis, 1) for axis in "PTZC"))
         require_type(path, str(file.dtype))
         colour, n = sizes.get("S", 1) == 3, sizes.get("C", 1)
         channels = list(file.metadata.channels or []) if file.metadata else []

@@ -13,6 +13,7 @@ from bridge.calibration import PIXELS, Calibration, unit_in_um
 from bridge.errors import InputError
 from bridge.images.damage import damaged
 
+_MOST_PLANES = 1_000_000
 _IN_S = {"s": 1.0, "ms": 1e-3, "\u00b5s": 1e-6, "min": 60.0, "h": 3600.0}
 
 
@@ -100,7 +101,7 @@ def _image(
     path: Path, root: ElementTree.Element, image: ElementTree.Element, node: ElementTree.Element, first: int, count: int
 ) -> OmeImage:
     size = {axis: int(node.get(f"Size{axis}", "1")) for axis in "CZT"}
-    if min(size.values()) < 1 or math.prod(size.values()) > 10**7:
+    if min(size.values()) < 1 or math.prod(size.values()) > _MOST_PLANES:
         raise damaged(path, f"its OME header gives sizes of {size['C']} x {size['Z']} x {size['T']}")
     named = [child for child in node if _tag(child) == "Channel"]
     samples = sum(int(c.get("SamplesPerPixel", "1")) for c in named) or size["C"]
@@ -109,6 +110,8 @@ def _image(
     names = [c.get("Name") or str(i) for i, c in enumerate(named, 1)]
     if len(names) != size["C"] or len(set(names)) != size["C"]:
         names = [str(i + 1) for i in range(size["C"])]
+    if count and total > count and not any(_tag(child) == "TiffData" for child in node):
+        raise damaged(path, f"its OME header promises {total} planes, the file holds {count}")
     own = _own_names(path, root, node, total, count)
     planes = _planes(path, node, size, first, own)
     mine = [page for name, page in planes if not name]
@@ -162,10 +165,13 @@ def _planes(
                     break
                 at[axis] = 0
 
-    found: list[tuple[str, int]] = [("", 0)] * total
-    for page, k in enumerate(from_plane(0, 0, 0, total), first):
-        found[k] = ("", page)
-    for data in (child for child in node if _tag(child) == "TiffData"):
+    said = [child for child in node if _tag(child) == "TiffData"]
+    if not said:
+        in_order = {k: page for page, k in enumerate(from_plane(0, 0, 0, total), first)}
+        return tuple(("", in_order[k]) for k in range(total))
+    found: list[tuple[str, int] | None] = [None] * total
+    steps = 0
+    for data in said:
         # The OME default: IFD 0, and all planes that follow unless one IFD is named.
         uuid = next((u for u in data if _tag(u) == "UUID"), None)
         name = str(uuid.get("FileName") or "") if uuid is not None else ""
@@ -173,10 +179,16 @@ def _planes(
         page, begin = int(data.get("IFD", "0")), [int(data.get(f"First{axis}", "0")) for axis in "CZT"]
         n = int(data.get("PlaneCount", "1" if data.get("IFD") else str(total)))
         for k in from_plane(begin[0], begin[1], begin[2], n):
-            found[k], page = (file, page), page + 1
-    if any(page < 0 for _, page in found):
+            found[k], page, steps = (file, page), page + 1, steps + 1
+            if steps > 2 * total + len(said):
+                raise damaged(path, "its OME header names planes over and over")
+    missing = sum(at is None for at in found)
+    whole = [at for at in found if at is not None]
+    if missing:
+        raise damaged(path, f"its OME header says of {missing} of {total} planes in no place where they are")
+    if any(page < 0 for _, page in whole):
         raise damaged(path, "its OME header names a page below 0")
-    return tuple(found)
+    return tuple(whole)
 
 
 def _interval(node: ElementTree.Element) -> float | None:

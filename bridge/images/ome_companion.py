@@ -23,7 +23,7 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
         names = [name for image in images for name, _ in image.planes]
         if not all(names):
             raise InputError(f"{path}: planes without a file (expected the name of one for each). Export the field as one OME-TIFF.")  # fmt: skip
-        return images_in_files(path, images, (), tiff.page_kind)
+        return images_in_files(path, images, (), tiff.page_kinds)
 
 
 def decode(info: ImageInfo, channel: int, frame: int, z: int) -> npt.NDArray[Any]:

@@ -19,7 +19,7 @@ def images_in_files(
     path: Path,
     images: Sequence[OmeImage],
     own: Sequence[tuple[int, ImageInfo]],
-    kind_of: Callable[[Path, int], ImageInfo],
+    pages_of: Callable[[Path], Sequence[ImageInfo]],
 ) -> tuple[ImageInfo, ...]:
     """Return what a header says of its images, each plane in its file.
 
@@ -29,8 +29,8 @@ def images_in_files(
     images : sequence of OmeImage
     own : sequence of (int, ImageInfo)
         Number in the file, and kind, of each page of its own that is a plane; none for a header in a file of its own.
-    kind_of : callable
-        Returns what a page of another file says.
+    pages_of : callable
+        Returns what the pages of another file say, in their order.
 
     Raises
     ------
@@ -42,10 +42,12 @@ def images_in_files(
         names = list(dict.fromkeys(name for name, _ in image.planes))
         parts = tuple(_beside(path, name, image.uuids.get(name, "")) for name in names)
         at = [At(own[page][0] if not name and own else page, names.index(name)) for name, page in image.planes]
-        first, page = image.planes[0]
-        kind = dataclasses.replace(kind_of(parts[0], page), path=path) if first else own[page][1]
-        if not first and any(not name and own[page][1] is not kind for name, page in image.planes):
-            raise damaged(path, f"the planes of its image {image.name or number + 1} differ in size or type")
+        kinds = {_kind(path, name, parts[names.index(name)], page, own, pages_of) for name, page in dict.fromkeys(image.planes)}  # fmt: skip
+        if len(kinds) > 1:
+            raise damaged(
+                path, f"the planes of its image {image.name or number + 1} differ in size, type or compression"
+            )
+        kind = kinds.pop()
         only_own = names == [""] and bool(own)
         found.append(
             dataclasses.replace(
@@ -57,6 +59,25 @@ def images_in_files(
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _kind(
+    path: Path,
+    name: str,
+    part: Path,
+    page: int,
+    own: Sequence[tuple[int, ImageInfo]],
+    pages_of: Callable[[Path], Sequence[ImageInfo]],
+) -> ImageInfo:
+    """Return what a page says, without whose file it is in."""
+    if not name and own:
+        found = own[page][1]
+    else:
+        pages = pages_of(part)
+        if page >= len(pages):
+            raise damaged(part, f"page {page + 1} is missing: it has {len(pages)}")
+        found = pages[page]
+    return dataclasses.replace(found, path=path, n_planes=1, slice_labels=(), inverted=(False,))
 
 
 def _beside(path: Path, name: str, uuid: str) -> Path:

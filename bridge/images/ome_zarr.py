@@ -16,7 +16,16 @@ from bridge.calibration import unit_in_um
 from bridge.errors import InputError
 from bridge.foreign import within
 from bridge.images.image import ImageInfo, require_size
-from bridge.images.vendor import damaged, library, like_promised, micron, on_record, require_type, unique
+from bridge.images.vendor import (
+    damaged,
+    library,
+    like_promised,
+    micron,
+    on_record,
+    require_planes,
+    require_type,
+    unique,
+)
 
 _KIND = "OME-Zarr"
 _IN_S = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0}
@@ -67,6 +76,7 @@ def _info(path: Path, zarr: Any, place: str, number: int, name: str) -> ImageInf
     sizes = dict(zip(axes, array.shape, strict=True))
     dtype = str(np.dtype(array.dtype).newbyteorder("="))
     require_size(path, sizes["y"], sizes["x"])
+    require_planes(path, *(sizes.get(axis, 1) for axis in "tcz"))
     require_type(path, dtype)
     scale = _scale(scales, axes)
     units = {str(a["name"]).lower(): str(a.get("unit") or "") for a in scales["axes"] if isinstance(a, dict)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
             root = ome_root(path, description)
             if companion_of(root):
                 raise InputError(f"{path}: a part of {companion_of(root)} (expected that file beside it). Give that file instead.")  # fmt: skip
-            return images_in_files(path, read_ome(path, description, len(full)), _own_pages(path, tif, every, full), page_kind)  # fmt: skip
+            return images_in_files(path, read_ome(path, description, len(full)), _own_pages(path, tif, every, full), page_kinds)  # fmt: skip
         page = every[full[0]]
         info = _info(path, tif, page, len(full))
         found = planes_of(path, tif, page, len(full), "rgb" if info.colour else info.dtype)
@@ -83,22 +84,27 @@ def _own_pages(path: Path, tif: Any, every: list[Any], full: list[int]) -> list[
     return found
 
 
-def page_kind(path: Path, page: int) -> ImageInfo:
-    """Return what one page of a TIFF says, its pixels checked to be there.
+def page_kinds(path: Path) -> tuple[ImageInfo, ...]:
+    """Return what each page of a TIFF says, its pixels checked to be there.
 
     Raises
     ------
     InputError
-        There is no such page, or it is damaged.
+        It is damaged.
     """
+    state = path.stat()
+    return _page_kinds(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=10_000)
+def _page_kinds(path: Path, changed_ns: int, size: int) -> tuple[ImageInfo, ...]:  # noqa: ARG001 what a new file has anew
     import tifffile
 
     with tifffile_on_record(path), tifffile.TiffFile(path, is_ome=False) as tif:
-        if page >= len(tif.pages):
-            raise damaged(path, f"page {page + 1} is missing: it has {len(tif.pages)}")
-        found = tif.pages[page].aspage()
-        require_whole(path, tif.filehandle.size, found)
-        return _info(path, tif, found, len(tif.pages))
+        every = all_pages(tif)
+        for page in every:
+            require_whole(path, tif.filehandle.size, page)
+        return tuple(_info(path, tif, page, len(every)) for page in every)
 
 
 def _info(path: Path, tif: Any, page: Any, count: int) -> ImageInfo:

@@ -54,7 +54,7 @@ def planes_of(path: Path, tif: Any, page: Any, count: int, dtype: str) -> Planes
     if tif.is_lsm:
         return _lsm(path, tif, page, count)
     if tif.is_stk:
-        return _stk(tif, count)
+        return _stk(path, tif, page, count)
     if tif.is_imagej:
         return _hyperstack(path, tif, page, count, dtype)
     if count > 1:
@@ -66,6 +66,7 @@ def planes_of(path: Path, tif: Any, page: Any, count: int, dtype: str) -> Planes
     said = int(np.prod([int(n) for n in shape.group(1).split(",")[:-2]] or [1])) if shape and dtype != "rgb" else 1
     if page.imagedepth > 1:
         raise InputError(f"{path}: a volume of {page.imagedepth} planes in one page (expected a page for each). Save it from Fiji as a hyperstack.")  # fmt: skip
+    _require_room(path, tif, page, said, count)
     found = Planes([At(k) for k in range(said)], n_slices=said)
     found.calibration = read_calibration(path, page, page.description or "", dtype, found.warnings)
     return found
@@ -80,6 +81,7 @@ def _hyperstack(path: Path, tif: Any, page: Any, count: int, dtype: str) -> Plan
     total = slices * frames * n
     if total > max(count, images):
         raise damaged(path, f"its description promises {total} planes, the file holds {max(count, images)}")
+    _require_room(path, tif, page, total, count)
     labels = slice_labels(said)
     names = labels[:n] if total == n == len(labels) and len(set(labels)) == n and all(labels) else ()
     found = Planes([At(k) for k in range(total)], names or tuple(str(i + 1) for i in range(n)), slices, frames)
@@ -87,6 +89,15 @@ def _hyperstack(path: Path, tif: Any, page: Any, count: int, dtype: str) -> Plan
     found.inverted = inverted_luts(page, said, n)
     found.interval_s = _seconds(said.get("finterval"))
     return found
+
+
+def _require_room(path: Path, tif: Any, page: Any, total: int, count: int) -> None:
+    """Refuse more planes than there are pages, unless they follow each other in the file behind one directory."""
+    if total <= count:
+        return
+    size = page.imagelength * page.imagewidth * page.samplesperpixel * page.dtype.itemsize
+    if page.compression != 1 or page.dataoffsets[0] + total * size > tif.filehandle.size:
+        raise damaged(path, f"it promises {total} planes, and has room for {count}")
 
 
 def _seconds(value: Any) -> float | None:
@@ -97,10 +108,11 @@ def _seconds(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
-def _stk(tif: Any, count: int) -> Planes:
+def _stk(path: Path, tif: Any, page: Any, count: int) -> Planes:
     """A stack of MetaMorph: one directory for all planes; slices where they lie at different heights, else frames."""
     said = tif.stk_metadata or {}
     n = max(1, int(said.get("NumberPlanes", count)))
+    _require_room(path, tif, page, n, count)
     heights = np.asarray(said.get("ZDistance", np.zeros(n)), dtype=float).ravel()
     is_z = n > 1 and bool((heights[1:] != 0).any())
     found = Planes([At(k) for k in range(n)], n_slices=n if is_z else 1, n_frames=1 if is_z else n, own_scale=True)

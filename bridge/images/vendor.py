@@ -15,6 +15,7 @@ from bridge.calibration import PIXELS, Calibration
 from bridge.errors import BridgeError, InputError, MissingDependencyError
 from bridge.images.image import ImageInfo
 
+MOST_PLANES = 1_000_000
 TYPES = ("uint8", "uint16", "float32")
 
 
@@ -90,6 +91,17 @@ def micron(width: float | None, height: float | None) -> Calibration:
 def unique(names: list[str], n: int) -> tuple[str, ...]:
     """Return names of channels, or their numbers where the names do not tell them apart."""
     return tuple(names) if len(names) == n == len(set(names)) and all(names) else tuple(str(k + 1) for k in range(n))
+
+
+def require_planes(path: Path, *sizes: int) -> None:
+    """Refuse more planes than any file has: what a header says costs nothing to write.
+
+    Raises
+    ------
+    InputError
+    """
+    if min(sizes) < 1 or math.prod(sizes) > MOST_PLANES:
+        raise InputError(f"{path}: promises {' x '.join(map(str, sizes))} planes (expected 1 to {MOST_PLANES:,}). Copy the file again.")  # fmt: skip
 
 
 def require_type(path: Path, dtype: str) -> None:

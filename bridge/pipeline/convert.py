@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import string
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,15 +11,15 @@ from typing import Literal
 import numpy as np
 
 from bridge.errors import BridgeError, InputError, OutputError
-from bridge.experiment.channel_words import tidy
+from bridge.experiment.channel_words import same, split_channel, tidy
 from bridge.experiment.discover import image_files
 from bridge.experiment.fields import root_of
 from bridge.experiment.opened import Opened, opened
-from bridge.images.image import Plane
-from bridge.images.reader import channel_index, inspect, read_plane
+from bridge.images.reader import inspect, read_plane
 from bridge.images.write import write_image
 from bridge.images.write_ome import COLOURS, write_colour, write_ome_tiff, write_ome_zarr
 from bridge.names import safe_name
+from bridge.settings import Settings
 from bridge.source import ChannelFile
 
 Form = Literal["tiff", "ome-tiff", "ome-zarr", "png"]
@@ -99,24 +99,59 @@ def convert(
     _require_usable(name, form, colours)
     files, others = image_files(images)
     found, parts = opened(root_of(images), files)
-    written: list[Path] = []
     failures: list[tuple[Path, str]] = []
+    targets = []
     for image in found:
         try:
-            for path, planes in _targets(image, out, form, name, channels, colours, z):
-                if path.exists() or path in written:
-                    raise OutputError(f"{path}: is there already. It is not overwritten: move it elsewhere, name another --out, or put what differs into --name.")  # fmt: skip
-                _write(path, planes, form, colours, ngff)
-                written.append(path)
+            targets += _targets(image, out, form, name, channels, colours, z)
+        except BridgeError as error:
+            if error.exit_code == 3:
+                raise
+            failures.append((image.path, str(error)))
+    _require_free(targets)
+    if channels and not targets and not failures:
+        known = ", ".join(dict.fromkeys(c for image in found for c in _channels(image)))
+        raise InputError(f"{images}: no image has a channel {' or '.join(channels)} (got {known or 'none that has a name'}). Correct --channels.")  # fmt: skip
+    written = []
+    for target in targets:
+        try:
+            _write(target, form, colours, ngff, z)
+            written.append(target.path)
         except BridgeError as error:
             if isinstance(error, OutputError) or error.exit_code == 3:
                 raise
-            failures.append((image.path, str(error)))
-    return Converted(tuple(written), tuple(failures), (*parts, *others))
+            failures.append((target.image.path, str(error)))
+    used = {target.image.path for target in targets} | {path for path, _ in failures}
+    others += [(image.path, "no channel of it was asked for") for image in found if image.path not in used]
+    return Converted(tuple(written), tuple(failures), (*parts, *dict.fromkeys(others)))
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A file to be written: of one image, some channels, by what they are called there and in the image's file."""
+
+    path: Path
+    image: Opened
+    channels: dict[str, str | None]
+
+
+def _require_free(targets: Sequence[_Target]) -> None:
+    """Refuse to overwrite a file, or to write two images into one, before anything is written."""
+    paths: dict[Path, _Target] = {}
+    for target in targets:
+        other = paths.setdefault(target.path, target)
+        if other is not target:
+            raise OutputError(f"{target.path}: two images would be written to it (got {other.image.path.name} and {target.image.path.name}). Put what differs into --name.")  # fmt: skip
+        if target.path.exists():
+            raise OutputError(f"{target.path}: is there already. It is not overwritten: move it elsewhere, or name another --out.")  # fmt: skip
 
 
 def _require_usable(name: str, form: Form, colours: Mapping[str, str] | None) -> None:
-    unknown = [word for word in re.findall(r"{([^}]*)}", name) if word not in _PLACEHOLDERS]
+    try:
+        used = [field for _, field, _, _ in string.Formatter().parse(name) if field is not None]
+    except ValueError as error:
+        raise InputError(f"--name: a brace too many or too few (got {name}: {error}). Correct it.") from None
+    unknown = [word for word in used if word not in _PLACEHOLDERS]
     if unknown:
         raise InputError(f"--name: no placeholder {{{unknown[0]}}} (got {name}, expected {', '.join(f'{{{w}}}' for w in _PLACEHOLDERS)}). Correct it.")  # fmt: skip
     if (form == "png") != bool(colours):
@@ -128,20 +163,48 @@ def _require_usable(name: str, form: Form, colours: Mapping[str, str] | None) ->
         raise InputError(f"--colours: no colour {wrong[0]} (expected {', '.join(COLOURS)}). Correct it.")
 
 
+def _channels(image: Opened) -> tuple[str, ...]:
+    """Return the names of an image's channels: inside the file, or of a single one the word in the file's name."""
+    if len(image.channels) != 1 or not image.channels[0].isdecimal():
+        return image.channels
+    word = split_channel(image.parts[-1], Settings())[1]
+    return (word,) if word else image.channels
+
+
 def _targets(
     image: Opened, out: Path, form: Form, name: str, channels: Sequence[str], colours: Mapping[str, str] | None, z: str | None
-) -> Iterator[tuple[Path, dict[str, Plane]]]:  # fmt: skip
-    """Give each file to be written and its planes by the names of their channels."""
+) -> list[_Target]:  # fmt: skip
+    """Return the files to be written of an image.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or lacks a channel that a colour was given for.
+    """
     info = inspect(ChannelFile(image.path, None, image.scene, image.frame, z))
-    wanted = list(channels or colours or info.channels)
-    planes: dict[str, Plane] = {}
-    for channel in wanted:
-        known = channel if form == "png" else info.channels[channel_index(info, channel)]
-        planes[known] = read_plane(image.file(channel, z), measured=form != "png")
-        if form == "tiff":
-            yield _path(image, out, form, name, known if len(info.channels) > 1 else ""), {known: planes.pop(known)}
+    known = _channels(image)
+    wanted: dict[str, str | None] = {}
+    for channel in channels or colours or known:
+        number = _number(known, channel)
+        if number is None and colours:
+            raise InputError(f"{image.path}: has no channel {channel} (got {', '.join(known)}). Correct --colours.")
+        if number is not None:
+            said = channel if form == "png" else known[number]
+            wanted[said] = f"#{number + 1}" if len(info.channels) > 1 else None
+    if not wanted:
+        return []
     if form != "tiff":
-        yield _path(image, out, form, name, ""), planes
+        return [_Target(_path(image, out, form, name, ""), image, wanted)]
+    return [_Target(_path(image, out, form, name, c if len(known) > 1 else ""), image, {c: at}) for c, at in wanted.items()]  # fmt: skip
+
+
+def _number(known: Sequence[str], channel: str) -> int | None:
+    """Return the place of a channel, by name or number."""
+    for k, name in enumerate(known):
+        if same(name) == same(channel):
+            return k
+    digits = channel.removeprefix("#")
+    return int(digits) - 1 if digits.isdecimal() and 1 <= int(digits) <= len(known) else None
 
 
 def _path(image: Opened, out: Path, form: Form, name: str, channel: str) -> Path:
@@ -152,15 +215,18 @@ def _path(image: Opened, out: Path, form: Form, name: str, channel: str) -> Path
     }  # fmt: skip
     if not said["frame"]:
         name = name.replace("_t{frame}", "").replace("t{frame}", "")
-    text = tidy(name.format(**said))
-    return out.joinpath(*(safe_name(part) for part in text.split("/") if part)).with_name(safe_name(text.split("/")[-1]) + _SUFFIX[form])  # fmt: skip
+    parts = [safe_name(part) for part in tidy(name.format(**said)).split("/") if part] or [safe_name(said["file"])]
+    return out.joinpath(*parts[:-1], parts[-1] + _SUFFIX[form])
 
 
 def _write(
-    path: Path, planes: Mapping[str, Plane], form: Form, colours: Mapping[str, str] | None, ngff: Literal["0.4", "0.5"]
+    target: _Target, form: Form, colours: Mapping[str, str] | None, ngff: Literal["0.4", "0.5"], z: str | None
 ) -> None:
-    names, first = list(planes), next(iter(planes.values()))
-    pixels = [plane.pixels for plane in planes.values()]
+    path, names = target.path, list(target.channels)
+    planes = {
+        name: read_plane(target.image.file(at, z), measured=form != "png") for name, at in target.channels.items()
+    }
+    pixels, first = [plane.pixels for plane in planes.values()], next(iter(planes.values()))
     if len({(p.shape, str(p.dtype)) for p in pixels}) > 1:
         raise InputError(f"{first.title}: channels of different sizes or types (expected one). Write each alone, with --as tiff.")  # fmt: skip
     if form == "png":
@@ -172,7 +238,7 @@ def _write(
         write_ome_tiff(path, pixels, names, first.calibration)
     else:
         write_ome_zarr(path, pixels, names, first.calibration, version=ngff)
-    for name, plane in planes.items():
-        back = read_plane(ChannelFile(path, name if len(names) > 1 else None))
+    for k, plane in enumerate(planes.values(), 1):
+        back = read_plane(ChannelFile(path, f"#{k}" if len(names) > 1 else None))
         if back.pixels.dtype != plane.pixels.dtype or not np.array_equal(back.pixels, plane.pixels):
-            raise OutputError(f"{path}: does not read back as it was written (channel {name}). Look at the disk, and convert again.")  # fmt: skip
+            raise OutputError(f"{path}: does not read back as it was written (channel {names[k - 1]}). Look at the disk, and convert again.")  # fmt: skip

@@ -22,7 +22,7 @@ class Hashes:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.known: dict[Path, str] = {}
-        self._whole: dict[Path, str] = {}
+        self._whole: dict[tuple[Path, ...], str] = {}
 
     def of(self, path: Path, parts: Sequence[Path] = ()) -> str:
         """Return the SHA-256 of a file; of a folder or a file in several parts, that of all their hashes.
@@ -34,10 +34,11 @@ class Hashes:
         """
         if parts or path.is_dir():
             files = sorted({path, *parts}) if parts else sorted(p for p in path.rglob("*") if p.is_file())
-            if path not in self._whole:
+            key = (path, *parts)
+            if key not in self._whole:
                 lines = (f"{self._one(p)} {p.name if parts else p.relative_to(path).as_posix()}\n" for p in files)
-                self._whole[path] = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
-            return self._whole[path]
+                self._whole[key] = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+            return self._whole[key]
         return self._one(path)
 
     def _one(self, path: Path) -> str:

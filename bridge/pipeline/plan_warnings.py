@@ -23,7 +23,7 @@ def mixtures(fields: Sequence[Field], plan: Plan, settings: Settings) -> list[st
         for f in fields:
             if channel in f.measure:
                 try:
-                    info = inspect(f.measure[channel].path)
+                    info = inspect(f.measure[channel])
                 except InputError:
                     continue
                 kinds["bit depth"][info.dtype].append(f.field_id)
@@ -78,6 +78,6 @@ def _named(values: ValueCalibration) -> str:
 
 def _is_colour(item: Field, channel: str) -> bool:
     try:
-        return channel in item.measure and inspect(item.measure[channel].path).colour
+        return channel in item.measure and inspect(item.measure[channel]).colour
     except InputError:
         return False

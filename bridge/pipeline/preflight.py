@@ -66,6 +66,8 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     plan = _order_conditions(plan, named.sheet, settings)
     if not settings.pattern and not named.sheet and root_of(images) == images:
         used = [file.path for f in plan.fields for file in (f.segment, *f.measure.values(), f.count) if file]
+        troubled = {f.field_id for f in plan.fields if f.problems}
+        used += [item.path for item in named.files if safe_name(item.key.replace("/", "_")) in troubled]
         plan = replace(plan, missing=(*plan.missing, *lost_folders(images, used, plan.ignored)))
     missing = (*plan.missing, *named.unfitted)
     plan = replace(plan, warnings=missing, missing=()) if settings.allow_missing else replace(plan, missing=missing)

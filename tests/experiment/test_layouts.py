@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +141,91 @@ def test_pictures_of_images_are_no_fields(tmp_path: Path) -> None:
         "a small picture of another image (thumb, preview, overlay)": 3, "much smaller than its neighbours": 1,
         "left by the system (Thumbs.db, ._ files, shortcuts)": 2,
     }  # fmt: skip
+
+
+def plan_of(images: Path, **how: object) -> Any:
+    return make_plan(images, settings_from({"measure": "none", "count": "none", **how}))
+
+
+def test_deeper_folders_are_replicates(tmp_path: Path) -> None:
+    images = tree(tmp_path / "P", [f"DMSO/day{d}/dish_xy{s}c{c}.tif" for d in (1, 2) for s in (1, 2) for c in (1, 2)])
+    plan = plan_of(images, segment="c1")
+    assert [(f.condition, f.replicate) for f in plan.fields] == [("DMSO", "day1")] * 2 + [("DMSO", "day2")] * 2
+
+
+def test_folder_of_a_channel_is_no_condition(tmp_path: Path) -> None:
+    images = tree(
+        tmp_path / "P", [f"{c}/{c}_{w}_1_00d0{t}h00m.tif" for c in ("Phase", "EdU") for w in WELLS for t in (0, 6)]
+    )
+    plan = make_plan(images, settings_from({"count": "none"}))
+    assert (plan.layout, plan.segment_channel, plan.measure_channels, len(plan.fields)) == (
+        "Incucyte",
+        "Phase",
+        ("EdU",),
+        6,
+    )
+    assert plan.conditions == ("all",)
+
+
+def test_field_without_the_chosen_slice(tmp_path: Path) -> None:
+    images = tree(
+        tmp_path / "P", [*(f"r01c01f01p0{z}-ch1sk1fk1fl1.tiff" for z in (1, 2)), "r01c02f01p01-ch1sk1fk1fl1.tiff"]
+    )
+    with pytest.raises(InputError) as refused:
+        plan_of(images, segment="ch1", z="2")
+    assert str(refused.value) == f"{images}: 1 field without slice 2 (e.g. A02_s01). Choose another with --z, or move their files away."  # fmt: skip
+
+
+def test_what_cannot_be_read_is_a_problem_and_never_a_name(tmp_path: Path) -> None:
+    images = tree(tmp_path / "P", [f"DMSO/f{k}_{c}.tif" for k in (1, 2) for c in ("phase", "EdU")])
+    tifffile.imwrite(images / "DMSO" / "g.ome.tif", np.ones((2, 64, 64), np.uint16), ome=True, metadata={"axes": "CYX"})
+    whole = (images / "DMSO" / "g.ome.tif").read_bytes()
+    (images / "DMSO" / "g.ome.tif").write_bytes(whole[: len(whole) // 2])
+    plan = make_plan(images, settings_from({"count": "none"}))
+    assert [name for name, _ in plan.problems] == ["DMSO_g"]
+    alone = tmp_path / "broken.czi"
+    alone.write_bytes(b"x")
+    with pytest.raises(InputError) as refused:
+        make_plan(alone)
+    assert str(refused.value).startswith(f"{alone}: damaged CZI (")
+
+
+def test_links(tmp_path: Path) -> None:
+    images = tree(tmp_path / "P", [f"DMSO/day1/f1_{c}.tif" for c in ("phase", "EdU")])
+    tree(tmp_path / "else", [f"f2_{c}.tif" for c in ("phase", "EdU")])
+    (images / "DMSO" / "day2").symlink_to(tmp_path / "else")
+    (images / "DMSO" / "day2" / "loop").symlink_to(images / "DMSO")
+    (images / "DMSO" / "day1" / "f3_phase.tif").symlink_to(tmp_path / "gone.tif")
+    plan = make_plan(images, settings_from({"count": "none"}))
+    assert [(f.field_id, f.replicate) for f in plan.fields] == [("DMSO_day1_f1", "day1"), ("DMSO_day2_f2", "day2")]
+    assert plan.ignored_by_reason == {"a link that leads nowhere": 1}
+
+
+def test_scenes_beside_files_of_one(tmp_path: Path) -> None:
+    from images.made import make_czi
+
+    made = np.random.default_rng(0).integers(1, 999, (3, 1, 2, 1, 64, 64)).astype(np.uint16)
+    (tmp_path / "P").mkdir()
+    make_czi(tmp_path / "P" / "DMSO.czi", made, ["phase", "EdU"])
+    make_czi(tmp_path / "P" / "Nut.czi", made[:1], ["phase", "EdU"])
+    plan = make_plan(tmp_path / "P")
+    assert [f.condition for f in plan.fields] == ["DMSO"] * 3 + ["Nut"]
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("folder,condition\nDMSO.czi,A\nNut,B\n")
+    (tmp_path / "P" / "Nut.czi").unlink()
+    make_czi(tmp_path / "P" / "Nut.czi", made[:2], ["phase", "EdU"])
+    assert {f.condition for f in make_plan(tmp_path / "P", settings_from({"samples": sheet})).fields} == {"A", "B"}
+    assert all(f.series_id == "" for f in plan.fields)
+
+
+def test_scene_with_other_channels_is_named(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for names in (["phase", "EdU"], ["x", "y"]):
+            file.write(
+                np.ones((2, 64, 64), np.uint16),
+                photometric="minisblack",
+                metadata={"axes": "CYX", "Channel": {"Name": names}},
+            )
+    plan = make_plan(tmp_path / "a.ome.tif")
+    assert len(plan.fields) == 1
+    assert plan.ignored_by_reason == {"no channel of it has a role": 1}

@@ -151,3 +151,108 @@ def test_template_is_filled_in_and_given_back(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(OutputError):
         bridge.plan(images, template=path, **how)
+
+
+def csv_map(folder: Path, text: str) -> Path:
+    path = folder / "m.csv"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_doses_are_numbers(tmp_path: Path) -> None:
+    path = csv_map(
+        tmp_path,
+        "drug;1;2;3;4\nA;P;P;P;P\nB;P;P;P;P\n;;;;\ndose (µM);1;2;3;4\nA;1,50;1,5;0,50;0.5\nB;1.5;1,5;0,5;0,5\n",
+    )
+    assert {r["condition"] for r in rows(path)} == {"P 1.5 µM", "P 0.5 µM"}
+    path = csv_map(tmp_path, "drug;1;2\nA;P;P\nB;P;P\n;;\ndose (nM);1;2\nA;1,000;5\nB;5;5\n")
+    assert (
+        refusal(path)
+        == f"{path}: cell B6: a dose that could be two (got 1,000, which is 1000 or 1.000). Write it without the comma."
+    )
+    path = csv_map(tmp_path, "drug;1;2\nA;P;P\nB;DMSO;P\n;;\ndose;1;2\nA;;5\nB;;5\n")
+    assert (
+        refusal(path)
+        == f"{path}: dose of P is missing in A1 (got 2 of its 3 wells, expected all or none). Fill it in; 0 is a value, too."
+    )
+    path = csv_map(tmp_path, "dose (µM);1;2\nA;0;5\nB;0;5\n")
+    assert {r["condition"] for r in rows(path)} == {"0 µM", "5 µM"}
+
+
+def test_parts_of_plates_and_gaps(tmp_path: Path) -> None:
+    path = csv_map(tmp_path, "note,,,\ncondition,2,3,4\nB,a,a,b\nC,a,b,b\n")
+    assert [r["well"] for r in rows(path)] == ["B2", "B3", "B4", "C2", "C3", "C4"]
+    assert [r["well"] for r in rows(csv_map(tmp_path, "condition,1,2\nA,x,y\n"))] == ["A1", "A2"]
+    path = csv_map(tmp_path, "condition,1,2\nA,a,a\n,a,a\nC,a,b\n")
+    assert refusal(path).startswith(f"{path}: ")
+    path = csv_map(tmp_path, "condition,1,2\nA,a,a\nB,a,a\n,a,a\nD,a,b\n")
+    assert (
+        refusal(path) == f"{path}: cell A4: the letter of a row is missing (got an empty cell, expected C). Correct it."
+    )
+    path = csv_map(tmp_path, "condition,1,2,x,4\nA,a,a,a,a\nB,a,a,a,a\n")
+    assert refusal(path) == f"{path}: cell D1: the number of a column is missing (got x, expected 3). Correct it."
+
+
+def test_tables_that_nobody_named(tmp_path: Path) -> None:
+    path = csv_map(tmp_path, ",1,2\nA,DMSO,P\nB,DMSO,P\n,1,2\nA,1,1\nB,2,2\n")
+    assert refusal(path) == (
+        f"{path}: tables of which nobody says what they are (got those that begin at cell B2, cell B5; expected one at most). Write condition, replicate, drug or dose into the corner of each."
+    )
+    assert len(rows(csv_map(tmp_path, ",1,2\nA,DMSO,P\nB,DMSO,P\n"))) == 4
+
+
+def test_a_sheet_for_each_plate(tmp_path: Path) -> None:
+    path = workbook(
+        tmp_path / "p.xlsx", Plate_1={"A1": "treatment", "B2": "DMSO"}, Plate_2={"A1": "treatment", "B2": "Palbo"}
+    )
+    assert rows(path) == [
+        {"well": "A1", "condition": "DMSO", "plate": "Plate 1"},
+        {"well": "A1", "condition": "Palbo", "plate": "Plate 2"},
+    ]
+    images = tree(tmp_path / "P", [f"Plate{p}/exp_A01_s1_w{c}{GUID}.tif" for p in (1, 2) for c in (1, 2)])
+    plan = bridge.plan(images, samples=path, segment="w1", measure=["w2"], count="none")
+    assert [(f.condition, f.field_id) for f in plan.fields] == [
+        ("DMSO", "Plate1_exp_A01_s1"),
+        ("Palbo", "Plate2_exp_A01_s1"),
+    ]
+
+
+def test_workbooks_that_would_lose_something(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "f.xlsx", condition={"B2": "DMSO", "C2": '="Dr"&"ug"'})
+    assert refusal(path) == f'{path}: sheet condition, cell C2: a formula without a value (got ="Dr"&"ug"). Open the file in Excel or LibreOffice and save it, or write the value.'  # fmt: skip
+    book = openpyxl.Workbook()
+    for page in (book.active, book.create_sheet("more")):
+        for row in (("Samples of May", None), ("well", "condition"), ("A1", "DMSO")):
+            page.append(row)
+    book.save(tmp_path / "l.xlsx")
+    assert refusal(tmp_path / "l.xlsx") == (
+        f"{tmp_path / 'l.xlsx'}: several sample sheets in one file (got Sheet, more, expected one list, or plates alone). Choose one with --samples-sheet."
+    )
+    assert rows(tmp_path / "l.xlsx", "more") == [{"well": "A1", "condition": "DMSO"}]
+    path = csv_map(tmp_path, "well,condition,condition\nA1,a,b\n")
+    assert refusal(path) == f"{path}: two columns condition (expected one). Rename one."
+    path = csv_map(tmp_path, 'well,condition\nA1,"Palbo\n1 uM"\n')
+    assert rows(path)[0]["condition"] == "Palbo 1 uM"
+    path = csv_map(tmp_path, 'well,condition\nA1,"' + "x" * 140_000 + "\n")
+    assert "a quotation mark that is not closed" in refusal(path)
+
+
+def test_bombs(tmp_path: Path) -> None:
+    import zipfile
+
+    path = workbook(tmp_path / "b.xlsx", condition={"B2": "DMSO"})
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "c.xlsx", "w") as new:
+        for entry in old.infolist():
+            text = old.read(entry)
+            new.writestr(entry, text.replace(b"</sheetData>", b'</sheetData><mergeCells count="1"><mergeCell ref="A1:XFD1048576"/></mergeCells>'))  # fmt: skip
+    assert "too large for a sample sheet" in refusal(tmp_path / "c.xlsx")
+
+
+def test_list_template_is_given_back(tmp_path: Path) -> None:
+    images = tree(tmp_path / "P", [f"DMSO/f{k}_{c}.tif" for k in (1, 2) for c in ("phase", "EdU")])
+    bridge.plan(images, template=tmp_path / "t.xlsx", count="none")
+    book = openpyxl.load_workbook(tmp_path / "t.xlsx")
+    for row, condition in ((2, "A"), (3, "B")):
+        book["samples"].cell(row, 2, condition)
+    book.save(tmp_path / "t.xlsx")
+    assert [f.condition for f in bridge.plan(images, samples=tmp_path / "t.xlsx", count="none").fields] == ["A", "B"]

@@ -269,7 +269,7 @@ def test_tile_that_is_missing_from_a_czi(tmp_path: Path) -> None:
         for y, x in ((0, 0), (0, 28), (20, 0)):
             file.write(np.ascontiguousarray(made[y : y + 20, x : x + 28]), plane={"C": 0, "T": 0, "Z": 0}, location=(x, y))  # fmt: skip
         file.write_metadata("made", channel_names={0: "EdU"})
-    assert refusal(path) == f"{path}: damaged CZI (25.0% of channel 1, slice 1, frame 1 is in no tile). Copy the file again."  # fmt: skip
+    assert refusal(path) == f"{path}: 25.0% of channel 1, slice 1, frame 1 is in no tile: its tiles make no rectangle, or the file was damaged. Copy it again, or export the region from ZEN."  # fmt: skip
     with czi.create_czi(str(tmp_path / "whole.czi")) as file:
         for y, x in ((0, 0), (0, 28), (20, 0), (20, 28)):
             file.write(np.ascontiguousarray(made[y : y + 20, x : x + 28]), plane={"C": 0, "T": 0, "Z": 0}, location=(x, y))  # fmt: skip
@@ -328,4 +328,78 @@ def test_library_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Monke
         inspect(path)
     assert str(refused.value) == (
         f"{path}: CZI files need a library that is not installed (expected the extra czi). Install it: pip install 'cellpose-fiji-bridge[czi]'"
+    )
+
+
+# ---------------------------------------------------------------- what a hostile tester found
+
+
+def ome_set(folder: Path, pages: dict[str, npt.NDArray[Any]], header: str, **how: Any) -> Path:
+    """A header in the first file, one page in each; the other files' options by their names."""
+    for k, (name, page) in enumerate(pages.items()):
+        head = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+        text = f'{head} UUID="urn:uuid:{k}">{header}</OME>'
+        tifffile.imwrite(folder / name, page, description=text, metadata=None, **how.get(name.partition(".")[0], {}))
+    return folder / next(iter(pages))
+
+
+def one_image(k: int, data: str, c: int = 1, t: int = 1) -> str:
+    return (
+        f'<Image ID="Image:{k}" Name="pos{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYCZT" Type="uint16" SizeX="56" SizeY="40" SizeC="{c}" SizeZ="1" SizeT="{t}">'
+        f"{''.join(f'<Channel ID={chr(34)}Channel:{k}:{i}{chr(34)}/>' for i in range(c))}{data}</Pixels></Image>"
+    )
+
+
+def test_planes_that_a_header_leaves_out(tmp_path: Path) -> None:
+    made = pixels(1, 2)[0, :, 0, 0]
+    path = ome_set(tmp_path, {"a.ome.tif": made[0]}, one_image(0, '<TiffData FirstT="0" IFD="0"/>', t=2))
+    assert refusal(ChannelFile(path, None, None, 0)) == (
+        f"{path}: damaged TIFF (its OME header says of 1 of 2 planes in no place where they are). Export or copy the image again."
+    )
+
+
+@pytest.mark.parametrize("how", [{"compression": "jpeg"}, {"photometric": "miniswhite"}])
+def test_second_file_of_another_kind(tmp_path: Path, how: dict[str, str]) -> None:
+    made = pixels(1)[0, 0, :, 0].astype(np.uint8)
+    data = "".join(f'<TiffData FirstC="{c}" IFD="0"><UUID FileName="{n}.ome.tif">urn:uuid:{c}</UUID></TiffData>' for c, n in enumerate("ab"))  # fmt: skip
+    path = ome_set(tmp_path, {"a.ome.tif": made[0], "b.ome.tif": made[1]}, one_image(0, data, c=2), b=how)
+    assert "differ in size, type or compression" in refusal(ChannelFile(path, "2"))
+
+
+def test_leica_images_of_one_name(tmp_path: Path) -> None:
+    path = make_lif(tmp_path / "a.lif", pixels(2), CHANNELS)
+    path.write_bytes(path.read_bytes().replace("Series002".encode("utf-16-le"), "Series001".encode("utf-16-le")))
+    assert refusal(path) == (
+        f"{path}: images of the same name in one folder (got 2 images, 1 names). Rename them in LAS X, or export them as TIFF."
+    )
+
+
+@pytest.mark.parametrize("axis", ["H", "I", "V", "B", "R"])
+def test_czi_with_other_dimensions(tmp_path: Path, axis: str) -> None:
+    from pylibCZIrw import czi
+
+    path = tmp_path / "a.czi"
+    with czi.create_czi(str(path)) as file:
+        for k in range(3):
+            file.write(pixels(c=1)[0, 0, 0, 0], plane={"C": 0, "T": 0, "Z": 0, axis: k})
+        file.write_metadata("made", channel_names={0: "EdU"})
+    assert refusal(path) == f"{path}: dimensions that are no channel, slice or frame (got {axis} = 3, expected 1). Export one of them as TIFF."  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "said", [{"images": 10**9, "slices": 10**9}, {"images": 10**9, "frames": 10**9}, {"images": 50, "slices": 50}]
+)
+def test_stack_that_promises_more_than_there_is(tmp_path: Path, said: dict[str, int]) -> None:
+    path = tmp_path / "a.tif"
+    text = "ImageJ=1.54p\n" + "".join(f"{name}={n}\n" for name, n in said.items())
+    tifffile.imwrite(path, pixels()[0, 0, 0, 0], description=text, metadata=None)
+    assert "has room for 1" in refusal(ChannelFile(path, None, None, 0, "1"))
+
+
+def test_zarr_that_promises_a_billion_frames(tmp_path: Path) -> None:
+    path = make_zarr(tmp_path / "a.zarr", pixels(1), CHANNELS)
+    file = path / "0" / "zarr.json"
+    file.write_text(file.read_text().replace('"shape": [\n    1,', '"shape": [\n    1000000000,'))
+    assert (
+        refusal(path) == f"{path}: promises 1000000000 x 2 x 1 planes (expected 1 to 1,000,000). Copy the file again."
     )

@@ -50,7 +50,9 @@ def test_names(tmp_path: Path) -> None:
     assert [p.relative_to(tmp_path / "other").as_posix() for p in again.files] == ["DAPI/one.tif", "GFP/one.tif"]
     with pytest.raises(OutputError, match="is there already"):
         bridge.convert(tmp_path / "in" / "one.czi", tmp_path / "other", name="{channel}/{file}")
-    with pytest.raises(OutputError, match="name another --out, or put what differs into --name"):
+    with pytest.raises(
+        OutputError, match=r"two images would be written to it .got one.czi and one.czi.. Put what differs into --name"
+    ):
         bridge.convert(tmp_path / "in" / "one.czi", tmp_path / "third", name="{file}")
 
 
@@ -125,3 +127,44 @@ def _tiff(folder: Path) -> Path:
     path = folder / "scale.tif"
     tifffile.imwrite(path, np.ones((4, 4), np.uint16), imagej=True, resolution=(2.0, 2.0), metadata={"unit": "um"})
     return path
+
+
+def test_channels_of_files_with_one(tmp_path: Path) -> None:
+    """By the name inside the file, or by the word in the file's own; what is not there is never another channel."""
+    make_czi(tmp_path / "in" / "a.czi", pixels(c=1), ["DAPI"]) if (tmp_path / "in").mkdir() is None else None
+    for word in ("phase", "EdU"):
+        tifffile.imwrite(tmp_path / "in" / f"f1_{word}.tif", np.ones((40, 56), np.uint16))
+    found = bridge.convert(tmp_path / "in", tmp_path / "out", channels=["EdU"])
+    assert [p.name for p in found.files] == ["f1_EdU.tif"]
+    assert dict(found.ignored)[tmp_path / "in" / "f1_phase.tif"] == "no channel of it was asked for"
+    with pytest.raises(InputError) as refused:
+        bridge.convert(tmp_path / "in", tmp_path / "none", channels=["GPF"])
+    assert (
+        str(refused.value)
+        == f"{tmp_path / 'in'}: no image has a channel GPF (got DAPI, EdU, phase). Correct --channels."
+    )
+    (_, said), *_ = bridge.convert(
+        tmp_path / "in" / "a.czi", tmp_path / "png", "png", colours={"DAPI": "blue", "GFP": "green"}
+    ).failures
+    assert said == f"{tmp_path / 'in' / 'a.czi'}: has no channel GFP (got DAPI). Correct --colours."
+
+
+@pytest.mark.parametrize("name", ["a}", "{file", "{scene}", "", "{x}"])
+def test_odd_names_stay_in_the_folder(tmp_path: Path, name: str) -> None:
+    path = make_czi(tmp_path / "one.czi", pixels(c=1), ["DAPI"])
+    try:
+        found = bridge.convert(path, tmp_path / "out", name=name)
+    except InputError as refused:
+        assert str(refused).startswith("--name: ")  # noqa: PT017
+        assert name in ("a}", "{file", "{x}")
+    else:
+        assert [p.relative_to(tmp_path).as_posix() for p in found.files] == ["out/one.tif"]
+
+
+def test_names_that_become_one(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a__b", "a_b", "c"):
+        tifffile.imwrite(tmp_path / "in" / f"{name}.tif", np.ones((40, 56), np.uint16))
+    with pytest.raises(OutputError, match=r"two images would be written to it \(got a__b.tif and a_b.tif\)"):
+        bridge.convert(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
