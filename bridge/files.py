@@ -103,6 +103,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write `content` to `path` where it is not what is there already."""
+    if not (path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content):
+        write_bytes(path, content)
+
+
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` as UTF-8 with line feeds, whole or not at all."""
     # A name that is no UTF-8 is written as Python and JSON escape it.

@@ -176,12 +176,12 @@ def _outlined(what: str) -> tuple[Column, ...]:
     """Columns of an outline: whose it is, where and how large."""
     return (
         *KEYS,
-        Column("label", "int64", "", f"id of the {what} in its label image; the name of its ROI"),
+        Column("label", "int64", "", "id in its label image; the name of its ROI"),
         Column(f"{what}_area_px2", "int64", "px2", f"pixels of the {what}"),
         Column(f"{what}_area_um2", "float64", "um2", f"area of the {what}; empty where not calibrated"),
         Column(f"{what}_x_px", "float64", "px", "centroid, from the left edge of the image"),
         Column(f"{what}_y_px", "float64", "px", "centroid, from the upper edge of the image"),
-        Column("touches_border", "bool", "", f"the {what} is cut by the edge of the image"),
+        Column("touches_border", "bool", "", "cut by the edge of the image"),
     )
 
 
@@ -189,12 +189,12 @@ def _measured(what: str, channels: Sequence[str], measurements: Sequence[str]) -
     columns = []
     for channel in channels:
         columns += [
-            Column(measure_column(channel, c.heading, what), "float64", c.unit, f"{channel}: {c.meaning}")
+            Column(measure_column(channel, c.heading, what), "float64", c.unit, f"{channel} of the {what}: {c.meaning}")
             for c in columns_of(measurements)
             if not c.of_outline
         ]
         raw, full = (measure_column(channel, name, what) for name in ("raw_Mean", "saturated_px"))
-        columns.append(Column(raw, "float64", GREY, f"{channel}: mean before background subtraction"))
+        columns.append(Column(raw, "float64", GREY, f"{channel} of the {what}: mean before background subtraction"))
         columns.append(Column(full, "int64", "px", f"{channel}: pixels of the {what} at the camera's limit"))
     return tuple(columns)
 
@@ -260,7 +260,14 @@ def write_table(path: Path, table: pd.DataFrame, columns: Sequence[Column]) -> N
         raise TableError(
             f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Please report this."
         )
-    write_text(path, table[names].to_csv(index=False, lineterminator="\n"))
+    write_text(path, with_r_booleans(table[names]).to_csv(index=False, lineterminator="\n"))
+
+
+def with_r_booleans(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose truth values are written as R reads them: TRUE and FALSE."""
+    flags = [name for name in table.columns if str(table[name].dtype) in ("bool", "boolean")]
+    words = {True: "TRUE", False: "FALSE"}
+    return table.assign(**{name: table[name].map(words, na_action="ignore") for name in flags}) if flags else table
 
 
 def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:

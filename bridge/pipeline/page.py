@@ -12,7 +12,7 @@ import pandas as pd
 from bridge.assay.comparison import COMPARISONS
 from bridge.assay.shares import SHARES
 from bridge.experiment.fields import Field
-from bridge.files import write_text
+from bridge.files import write_new
 from bridge.foreign import read_json
 from bridge.images.label_images import read_labels
 from bridge.names import number
@@ -90,8 +90,8 @@ def write_report(run: FinishedRun) -> list[Path]:
         "about": about(content, methods, legend),
     }
     write_page(run.folder.page(), data, pictures)
-    write_text(out / "methods.txt", methods)
-    write_text(out / "legend.txt", legend)
+    write_new(out / "methods.txt", methods.encode())
+    write_new(out / "legend.txt", legend.encode())
     return [run.folder.page(), out / "methods.txt", out / "legend.txt"]
 
 
@@ -149,7 +149,8 @@ def _unit(run: FinishedRun, what: str, fields: Sequence[Field]) -> dict[str, Any
     declared = [
         c for c in columns_of(run.context, what) if c.dtype in ("float64", "int64", "Int64") and c.name in table
     ]
-    declared = [c for c in declared if c.name not in ("label", "cell", f"{what}_x_px", f"{what}_y_px") and table[c.name].notna().any()]  # fmt: skip
+    declared = [c for c in declared if c.name not in ("label", "cell", f"{what}_x_px", f"{what}_y_px")]
+    declared = [c for c in declared if table[c.name].notna().any()] or declared
     first = _first_measure(run, what, [c.name for c in declared])
     if len(declared) * 4 * len(table) > _MOST_BYTES:
         short = [c for c in declared if c.name == first or c.name.endswith(("_Mean", "_area_um2", "_area_px2"))]

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bridge.names import number
+from bridge.pipeline.extra_sheets import setting_texts
 from bridge.pipeline.finished_run import FinishedRun
 from bridge.settings import Settings
 from bridge.tables import CORRECTIONS, read_table
@@ -82,10 +83,9 @@ def quality(content: Mapping[str, Any], failures: pd.DataFrame, checks: pd.DataF
 
 def about(content: Mapping[str, Any], methods: str, legend: str) -> list[list[str]]:
     """Return the texts for a paper, the settings and the versions."""
-    plain = Settings().as_json()
-    s = content["settings"]
-    own = [f"{name.replace('_', '-')}: {value}" for name, value in s.items() if name != "images" and plain.get(name) != value]  # fmt: skip
-    others = [f"{name.replace('_', '-')}: {value}" for name, value in s.items() if name != "images" and plain.get(name) == value and value not in (None, [], "")]  # fmt: skip
+    plain, said = setting_texts(Settings().as_json()), setting_texts(content["settings"])
+    own = [f"{name.replace('_', '-')}: {value}" for name, value in said.items() if plain.get(name) != value]
+    others = [f"{name.replace('_', '-')}: {value}" for name, value in said.items() if plain.get(name) == value != ""]
     imagej = content.get("imagej") or {}
     versions = [f"cellpose-fiji-bridge {content['program']['version']}, Python {content['python']}"]
     versions += [f"{name} {version}" for name, version in content["versions"].items()]

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bridge.files import write_bytes
+from bridge.files import write_new
 
 _FOLDER = Path(__file__).with_name("page")
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -47,7 +47,7 @@ def write_page(path: Path, data: Mapping[str, Any], pictures: Mapping[str, bytes
     }  # fmt: skip
     # In one pass: what a person called something is never looked through for these marks.
     page = "".join(parts.get(piece, piece) for piece in re.split("(@[A-Z]+@)", template))
-    write_bytes(path, page.encode(errors="backslashreplace"))
+    write_new(path, page.encode(errors="backslashreplace"))
 
 
 def json_text(data: Any) -> str:

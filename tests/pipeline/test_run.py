@@ -48,6 +48,9 @@ def test_a_run_leaves_every_file(finished: tuple[Path, Path, Report]) -> None:
         "comparisons.csv",
         "conditions/all_conditions.xlsx",
         "overlays/all_conditions.png",
+        "report.html",
+        "methods.txt",
+        "legend.txt",
     }
     for field, condition in fields.items():
         expected |= {
@@ -55,6 +58,8 @@ def test_a_run_leaves_every_file(finished: tuple[Path, Path, Report]) -> None:
             f"rois/{condition}/{field}_nuclei_RoiSet.zip",
             *(f"measurements/{condition}/{field}_{of}{c}_Results.csv" for of in ("", "nuclei_") for c in ("EdU", "TO-PRO-3")),
             *(f"overlays/{condition}/{field}_{c}.png" for c in ("phase", "EdU", "TO-PRO-3")),
+            *(f"pictures/{condition}/{field}_{c}.webp" for c in ("phase", "EdU", "TO-PRO-3")),
+            *(f"pictures/{condition}/{field}_{what}_ids.png" for what in ("cell", "nucleus")),
         }  # fmt: skip
     for condition in ("DMSO", "Drug"):
         expected |= {f"conditions/{condition}.csv", f"conditions/{condition}.xlsx", f"overlays/{condition}.png"}
@@ -110,14 +115,33 @@ def test_tables_agree_with_each_other(finished: tuple[Path, Path, Report]) -> No
         "variance",
         "gates",
         "checks",
+        "all cells",
+        "all nuclei",
         "DMSO",
         "Drug",
+        "Prism EdU share (Column)",
+        "Prism EdU mean (Column)",
+        "Prism EdU cells (Nested)",
+        "settings",
         "columns",
     ]
     assert book["DMSO"].max_row == 1 + (cells["condition"] == "DMSO").sum()
-    explained = {row[0].value for row in book["columns"].iter_rows(min_row=2)}
-    used = {cell.value for name in book.sheetnames[:-1] for cell in book[name][1]}
-    assert used == explained
+    explained = {cell.value for row in book["columns"].iter_rows(min_row=2) for cell in row[:2]}
+    used = {cell.value for name in book.sheetnames[:-5] for cell in book[name][1]}
+    assert used <= explained
+    sheet = book["all cells"]
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("F2", f"A1:{sheet.cell(1, sheet.max_column).column_letter}{len(cells) + 1}")
+    headings = [cell.value for cell in sheet[1]]
+    at = headings.index("EdU of the cell: mean after background subtraction (grey level)")
+    assert [row[at].value for row in sheet.iter_rows(min_row=2)] == cells["cell_EdU_Mean"].tolist()
+    share = [[cell.value for cell in row] for row in book["Prism EdU share (Column)"].iter_rows()]
+    assert share[0] == ["replicate", "DMSO", "Drug"]
+    shares = pd.read_csv(out / "shares.csv").query("level == 'replicate'").set_index(["condition", "replicate"])["share"]
+    assert share[1][1:] == [shares["DMSO", share[1][0]], shares["Drug", share[1][0]]]
+    nested = [[cell.value for cell in row] for row in book["Prism EdU cells (Nested)"].iter_rows()]
+    nuclei = pd.read_csv(out / "nuclei.csv", float_precision="round_trip")
+    assert nested[:2] == [["DMSO", "DMSO", "Drug", "Drug"], ["day1", "day2", "day1", "day2"]]
+    assert sum(v is not None for row in nested[2:] for v in row) == len(nuclei)
 
 
 def test_run_json_holds_what_is_needed_to_repeat(finished: tuple[Path, Path, Report]) -> None:

@@ -28,7 +28,8 @@ def test_workbook_holds_text_as_text_and_numbers_as_numbers(tmp_path: Path) -> N
     assert [row[1] for row in read] == [1.5, None, -2.0, 0.1 + 0.2, 1e-300, 7.0]
     explained = openpyxl.load_workbook(tmp_path / "a.xlsx")["columns"]
     assert [tuple(cell.value for cell in row) for row in explained.iter_rows()] == [
-        ("column", "unit", "meaning"), ("condition", "", "treatment"), ("value", "px", "a number"),
+        ("heading", "column in the CSV files", "unit", "meaning"), ("condition", "condition", "", "treatment"),
+        ("value (px)", "value", "px", "a number"),
     ]  # fmt: skip
 
 

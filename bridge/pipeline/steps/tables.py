@@ -27,6 +27,7 @@ from bridge.pipeline.cell_classes import (
 )
 from bridge.pipeline.cell_cycle import cell_cycle, has_dna
 from bridge.pipeline.columns import columns_of
+from bridge.pipeline.extra_sheets import extra_sheets
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.all_fields import all_cells, all_counts, all_nuclei, with_classes
 from bridge.pipeline.steps.checks import judged
@@ -125,9 +126,9 @@ def _tables(task: Task) -> Outcome:
     summary = condition_table(cells, counts, columns, conditions)
     first = {name: tables.pop(name) for name in ("shares", "comparisons")}
     tables["checks"] = checks.table[checks.table["flagged"]]
-    split = _workbooks(
-        task, cells, nuclei, {**first, "summary": summary, "replicates": replicates, **tables}, columns, declared
-    )
+    sheets = {**first, "summary": summary, "replicates": replicates, **tables}
+    extra = extra_sheets(task.context, cells if nuclei is None else nuclei, assayed.shares)
+    split = _workbooks(task, cells, nuclei, sheets, columns, declared, extra)
     return Outcome(cells, {"warnings": [*checks.warnings, *gate_warnings(assayed), *split]})
 
 
@@ -138,6 +139,7 @@ def _workbooks(
     sheets: dict[str, pd.DataFrame],
     columns: Sequence[Column],
     declared: Sequence[Column],
+    extra: dict[str, list[list[Any]]],
 ) -> list[str]:
     """Write the tables of single conditions and the workbook of all; say where Excel has too few rows."""
     conditions = task.context.plan.conditions
@@ -149,8 +151,16 @@ def _workbooks(
             own["nuclei"] = nuclei[nuclei["condition"] == name]
         write_workbook(task.folder.condition_table(name, ".xlsx"), own, declared)
     titled = {f"{name} (cells)" if name in sheets else name: parts[name] for name in conditions}
-    named = write_workbook(task.folder.condition_table("all_conditions", ".xlsx"), {**sheets, **titled}, declared)
-    if len(named) == len(sheets) + len(conditions):
+    everything = {"all cells": cells} if len(cells) <= MAX_ROWS else {}
+    everything |= {"all nuclei": nuclei} if nuclei is not None and len(nuclei) <= MAX_ROWS else {}
+    every = {**sheets, **everything, **titled}
+    own: dict[str, Sequence[Column]] = {n: _TABLES[n] for n in every if n in _TABLES} | {"all cells": columns}
+    if nuclei is not None:
+        own["all nuclei"] = (*columns_of(task.context, NUCLEUS), *called_columns(task.context))
+    own |= dict.fromkeys(titled, columns)
+    path = task.folder.condition_table("all_conditions", ".xlsx")
+    named = write_workbook(path, every, declared, plain=extra, own=own)
+    if len(named) == len(every):
         return []
     return [
         f"all_conditions.xlsx: a condition has more cells than Excel's {MAX_ROWS + 1:,} rows and is split over several sheets"
