@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.classify import classify, unclassify
     from bridge.pipeline.convert import convert
     from bridge.pipeline.corrections import collect, correct
+    from bridge.pipeline.export import export
     from bridge.pipeline.flat_fields import flat_field
     from bridge.pipeline.preview import preview
     from bridge.pipeline.robustness import robustness
@@ -56,6 +57,7 @@ _HOMES = {
     "evaluate": "bridge.evaluation.evaluate",
     "evaluate_tracks": "bridge.evaluation.track_scores",
     "flat_field": "bridge.pipeline.flat_fields",
+    "export": "bridge.pipeline.export",
     "export_coco": "bridge.evaluation.coco_folders",
     "import_coco": "bridge.evaluation.coco_folders",
     "measure": "bridge.pipeline.verbs",
@@ -90,6 +92,7 @@ __all__ = [
     "correct",
     "evaluate",
     "evaluate_tracks",
+    "export",
     "export_coco",
     "flat_field",
     "import_coco",

@@ -1,4 +1,4 @@
-"""Verbs for files: convert, bioformats."""
+"""Verbs for files: convert, export, bioformats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,33 @@ from bridge.cli.main import app
 from bridge.cli.options import GENERAL, OutFolder
 from bridge.errors import InputError
 from bridge.names import number
+
+
+@app.command(sort_key=10.5)
+def export(
+    results: Path,
+    *,
+    forms: Annotated[
+        list[str],
+        Parameter(
+            name="--as",
+            group=GENERAL,
+            consume_multiple=True,
+            negative=(),
+            help="One or more of parquet, anndata, fcs (FlowJo), ome-zarr (fields with their label images), file-list (BioImage Archive), r (a script that draws the figures), csv-semicolon (Excel with a decimal comma).",
+        ),
+    ],
+    out: Annotated[Path | None, Parameter(group=GENERAL, help="Folder. Default: export in the results.")] = None,
+    ngff: Annotated[Literal["0.4", "0.5"], Parameter(group=GENERAL, help="Version of OME-Zarr.")] = "0.5",
+) -> int:
+    """Write a finished run as other programs take it: R, Python, FlowJo, napari, archives, Excel abroad."""
+    from bridge.pipeline.export import export as work
+    from bridge.pipeline.export import require_known
+
+    require_known(forms)
+    for path in work(results, forms, out, ngff):  # type: ignore[arg-type]
+        OUT.print(str(path))
+    return 0
 
 
 @app.command(sort_key=17)

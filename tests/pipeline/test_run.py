@@ -130,13 +130,18 @@ def test_tables_agree_with_each_other(finished: tuple[Path, Path, Report]) -> No
     used = {cell.value for name in book.sheetnames[:-5] for cell in book[name][1]}
     assert used <= explained
     sheet = book["all cells"]
-    assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("F2", f"A1:{sheet.cell(1, sheet.max_column).column_letter}{len(cells) + 1}")
+    assert (sheet.freeze_panes, sheet.auto_filter.ref) == (
+        "F2",
+        f"A1:{sheet.cell(1, sheet.max_column).column_letter}{len(cells) + 1}",
+    )
     headings = [cell.value for cell in sheet[1]]
     at = headings.index("EdU of the cell: mean after background subtraction (grey level)")
     assert [row[at].value for row in sheet.iter_rows(min_row=2)] == cells["cell_EdU_Mean"].tolist()
     share = [[cell.value for cell in row] for row in book["Prism EdU share (Column)"].iter_rows()]
     assert share[0] == ["replicate", "DMSO", "Drug"]
-    shares = pd.read_csv(out / "shares.csv").query("level == 'replicate'").set_index(["condition", "replicate"])["share"]
+    shares = (
+        pd.read_csv(out / "shares.csv").query("level == 'replicate'").set_index(["condition", "replicate"])["share"]
+    )
     assert share[1][1:] == [shares["DMSO", share[1][0]], shares["Drug", share[1][0]]]
     nested = [[cell.value for cell in row] for row in book["Prism EdU cells (Nested)"].iter_rows()]
     nuclei = pd.read_csv(out / "nuclei.csv", float_precision="round_trip")

@@ -154,12 +154,12 @@ def _workbooks(
     everything = {"all cells": cells} if len(cells) <= MAX_ROWS else {}
     everything |= {"all nuclei": nuclei} if nuclei is not None and len(nuclei) <= MAX_ROWS else {}
     every = {**sheets, **everything, **titled}
-    own: dict[str, Sequence[Column]] = {n: _TABLES[n] for n in every if n in _TABLES} | {"all cells": columns}
+    meant: dict[str, Sequence[Column]] = {n: _TABLES[n] for n in every if n in _TABLES} | {"all cells": columns}
     if nuclei is not None:
-        own["all nuclei"] = (*columns_of(task.context, NUCLEUS), *called_columns(task.context))
-    own |= dict.fromkeys(titled, columns)
+        meant["all nuclei"] = (*columns_of(task.context, NUCLEUS), *called_columns(task.context))
+    meant |= dict.fromkeys(titled, columns)
     path = task.folder.condition_table("all_conditions", ".xlsx")
-    named = write_workbook(path, every, declared, plain=extra, own=own)
+    named = write_workbook(path, every, declared, plain=extra, own=meant)
     if len(named) == len(every):
         return []
     return [
