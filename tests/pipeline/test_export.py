@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small import DEMO
 
 import bridge
 from bridge.assay.comparison import COMPARISONS
@@ -21,7 +20,6 @@ from bridge.synthetic import synthetic_field
 from bridge.tables import read_table
 
 HOSTILE = 'Drug "a"; <b> µM, \\n'
-assert DEMO
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +31,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sheet = ["file,condition,replicate"]
     for i, condition in enumerate(("DMSO", HOSTILE)):
         for j in range(3):
-            field = synthetic_field(seed=70 + 3 * i + j, size_px=200, n_cells=14, positive_share=0.6 - 0.3 * i)
+            field = synthetic_field(
+                seed=70 + 3 * i + j, size_px=200, n_cells=14, positive_share=(0.6, 0.4, 0.75)[j] - 0.25 * i
+            )
             name = f"f{i}{j}"
             write_labels(folder / "masks" / f"{name}_mask.tif", field.cells)
             (folder / "images").mkdir(exist_ok=True)
@@ -176,10 +176,10 @@ def test_what_cannot_be_exported(results: Path, tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(InputError, match="not the folder of a run"):
         bridge.export(tmp_path, ["parquet"])
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "flowio", None)
     with pytest.raises(MissingDependencyError) as refused:
-        bridge.export(results, ["parquet"], tmp_path)
+        bridge.export(results, ["fcs"], tmp_path)
     assert (
         str(refused.value)
-        == "export --as parquet: a library is not installed (expected the extra parquet). Install it: pip install 'cellpose-fiji-bridge[parquet]'"
+        == "export --as fcs: a library is not installed (expected the extra fcs). Install it: pip install 'cellpose-fiji-bridge[fcs]'"
     )
