@@ -236,6 +236,7 @@ def empty_table(columns: Sequence[Column]) -> pd.DataFrame:
     """Return a table without rows, with the declared types."""
     import pandas as pd
 
+    _any_text()
     return pd.DataFrame({column.name: pd.Series(dtype=column.dtype) for column in columns})
 
 
@@ -243,6 +244,7 @@ def typed_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column]) ->
     """Return rows as a table with the declared columns and types."""
     import pandas as pd
 
+    _any_text()
     return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
 
 
@@ -280,6 +282,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     """
     import pandas as pd
 
+    _any_text()
     dtypes = {column.name: column.dtype for column in columns}
     try:
         table: pd.DataFrame = pd.read_csv(
@@ -305,3 +308,10 @@ def _exact_floats(pandas_version: str) -> dict[str, Any]:
     """Before pandas 3.1 the default parser changes the last bits of one double in nine; from then on it is exact."""
     major, minor = (int(part) for part in pandas_version.split(".")[:2])
     return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
+
+
+def _any_text() -> None:
+    """Let pandas hold texts as Python does: pyarrow's, its choice where that is installed, take no file name that is no UTF-8."""
+    import pandas as pd
+
+    pd.set_option("mode.string_storage", "python")

@@ -381,7 +381,9 @@ def test_a_channel_less_leaves_no_file_of_it(experiment: Path, tmp_path: Path) -
 def test_moved_images_are_the_same_images(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(experiment, out, **given(experiment))
-    before = tree(out)
+    named = ("run.json", "report.html")  # the page's title is the folder's name
+    before = tree(out, named)
     shutil.move(experiment, tmp_path / "elsewhere")
     assert run(tmp_path / "elsewhere", out, **given(experiment)).exit_code == 0
-    assert tree(out) == before
+    assert tree(out, named) == before
+    assert "<title>elsewhere: " in (out / "report.html").read_text("utf-8")
