@@ -31,6 +31,10 @@ class SegmentationError(BridgeError):
     """Cellpose could not segment an image."""
 
 
+class StoppedError(BridgeError):
+    """Who waited for the result asked to stop."""
+
+
 class ModelError(InputError):
     """A model that does not exist or belongs to the other Cellpose version."""
 

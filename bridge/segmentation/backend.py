@@ -18,6 +18,7 @@ from bridge.files import sha256, whole_file
 from bridge.segmentation.dynamics.masks import n_objects
 from bridge.segmentation.dynamics.shape_flows import targets_of_labels
 from bridge.segmentation.models import ModelFile, cellpose_version, require_version
+from bridge.segmentation.watch import NOBODY, Watch
 from bridge.segmentation.within_memory import WithinMemory
 
 Window = tuple[slice, slice]
@@ -77,7 +78,12 @@ class Backend(Protocol):
         """The network, a torch module; training changes it in place."""
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
+        self,
+        image: npt.NDArray[Any],
+        diameter_px: float | None,
+        batch_size: int,
+        normalize: bool,
+        watch: Watch = NOBODY,
     ) -> Prediction:
         """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
 

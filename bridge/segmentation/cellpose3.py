@@ -14,12 +14,16 @@ from cellpose import models, train, transforms
 from cellpose.resnet_torch import CPnet
 from torch import nn
 
+from bridge.cores import cores
 from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, WHOLE, Inference, Precision, Prediction, Window, labels_of
 from bridge.segmentation.dynamics.masks import masks_of
 from bridge.segmentation.inference import AT_ONCE, Remembering, TileByTile, on_processor
 from bridge.segmentation.models import ModelFile
+from bridge.segmentation.tiles import cellpose_tiles
+from bridge.segmentation.watch import NOBODY, Watch
 
+_TILE_PX = 224  # of eval
 _STYLE_LENGTH = 256  # hard-coded in cellpose.core.run_net
 _STOCK_WIDTHS = [32, 64, 128, 256]  # features at each level of Cellpose's own networks
 
@@ -82,7 +86,12 @@ class Cellpose3:
                 )
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
+        self,
+        image: npt.NDArray[Any],
+        diameter_px: float | None,
+        batch_size: int,
+        normalize: bool,
+        watch: Watch = NOBODY,
     ) -> Prediction:
         """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
         diameter_px = diameter_px or self.diameter_px
@@ -91,22 +100,26 @@ class Cellpose3:
         net = self._on_processor
         if net is not None and net.exactly is not None:
             net = net.remembering()
+        rescale = self._model.diam_mean / diameter_px
+        rows, columns = cellpose_tiles(transforms, image.shape[-2:], rescale, _TILE_PX)
+        at_once = self._at_once(batch_size)
+        watched = watch.over(
+            self._model.net if net is None else net, rows.size * columns.size, at_once if net is None else 2 * cores()
+        )
 
         def look() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             # Cellpose 3 changes float images in place; it gets its own copy.
             _, (_, flows, cellprob), _ = self._eval(
                 np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
-                net=net,
+                net=watched,
                 channels=[1, 2] if two else [0, 0],
                 channel_axis=-1 if two else None,
                 diameter=diameter_px,
-                batch_size=self._at_once(batch_size),
+                batch_size=at_once,
                 normalize={**NORMALIZE, "normalize": normalize},
                 compute_masks=False,
             )
             return np.asarray(flows), np.asarray(cellprob)
-
-        rescale = self._model.diam_mean / diameter_px
 
         def again(doubtful: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             assert isinstance(net, Remembering)
@@ -131,7 +144,7 @@ class Cellpose3:
             return AT_ONCE
         return batch_size if self._device.type != "cpu" else 1  # batches are slower on a processor
 
-    def _eval(self, *image: Any, net: TileByTile | None, **options: Any) -> Any:
+    def _eval(self, *image: Any, net: Any, **options: Any) -> Any:
         """Run Cellpose's own eval, with what computes its network on this device."""
         own = self._model.net
         if net is not None:
@@ -247,12 +260,10 @@ def tiles_over(pixels: npt.NDArray[np.bool_], rescale: float) -> set[int]:
     rescale : float
         By which Cellpose scales the image before it cuts it into tiles.
     """
+    middle_y, middle_x = cellpose_tiles(transforms, pixels.shape, rescale, _TILE_PX)
     height, width = (int(side * rescale) for side in pixels.shape)
-    top, bottom, left, right = transforms.get_pad_yx(height, width)
-    _, rows, columns, *_ = transforms.make_tiles(np.zeros((0, height + top + bottom, width + left + right), np.float32))
-    middle_y, middle_x = (np.unique(np.mean(sides, axis=1)) for sides in (rows, columns))
-    y, x = np.nonzero(pixels)
-    y, x = y * (height / pixels.shape[0]) + top, x * (width / pixels.shape[1]) + left
+    rows, columns = np.nonzero(pixels)
+    y, x = rows * (height / pixels.shape[0]), columns * (width / pixels.shape[1])
     row, column = (np.abs(at[:, None] - middle).argmin(axis=1) for at, middle in ((y, middle_y), (x, middle_x)))
     return set(np.unique(row * middle_x.size + column).tolist())
 

@@ -17,7 +17,10 @@ from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, WHOLE, Prediction, Window, labels_of
 from bridge.segmentation.dynamics.masks import without_bad_flows
 from bridge.segmentation.models import ModelFile
+from bridge.segmentation.tiles import cellpose_tiles
+from bridge.segmentation.watch import NOBODY, Watch
 
+_TILE_PX = 256  # of eval
 _log = logging.getLogger(__name__)
 
 
@@ -51,20 +54,31 @@ class Cellpose4:
         self.diameter_px: float | None = None
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
+        self,
+        image: npt.NDArray[Any],
+        diameter_px: float | None,
+        batch_size: int,
+        normalize: bool,
+        watch: Watch = NOBODY,
     ) -> Prediction:
         """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
         two = image.ndim == 3
-        known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
-        _, (_, flows, cellprob), _ = self._model.eval(
-            np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
-            channel_axis=-1 if two else None,
-            diameter=diameter_px,
-            batch_size=batch_size,
-            normalize={**known, "normalize": normalize},
-            compute_masks=False,
-        )
         rescale = 30.0 / diameter_px if diameter_px else 1.0
+        rows, columns = cellpose_tiles(transforms, image.shape[-2:], rescale, _TILE_PX, min_size=(_TILE_PX, _TILE_PX))
+        own = self._model.net
+        self._model.net = watch.over(own, rows.size * columns.size, batch_size)
+        known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
+        try:
+            _, (_, flows, cellprob), _ = self._model.eval(
+                np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
+                channel_axis=-1 if two else None,
+                diameter=diameter_px,
+                batch_size=batch_size,
+                normalize={**known, "normalize": normalize},
+                compute_masks=False,
+            )
+        finally:
+            self._model.net = own
         return Prediction(np.asarray(flows), np.asarray(cellprob), int(200 / rescale))
 
     def masks(

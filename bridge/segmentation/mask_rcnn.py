@@ -22,6 +22,7 @@ from torch import nn
 from bridge.errors import MissingDependencyError, ModelError
 from bridge.segmentation.models import MASK_RCNN, ModelFile
 from bridge.segmentation.tiles import tiles
+from bridge.segmentation.watch import NOBODY, Watch
 
 CELL_PX = 30.0  # the diameter to which cells are scaled
 _TILE, _OVERLAP, _MOST = 256, 64, 400  # px at the network's scale; cells of a tile
@@ -209,14 +210,19 @@ class MaskRcnn:
         self.diameter_px: float | None = float(facts["diameter_px"])
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
+        self,
+        image: npt.NDArray[Any],
+        diameter_px: float | None,
+        batch_size: int,
+        normalize: bool,
+        watch: Watch = NOBODY,
     ) -> Instances:
         """Find the cells of an image (Y, X) or (C, Y, X)."""
         planes = grey_scaled(image, normalize)
         if len(planes) != self.n_channels:
             raise ModelError(f"{self._file.name}: was trained on images of {self.n_channels} channels (got {len(planes)}). Use images of the same channels (--colour merged gives two).")  # fmt: skip
         scale = CELL_PX / (diameter_px or self.diameter_px or CELL_PX)
-        found = sorted(self._cells(resized(planes, scale), batch_size), key=lambda cell: -cell[0])
+        found = sorted(self._cells(resized(planes, scale), batch_size, watch), key=lambda cell: -cell[0])
         height, width = planes.shape[1:]
         labels, kinds = np.zeros((height, width), np.int64), np.zeros((height, width), np.uint8)
         n, covered = 0, 0
@@ -238,13 +244,14 @@ class MaskRcnn:
         return Instances(labels, kinds, covered)
 
     def _cells(
-        self, planes: npt.NDArray[np.float32], batch_size: int
+        self, planes: npt.NDArray[np.float32], batch_size: int, watch: Watch = NOBODY
     ) -> Iterator[tuple[float, int, int, int, npt.NDArray[np.bool_]]]:
         """Yield score, class, row, column and mask of each cell of all tiles; those cut at a tile's inner edge but once."""
         shape = planes.shape[1:]
         padded = np.pad(planes, [(0, 0), *((0, max(0, _TILE - side)) for side in shape)])
         windows = list(tiles(padded.shape[1:], _TILE, _OVERLAP))
         for k in range(0, len(windows), max(1, batch_size // 2)):
+            watch.tell(k / len(windows))
             some = windows[k : k + max(1, batch_size // 2)]
             batch = [torch.from_numpy(np.ascontiguousarray(padded[:, rows, columns])).to(self._device) for rows, columns in some]  # fmt: skip
             with torch.no_grad():

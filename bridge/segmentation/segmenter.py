@@ -20,6 +20,7 @@ from bridge.segmentation.models import ModelFile, cellpose_version, resolve_mode
 from bridge.segmentation.normalisation import CELLPOSES, Normalisation
 from bridge.segmentation.size_model import SizeModel
 from bridge.segmentation.tiles import stitch, tiles
+from bridge.segmentation.watch import Watch
 from bridge.segmentation.within_memory import out_of_memory
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Segmenter:
         tile: int = 4096,
         name: str = "image",
         normalisation: Normalisation = CELLPOSES,
+        progress: Callable[[float], object] | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> Segmented:
         """Find the cells of one image.
 
@@ -120,6 +123,10 @@ class Segmenter:
             Named in messages.
         normalisation : Normalisation
             The grey scale that the network sees.
+        progress : callable, optional
+            Is given the share of the network's work that is done, from 0 to 1, after each batch of tiles.
+        stop : callable, optional
+            Is asked before each batch of tiles whether the work shall stop.
 
         Returns
         -------
@@ -129,9 +136,12 @@ class Segmenter:
         ------
         SegmentationError
             Cellpose failed, e.g. out of memory.
+        StoppedError
+            It was asked to stop.
         """
         return self.predict(
-            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name, normalisation
+            image, diameter, flow_threshold, cellprob_threshold, min_size, border, batch_size, tile, name,
+            normalisation, progress, stop,
         )()  # fmt: skip
 
     def predict(
@@ -146,6 +156,8 @@ class Segmenter:
         tile: int = 4096,
         name: str = "image",
         normalisation: Normalisation = CELLPOSES,
+        progress: Callable[[float], object] | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> Callable[..., Segmented]:
         """Run the network on one image; what is returned makes the label image, also in another thread.
 
@@ -158,16 +170,19 @@ class Segmenter:
             )
         shape = image.shape[-2:]
         thresholds = (batch_size, tile, flow_threshold, cellprob_threshold, normalisation)
+        watch = Watch(progress, stop)
+        looks = 2 if diameter in ("auto", "style") else 1
         with _named(name, shape):
             chosen = float(diameter) if isinstance(diameter, int | float) else self._backend.diameter_px
             if diameter == "style":
                 chosen = self.style_diameter_px(image)
-            masks = self._predict(image, chosen, *thresholds)
+            masks = self._predict(image, chosen, *thresholds, watch.part(0, looks))
             if diameter in ("auto", "style"):
                 found = median_diameter(without_small(masks(None, None).labels, min_size))
                 if found is not None:
                     chosen = found
-                    masks = self._predict(image, chosen, *thresholds)
+                    masks = self._predict(image, chosen, *thresholds, watch.part(1, looks))
+            watch.tell(1.0)
 
         def finish(flow_threshold: float | None = None, cellprob_threshold: float | None = None) -> Segmented:
             with _named(name, shape):
@@ -213,15 +228,18 @@ class Segmenter:
         flow_threshold: float,
         cellprob_threshold: float,
         normalisation: Normalisation,
+        watch: Watch,
     ) -> Callable[[float | None, float | None], Made]:
-        def whole(part: npt.NDArray[Any], normalize: bool = True) -> Callable[[float | None, float | None], Made]:
+        def whole(
+            part: npt.NDArray[Any], watch: Watch, normalize: bool = True
+        ) -> Callable[[float | None, float | None], Made]:
             height, width = part.shape[-2:]
             pad = max(min(self.model.pad_px, min(height, width) - 1), 0)
             around = [(0, 0)] * (part.ndim - 2) + [(pad, pad)] * 2
             padded = np.pad(part, around, mode="reflect") if pad > 0 else part
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's words about Cellpose's calls are nothing a user can mend
-                prediction = self._backend.predict(padded, diameter_px, batch_size, normalize)
+                prediction = self._backend.predict(padded, diameter_px, batch_size, normalize, watch)
 
             def masks(flow: float | None, cellprob: float | None) -> Made:
                 window = (slice(pad, pad + height), slice(pad, pad + width))
@@ -241,8 +259,8 @@ class Segmenter:
             return lambda _, __: Made(np.zeros(shape, np.int64), [], Counter())
         if max(shape) <= tile:
             if normalisation == CELLPOSES:
-                return whole(image)
-            return whole(normalisation.apply(image), normalize=False)
+                return whole(image, watch)
+            return whole(normalisation.apply(image), watch, normalize=False)
         # One grey scale for all tiles, Cellpose's own of the whole image: each tile's percentiles would differ.
         grey = normalisation.apply(image)
         overlap = max(_LEAST_OVERLAP_PX, int(4 * (diameter_px or 60)))
@@ -250,8 +268,9 @@ class Segmenter:
         kinds = np.zeros(shape, np.uint8) if self.model.classes else None
 
         def parts() -> Iterator[tuple[tuple[slice, slice], npt.NDArray[Any]]]:
-            for window in tiles(shape, tile, overlap):
-                made = whole(grey[(..., *window)], normalize=False)(None, None)
+            windows = list(tiles(shape, tile, overlap))
+            for k, window in enumerate(windows):
+                made = whole(grey[(..., *window)], watch.part(k, len(windows)), normalize=False)(None, None)
                 dropped.update(made.dropped)
                 if kinds is not None and made.kinds is not None:
                     kinds[window] = np.where(made.kinds > 0, made.kinds, kinds[window])

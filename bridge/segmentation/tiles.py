@@ -24,6 +24,29 @@ def tiles(shape: tuple[int, ...], tile: int, overlap: int) -> Iterator[tuple[sli
             yield rows, columns
 
 
+def cellpose_tiles(
+    transforms: Any, shape: tuple[int, ...], rescale: float, tile_px: int, **padding: Any
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the middles of the tiles into which Cellpose cuts an image, along y and x, in px of the scaled image.
+
+    Parameters
+    ----------
+    transforms : module
+        Of the installed Cellpose, which cuts.
+    shape : (int, int)
+    rescale : float
+        By which Cellpose scales the image before.
+    tile_px : int
+    **padding
+        How this version of Cellpose pads the image.
+    """
+    height, width = (int(side * rescale) for side in shape)
+    top, bottom, left, right = transforms.get_pad_yx(height, width, **padding)
+    padded = np.zeros((0, height + top + bottom, width + left + right), np.float32)
+    _, rows, columns, *_ = transforms.make_tiles(padded, bsize=tile_px)
+    return np.unique(np.mean(rows, axis=1)) - top, np.unique(np.mean(columns, axis=1)) - left
+
+
 def stitch(
     parts: Iterator[tuple[tuple[slice, slice], npt.NDArray[Any]]], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.int64], list[int]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from bridge.segmentation.watch import NOBODY, Watch
+
 if TYPE_CHECKING:
     from bridge.segmentation.backend import Backend, Prediction, Window
 
@@ -40,13 +42,18 @@ class WithinMemory:
         return self._backend.inference + (f", {self._most} tiles at once" if self._most is not None else "")
 
     def predict(
-        self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool
+        self,
+        image: npt.NDArray[Any],
+        diameter_px: float | None,
+        batch_size: int,
+        normalize: bool,
+        watch: Watch = NOBODY,
     ) -> Prediction:
         """Run the network on an image, with as many tiles at once as the memory has room for."""
         while True:
             at_once = min(batch_size, self._most or batch_size)
             try:
-                return self._backend.predict(image, diameter_px, at_once, normalize)
+                return self._backend.predict(image, diameter_px, at_once, normalize, watch)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or self._backend.device == "cpu":
                     raise

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridge.errors import ModelError
+from bridge.errors import ModelError, StoppedError
 from bridge.scores.matching import match_labels
 from bridge.segmentation.backend import Prediction, labels_of
 from bridge.segmentation.dynamics.flow_check import flow_errors
@@ -80,6 +80,18 @@ def test_prediction_has_the_size_of_the_image_at_any_diameter(sam: Segmenter) ->
         assert prediction.flows.shape == (2, 320, 320)
         assert prediction.cellprob.shape == (320, 320)
         assert prediction.niter == steps
+
+
+def test_it_is_watched_and_stopped(sam: Segmenter) -> None:
+    told: list[float] = []
+    watched = sam.segment(FIELD.phase, 20, batch_size=1, progress=told.append)
+    np.testing.assert_array_equal(watched.labels, sam.segment(FIELD.phase, 20, batch_size=1).labels)
+    assert told[0] == 0.0
+    assert told[-1] == 1.0
+    assert len(set(told)) == 10  # before and after each of nine tiles
+    with pytest.raises(StoppedError):
+        sam.segment(FIELD.phase, 20, batch_size=1, stop=lambda: True)
+    np.testing.assert_array_equal(sam.segment(FIELD.phase, 20, batch_size=1).labels, watched.labels)
 
 
 def test_the_call_before_has_no_say(sam: Segmenter) -> None:

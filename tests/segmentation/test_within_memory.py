@@ -12,6 +12,7 @@ import torch
 from bridge.errors import SegmentationError
 from bridge.segmentation.models import resolve_model
 from bridge.segmentation.segmenter import Segmenter
+from bridge.segmentation.watch import Watch
 from bridge.segmentation.within_memory import WithinMemory
 from bridge.synthetic import synthetic_field
 
@@ -30,11 +31,11 @@ class Card:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own, name)
 
-    def predict(self, image: Any, diameter_px: Any, batch_size: int, normalize: bool) -> Any:
+    def predict(self, image: Any, diameter_px: Any, batch_size: int, normalize: bool, watch: Watch) -> Any:
         self.asked.append(batch_size)
         if batch_size > self._tiles:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return self._own.predict(image, diameter_px, batch_size, normalize)
+        return self._own.predict(image, diameter_px, batch_size, normalize, watch)
 
     def masks(self, *given: Any) -> Any:
         if not self._masks:
