@@ -32,7 +32,7 @@ ROOMS = {
 }
 LAYERS: tuple[set[str], ...] = (
     GROUND, ROOMS, {"experiment"}, {"pipeline"}, {"evaluation"}, {"training"},
-    {"__init__", "__main__", "cli", "demo", "doctor", "fiji_menu"},
+    {"__init__", "__main__", "cli", "demo", "doctor", "fiji_menu", "fiji_worker"},
 )  # fmt: skip
 MOST_LINES = 350
 

@@ -28,6 +28,8 @@ from bridge.source import ChannelFile
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bridge.segmentation.kept import Segmented
+    from bridge.segmentation.segmenter import Segmenter
     from bridge.selections import Selections
 
 _log = logging.getLogger(__name__)
@@ -111,16 +113,41 @@ def segment(
     ------
     InputError, OutputError, SegmentationError, MissingDependencyError
     """
-    from bridge.pipeline.cell_filters import filter_cells
-    from bridge.segmentation.normalisation import Normalisation
     from bridge.segmentation.segmenter import Segmenter
 
     s = settings or settings_from(options, "segment")
     image = Path(image)
-    plane = read_plane(ChannelFile(image, channel or s.segment, z=s.z), s.rgb_channel, measured=False, colour=s.colour)
-    found = Segmenter(s.model, s.device, s.inference, s.precision).segment(
+    plane = read_segmented(image, s, channel)
+    labels = find_cells(image, plane, s, Segmenter(s.model, s.device, s.inference, s.precision)).labels
+    path = new_file(Path(out) / f"{image.stem}_mask.tif")
+    write_labels(path, labels, plane.calibration)
+    return path
+
+
+def read_segmented(image: Path, s: Settings, channel: str | None = None) -> Plane:
+    """Read what Cellpose shall look at."""
+    return read_plane(ChannelFile(image, channel or s.segment, z=s.z), s.rgb_channel, measured=False, colour=s.colour)
+
+
+def find_cells(image: Path, plane: Plane, s: Settings, segmenter: Segmenter, **watch: Any) -> Segmented:
+    """Find the cells of one image, and log a warning for what was left out or is odd.
+
+    Parameters
+    ----------
+    image : Path
+        Named in messages, and for its region of interest.
+    plane : Plane
+    s : Settings
+    segmenter : Segmenter
+    **watch : Any
+        ``progress`` and ``stop`` of `Segmenter.segment`.
+    """
+    from bridge.pipeline.cell_filters import filter_cells
+    from bridge.segmentation.normalisation import Normalisation
+
+    found = segmenter.segment(
         plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name,
-        Normalisation(s.percentiles, s.invert, s.normalise_tile),
+        Normalisation(s.percentiles, s.invert, s.normalise_tile), **watch,
     )  # fmt: skip
     labels, dropped = filter_cells(found.labels, plane, s, find_region(s.regions, [image.stem]), image.name)
     if dropped:
@@ -130,9 +157,7 @@ def segment(
             "%s: a cell covers more than 0.4 of the image (label %s): kept, where Cellpose itself drops it",
             image, ", ".join(map(str, found.large)),
         )  # fmt: skip
-    path = new_file(Path(out) / f"{image.stem}_mask.tif")
-    write_labels(path, labels, plane.calibration)
-    return path
+    return replace(found, labels=labels)
 
 
 def measure(
