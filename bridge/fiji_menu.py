@@ -16,6 +16,7 @@ from bridge.foreign import read_json, within
 from bridge.names import escaped
 
 FOLDER = "Cellpose Fiji Bridge"  # the name of the menu: Plugins > Cellpose Fiji Bridge
+_ENDINGS = (".ijm", ".groovy")  # macros; scripts, which plain ImageJ does not have in its menu
 _COMMAND = "command.txt"
 _INSTALLED = "installed.json"
 
@@ -53,7 +54,7 @@ class Installed:
 def macro_files() -> dict[str, bytes]:
     """Return the macros of this version: file name to content."""
     folder = importlib.resources.files("fiji_macros")
-    return {f.name: f.read_bytes() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".ijm")}
+    return {f.name: f.read_bytes() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(_ENDINGS)}
 
 
 def install(fiji: Path) -> Path:
@@ -138,7 +139,11 @@ def look(fiji: Path) -> Installed:
         It is no Fiji.
     """
     folder = plugins_folder(fiji) / FOLDER
-    there = {path.name: path.read_bytes() for path in folder.glob("*.ijm")} if folder.is_dir() else {}
+    there = (
+        {path.name: path.read_bytes() for path in folder.iterdir() if path.name.endswith(_ENDINGS)}
+        if folder.is_dir()
+        else {}
+    )
     new = macro_files()
     command = folder / _COMMAND
     named = command.read_text("ascii").strip() if command.is_file() else ""

@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,10 +109,11 @@ def segment(task: Any, image: str, out: str, settings: Mapping[str, Any], channe
     Returns
     -------
     dict
-        ``roiset``, ``cells``, ``diameter_px``, ``model``, ``device``, ``inference``, ``loaded`` (the model was, by this
-        call), ``warnings``, ``seconds``; or ``error``.
+        ``roiset``, ``cells``, ``diameter_px``, ``model``, ``device``, ``inference``, ``rgb_channel`` (of a colour
+        image: which was used), ``loaded`` (the model was, by this call), ``warnings``, ``seconds``; or ``error``.
     """
     from bridge.files import write_bytes
+    from bridge.images.colour import COLOURS
     from bridge.pipeline.verbs import find_cells, read_segmented
     from bridge.rois.roiset import decode_roiset, encode_roiset, verify_roiset
 
@@ -145,27 +147,41 @@ def segment(task: Any, image: str, out: str, settings: Mapping[str, Any], channe
         "cells": len(selections.names),
         "diameter_px": found.diameter_px,
         "loaded": loaded,
+        "rgb_channel": ""
+        if plane.source is None or plane.source.rgb_sample is None
+        else COLOURS[plane.source.rgb_sample],
         **{name: info[name] for name in ("model", "device", "inference")},
     }
 
 
 @_task
 def check(
-    task: Any, image: str, roiset: str, results: str, settings: Mapping[str, Any], channel: str | None = None
+    task: Any,
+    image: str,
+    roiset: str,
+    results: str,
+    settings: Mapping[str, Any],
+    title: str,
+    scale: tuple[float, float, str],
+    stack: tuple[int, int, str] | None = None,
 ) -> dict[str, Any]:
-    """Measure the same image and ROI set by the native engine, and compare every byte with what ImageJ saved.
+    """Measure an image and its ROI set by the native engine, and compare every byte with what ImageJ saved.
 
     Parameters
     ----------
     task : Appose's task
     image, roiset : str
-        Paths.
+        Paths; the image holds one plane.
     results : str
         The Results that ImageJ saved.
     settings : mapping
         As of `bridge.measure`.
-    channel : str, optional
-        Name or number of a channel, of an image with several.
+    title : str
+        Of the image's window.
+    scale : (float, float, str)
+        Width and height of a pixel, and their unit, as ImageJ has them: a TIFF holds them rounded.
+    stack : (int, int, str), optional
+        Of a plane from a stack: its number (from 0), how many there are, its label.
 
     Returns
     -------
@@ -173,14 +189,30 @@ def check(
         ``agree``, ``difference`` (the first line that differs, as ImageJ and as the native engine has it), ``warnings``,
         ``seconds``; or ``error``.
     """
-    from bridge.pipeline.verbs import measure
+    from bridge.imagej.native import NativeEngine
+    from bridge.images.reader import read_plane
+    from bridge.pipeline.engines import background_of
+    from bridge.rois.roiset import read_roiset
+    from bridge.source import Source
 
     task.update("Checks the numbers", _NETWORK, _ALL)
-    s = _settings({**settings, "engine": "native"}, "measure")
-    native = measure(image, roiset, Path(results).parent / "native", s, channel).read_bytes()
-    imagej = Path(results).read_bytes()
+    s, path = _settings(settings, "measure"), Path(image)
+    plane = read_plane(path, s.rgb_channel)
+    height, width = plane.pixels.shape
+    measured = NativeEngine().measure(
+        plane.pixels,
+        read_roiset(Path(roiset), (height, width)),
+        title,
+        background_of(s),
+        replace(plane.calibration, width=float(scale[0]), height=float(scale[1]), unit=scale[2]),
+        s.measurements,
+        s.decimals,
+        source=Source(path, *stack) if stack else None,
+    )
+    imagej, native = Path(results).read_bytes(), measured.results_csv
     difference = ""
-    if imagej != native and (_rows(imagej) or _rows(native)):
+    # Without a cell ImageJ saves an empty file, and the native engine its headings.
+    if imagej != native and (imagej.splitlines()[1:] or native.splitlines()[1:]):
         lines = itertools.zip_longest(imagej.splitlines(True), native.splitlines(True), fillvalue=b"no such line")
         mine, other = next((a.rstrip(b"\n"), b.rstrip(b"\n")) for a, b in lines if a != b)
         difference = f"ImageJ: {mine.decode('utf-8', 'replace')}; native: {other.decode('utf-8', 'replace')}"
@@ -208,11 +240,6 @@ def _loaded(key: _Model) -> Segmenter:
         del _segmenters[next(iter(_segmenters))]
     _segmenters[key] = segmenter  # the one that was used last is the last
     return segmenter
-
-
-def _rows(results: bytes) -> list[bytes]:
-    """Return the rows of Results; without a cell ImageJ saves an empty file, and the native engine its headings."""
-    return results.splitlines()[1:]
 
 
 @contextmanager

@@ -80,8 +80,13 @@ def test_a_model_stays_and_the_files_are_those_of_the_command_line(service: Any,
     assert found["cells"] > 3
 
     results = bridge.measure(image, roiset, out=tmp_path / "own", engine="native")
-    given = {"image": str(image), "roiset": found["roiset"], "settings": {"rolling_ball": "50"}}
-    call = "fiji_worker.check(task, image, roiset, results, settings)"
+    given = {
+        "image": str(image),
+        "roiset": found["roiset"],
+        "settings": {"rolling_ball": "50"},
+    }  # as texts, from a dialog
+    given |= {"title": "f1.tif", "scale": [1.0, 1.0, "pixel"]}
+    call = "fiji_worker.check(task, image, roiset, results, settings, title, scale)"
     checked = ask(service, call, results=str(results), **given)
     assert checked.outputs["agree"] is True, checked.error
     other = tmp_path / "other" / "Results.csv"

