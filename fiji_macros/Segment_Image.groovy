@@ -19,6 +19,7 @@
 // In a macro  run("Segment Image", "model=cyto3 diameter=own cells=1 measured=2 colour=[its only signal] radius=50 rois=overlay check=true");
 //             as the Recorder writes it; an error stands in the Log and ends the macro.
 
+import groovy.json.JsonSlurper
 import ij.IJ
 import ij.ImagePlus
 import ij.ImageStack
@@ -54,12 +55,9 @@ def service() {
 	} catch (ClassNotFoundException e) {
 		throw new Failed("This Fiji has no Appose (expected jars/appose-*.jar). Update Fiji (Help > Update...), and try again.")
 	}
-	def program = System.getProperty("cellposefiji.command")
-	if (!program) {
-		def named = new File(IJ.getDirectory("plugins") + FOLDER, "command.txt")
-		if (!named.isFile()) throw new Failed(named.path + ": not there (expected the path of the bridge's program). Run: cellpose-fiji macros install --fiji PATH")
-		program = named.getText("US-ASCII").trim().replaceAll(/\\u([0-9a-fA-F]{4})/) { all, code -> (char) Integer.parseInt(code, 16) }.replace("\\\\", "\\")
-	}
+	def named = new File(IJ.getDirectory("plugins") + FOLDER, "command.txt")
+	if (!named.isFile()) throw new Failed(named.path + ": not there (expected the path of the bridge's program). Run: cellpose-fiji macros install --fiji PATH")
+	def program = new JsonSlurper().parseText('["' + named.getText("US-ASCII").trim() + '"]')[0]
 	if (!new File(program).isFile()) throw new Failed(program + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH")
 	def bin = new File(program).parentFile
 	def made = appose.custom().base(bin.parentFile).binPaths(bin.path).env(["PYTHONUTF8": "1"]).build().python()
@@ -100,7 +98,7 @@ Map ask(service, String script, Map inputs) {
 			IJ.log("Segment Image: " + task.error)
 			throw new Failed("Something went wrong in Python; the Log says what. Please report it.")
 	}
-	if (task.outputs.error) throw new Failed(task.outputs.error.toString())
+	if (task.outputs.error) throw new Failed(task.outputs.error.toString().replace(inputs.image.toString(), imp.title))
 	return task.outputs
 }
 
@@ -135,8 +133,7 @@ File saved(ImageProcessor pixels, File folder) {
 	def file = new File(folder, name)
 	def one = new ImagePlus(imp.title, pixels)
 	one.setCalibration(imp.getCalibration().copy())
-	def written = new FileSaver(one)
-	if (!written.saveAsTiff(file.path)) throw new Failed(file.path + ": cannot be written. Is the disk full?")
+	if (!new FileSaver(one).saveAsTiff(file.path)) throw new Failed(file.path + ": cannot be written. Is the disk full?")
 	return file
 }
 
@@ -203,12 +200,8 @@ void work(File folder) {
 	def settings = [model: model, diameter: diameter]
 	if (colour != "its only signal") settings.rgb_channel = colour
 	def image = saved(plane(channel(cells)), new File(folder, "cells"))
-	def answer
-	try {
-		answer = ask(worker, "fiji_worker.segment(task, image, out, settings)", [image: image.path, out: folder.path, settings: settings])
-	} catch (Failed e) {
-		throw new Failed(e.message.replace(image.path, imp.title))
-	}
+	def answer = ask(worker, "fiji_worker.segment(task, image, out, settings)", [image: image.path, out: folder.path, settings: settings])
+	answer.warnings.each { IJ.log("Segment Image: " + it.toString().replace(image.path, imp.title)) }
 	def all = found(new File(answer.roiset.toString()))
 	show(all)
 	def said = [all.size() + (all.size() == 1 ? " cell" : " cells")]
@@ -239,7 +232,6 @@ void work(File folder) {
 		}
 		if (!GraphicsEnvironment.isHeadless()) table.show("Results")
 	}
-	answer.warnings.each { IJ.log("Segment Image: " + it.toString().replace(image.path, imp.title)) }
 	IJ.showStatus(imp.title + ": " + said.join(", "))
 	IJ.log("Segment Image: " + imp.title + ": " + said.join(", ") + " (" + answer.model + ", diameter " + answer.diameter_px + " px)")
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,17 @@ import tifffile
 from window import in_the_window, needs_window
 
 import bridge
+import bridge.fiji_menu
 from bridge.synthetic import synthetic_field
 
-PROGRAM = str(Path(sys.executable).with_name("cellpose-fiji"))
 FIELD = synthetic_field(seed=8, size_px=320, n_cells=14)
 PIXELS = FIELD.phase[:200, :300]  # not square
 
 # What stands in for Fiji's script menu: the lines of parameters are taken out, and bound to what is given or their values.
 DRIVE = """
 import json, re
-begin("-Dcellposefiji.command=" + PROGRAM, "-Djava.io.tmpdir=" + HOME, jars=JARS)
+begin("-Dplugins.dir=" + HOME, "-Djava.io.tmpdir=" + HOME, jars=JARS)
+MACROS = Path(HOME) / "plugins/Cellpose Fiji Bridge"
 J = jpype.JClass
 text = (MACROS / "Segment_Image.groovy").read_text("utf-8")
 body = "\\n".join("" if line.startswith("#@") else line for line in text.splitlines())
@@ -68,11 +68,10 @@ def jars(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def drive(code: str, jars: list[str], folder: Path, **names: object) -> Any:
-    return json.loads(
-        in_the_window(
-            DRIVE + code, folder, errors_end_it=False, JARS=jars, PROGRAM=PROGRAM, FOLDER=str(folder), **names
-        )
-    )
+    (folder / "plugins").mkdir()
+    (folder / "ij.jar").touch()
+    bridge.fiji_menu.install(folder)
+    return json.loads(in_the_window(DRIVE + code, folder, errors_end_it=False, JARS=jars, FOLDER=str(folder), **names))
 
 
 KINDS = """
@@ -108,11 +107,13 @@ def test_results_are_those_of_the_saved_file(jars: list[str], tmp_path: Path) ->
     scaled = {"resolution": (1 / 0.325, 1 / 0.325), "metadata": {"unit": "um"}, "imagej": True}
     tifffile.imwrite(tmp_path / "scaled.tif", sixteen, **scaled)
     tifffile.imwrite(tmp_path / "Zählung (β) a=1.x.tif", sixteen)
+    tifffile.imwrite(tmp_path / "none.tif", np.full((100, 150), 7, np.uint16))
     channels = {"imagej": True, "metadata": {"axes": "CYX", "Labels": ["phase", "EdU"]}}
     tifffile.imwrite(tmp_path / "two.tif", np.stack([sixteen, sixteen[:, ::-1]]), **channels)
     kinds: dict[str, dict[str, str]] = {
         name: {} for name in ("green.tif", "u8.tif", "u16.tif", "f32.tif", "scaled.tif", "Zählung (β) a=1.x.tif")
     }
+    kinds["none.tif"] = {}
     kinds["two.tif"] = {"cells": "phase", "measured": "2"}
     said = drive(KINDS, jars, tmp_path, KINDS=kinds)
     for name, given in kinds.items():
@@ -121,6 +122,10 @@ def test_results_are_those_of_the_saved_file(jars: list[str], tmp_path: Path) ->
         assert no_overlay
         assert measurements == 2
         assert "cells, both engines agree to the last digit (demo, diameter 30.0 px)" in log, log
+        if name == "none.tif":  # without a cell ImageJ has no table
+            assert n_managed == 0
+            assert log.endswith("none.tif: 0 cells, both engines agree to the last digit (demo, diameter 30.0 px)")
+            continue
         out = Path(tempfile.mkdtemp(dir=tmp_path))
         own = {"channel": given["cells"]} if given else {}
         mask = bridge.segment(tmp_path / name, out=out, model="demo", diameter=30, **own)

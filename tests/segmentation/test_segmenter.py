@@ -26,6 +26,7 @@ from bridge.segmentation.models import _hash_of_first_use, resolve_model
 from bridge.segmentation.normalisation import Normalisation
 from bridge.segmentation.segmenter import Segmenter
 from bridge.segmentation.tiles import stitch, tiles
+from bridge.segmentation.watch import Watch
 from bridge.synthetic import synthetic_field
 
 FIELD = synthetic_field(seed=21, size_px=320, n_cells=22)
@@ -408,10 +409,12 @@ def test_the_grey_scale_is_cellposes_own(segmenter: Segmenter, seen: Normalisati
     shown: list[np.ndarray] = []
     real = segmenter._backend.predict
 
-    def predict(image: np.ndarray, diameter: float | None, batch_size: int, normalize: bool) -> Prediction:
+    def predict(
+        image: np.ndarray, diameter: float | None, batch_size: int, normalize: bool, watch: Watch
+    ) -> Prediction:
         assert not normalize
         shown.append(image)
-        return real(image, diameter, batch_size, normalize)
+        return real(image, diameter, batch_size, normalize, watch)
 
     segmenter._backend.predict = predict  # type: ignore[method-assign]
     try:

@@ -19,6 +19,7 @@ from bridge.images.label_images import read_labels, write_labels
 from bridge.segmentation.mask_rcnn import MaskRcnn, model_bytes, new_mask_rcnn
 from bridge.segmentation.models import resolve_model
 from bridge.segmentation.segmenter import Segmenter
+from bridge.segmentation.watch import Watch
 from bridge.synthetic import two_types
 from bridge.training.mask_rcnn import train_mask_rcnn
 from bridge.training_settings import TrainSettings
@@ -92,7 +93,7 @@ def sure_model(folder: Path, monkeypatch: pytest.MonkeyPatch, labels: np.ndarray
     path = folder / "sure"
     path.write_bytes(model_bytes(new_mask_rcnn(1, 2, 8), ["HEK", "N2a"], 1, 8, 30.0))
 
-    def cells(self: MaskRcnn, planes: np.ndarray, batch_size: int) -> object:
+    def cells(self: MaskRcnn, planes: np.ndarray, batch_size: int, watch: Watch) -> object:
         assert planes.shape[1:] == labels.shape
         for label in np.unique(labels)[1:].tolist():
             y, x = np.nonzero(labels == label)
@@ -134,7 +135,7 @@ def test_the_surest_has_the_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     labels = np.zeros((64, 64), np.uint16)
     model = sure_model(tmp_path, monkeypatch, labels, np.array([0]))
 
-    def cells(self: MaskRcnn, planes: np.ndarray, batch_size: int) -> object:
+    def cells(self: MaskRcnn, planes: np.ndarray, batch_size: int, watch: Watch) -> object:
         yield 0.6, 1, 10, 10, np.ones((20, 20), np.bool_)
         yield 0.9, 2, 20, 20, np.ones((20, 20), np.bool_)
         yield 0.7, 1, 22, 22, np.ones((10, 10), np.bool_)
