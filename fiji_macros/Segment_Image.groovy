@@ -31,6 +31,7 @@ import ij.macro.Interpreter
 import ij.measure.Measurements
 import ij.plugin.filter.Analyzer
 import ij.plugin.filter.BackgroundSubtracter
+import ij.plugin.frame.Recorder
 import ij.plugin.frame.RoiManager
 import ij.process.ByteProcessor
 import ij.process.ColorProcessor
@@ -164,6 +165,13 @@ void show(List all) {
 	} else manager.reset()
 	all.each { manager.addRoi((ij.gui.Roi) it) }
 	IJ.setProperty(MANAGED, manager.getCount())
+	if (imp.getWindow() == null) return
+	def recording = Recorder.record
+	Recorder.record = false  // the call of this script is what is recorded
+	def selection = imp.getRoi()
+	manager.runCommand(imp, all ? "Show All without labels" : "Show None")
+	if (selection != null) imp.setRoi(selection)  // Show All takes it away
+	Recorder.record = recording
 }
 
 // ImageJ's own numbers: Subtract Background and Measure of every ROI, in a copy.
