@@ -304,6 +304,27 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     return table[list(dtypes)]
 
 
+def read_whole_table(path: Path, columns: Sequence[Column] = ()) -> pd.DataFrame:
+    """Read every column of a table of a run, floats to the last bit: those declared, and `KEYS`, by their types.
+
+    What a sample sheet added is a number or a text as it looks.
+    """
+    import pandas as pd
+
+    _any_text()
+    dtypes = {column.name: column.dtype for column in (*KEYS, *columns)}
+    names = pd.read_csv(path, nrows=0).columns
+    table: pd.DataFrame = pd.read_csv(
+        path,
+        dtype={name: dtypes[name] for name in names if name in dtypes},
+        keep_default_na=False,
+        na_values={name: [""] for name in names if dtypes.get(name) != "str"},
+        low_memory=False,
+        **_exact_floats(pd.__version__),
+    )
+    return table
+
+
 def _exact_floats(pandas_version: str) -> dict[str, Any]:
     """Before pandas 3.1 the default parser changes the last bits of one double in nine; from then on it is exact."""
     major, minor = (int(part) for part in pandas_version.split(".")[:2])

@@ -20,7 +20,7 @@ from bridge.pipeline.columns import columns_of
 from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.r_script import write_r_script
-from bridge.tables import CELL, NUCLEUS, Column, measured_columns
+from bridge.tables import CELL, NUCLEUS, Column, measured_columns, read_whole_table
 
 Form = Literal["parquet", "anndata", "fcs", "ome-zarr", "file-list", "r", "csv-semicolon"]
 _TABLES = {CELL: "cells", NUCLEUS: "nuclei"}
@@ -75,14 +75,11 @@ def export(
 def _tables(run: FinishedRun) -> Iterator[tuple[str, pd.DataFrame, dict[str, Column]]]:
     """Give the tables of cells and nuclei, in the types that their columns declare, and what the columns are."""
     for what in (CELL, NUCLEUS) if run.plan.count_channel else (CELL,):
-        table = pd.read_csv(run.out / f"{_TABLES[what]}.csv", keep_default_na=False, na_values=[""], low_memory=False)
         known = {c.name: c for c in (*columns_of(run.context, what), *called_columns(run.context))}
+        table = read_whole_table(run.out / f"{_TABLES[what]}.csv", tuple(known.values()))
         for name in table.columns:
-            dtype = known[name].dtype if name in known else None
-            if dtype == "str" or (dtype is None and table[name].dtype.kind not in "biuf"):
+            if name not in known and table[name].dtype.kind not in "biuf":
                 table[name] = table[name].fillna("").astype(str)
-            elif dtype in ("Int64", "boolean"):
-                table[name] = table[name].astype(dtype)  # type: ignore[call-overload]
         yield what, table, known
 
 
@@ -183,12 +180,11 @@ def _r(run: FinishedRun, folder: Path) -> Iterator[Path]:
 def _semicolons(run: FinishedRun, folder: Path) -> Iterator[Path]:
     """Write the tables as an Excel takes them whose numbers have a comma: semicolons, and a mark for UTF-8."""
     for path in sorted([*run.out.glob("*.csv"), *(run.out / "conditions").glob("*.csv")]):
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
-        for name in table.columns:
-            if table[name].dtype == bool:
-                table[name] = table[name].map({True: "TRUE", False: "FALSE"})
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # every digit and name as it stands there
+        for name in read_whole_table(path).select_dtypes("float").columns:
+            table[name] = table[name].str.replace(".", ",")
         target = folder / "excel" / path.relative_to(run.out)
-        text = table.to_csv(sep=";", decimal=",", index=False, lineterminator="\r\n")
+        text = table.to_csv(sep=";", index=False, lineterminator="\r\n")
         write_text(target, "\ufeff" + text)
         yield target
 

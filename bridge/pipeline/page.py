@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bridge.acquisition.judgement import CHECKS
 from bridge.assay.comparison import COMPARISONS
 from bridge.assay.shares import SHARES
 from bridge.experiment.fields import Field
@@ -25,7 +26,7 @@ from bridge.pipeline.page_tables import about, quality, tables_of
 from bridge.report.field_pictures import ids_png
 from bridge.report.page_file import packed, write_page
 from bridge.report.style import COLOURS
-from bridge.tables import CELL, COUNTS, FAILURES, NUCLEUS, Column, measure_column, read_table
+from bridge.tables import CELL, COUNTS, FAILURES, NUCLEUS, Column, measure_column, read_table, read_whole_table
 
 _MOST_BYTES = 12_000_000  # of the columns of one kind of object
 _MOST_FIELDS = 2_000  # whose pictures are in the page
@@ -66,7 +67,7 @@ def write_report(run: FinishedRun) -> list[Path]:
         entry["replicate"] = replicates.index(item.replicate)
     comparisons = read_table(out / "comparisons.csv", COMPARISONS)
     failures = read_table(run.folder.failures, FAILURES)
-    checks = pd.read_csv(out / "checks.csv", keep_default_na=False)
+    checks = read_table(out / "checks.csv", CHECKS)
     left_out = len(run.fields) - len(fields)
     data = {
         "title": _title(content),
@@ -143,7 +144,7 @@ def _field(
 def _unit(run: FinishedRun, what: str, fields: Sequence[Field]) -> dict[str, Any]:
     """Return the cells or nuclei of these fields, a column for each measure."""
     plural = _PLURAL[what]
-    table = pd.read_csv(run.out / f"{plural}.csv", keep_default_na=False, na_values=[""], low_memory=False)
+    table = read_whole_table(run.out / f"{plural}.csv", columns_of(run.context, what))
     number_of = {item.field_id: k for k, item in enumerate(fields)}
     table = table[table["field_id"].isin(number_of)]
     declared = [

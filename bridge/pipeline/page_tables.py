@@ -12,7 +12,7 @@ from bridge.names import number
 from bridge.pipeline.extra_sheets import setting_texts
 from bridge.pipeline.finished_run import FinishedRun
 from bridge.settings import Settings
-from bridge.tables import CORRECTIONS, read_table
+from bridge.tables import CORRECTIONS, read_table, read_whole_table
 
 _MOST_ROWS = 2_000
 
@@ -21,7 +21,7 @@ def tables_of(run: FinishedRun, shares: pd.DataFrame, counts: pd.DataFrame) -> d
     """Return the tables of shares, replicates and fields."""
     nuclei = ["n_nuclei"] if run.plan.count_channel else []
     names = {"n_cells": "cells", "n_nuclei": "nuclei", "n_fields": "fields"}
-    replicates = pd.read_csv(run.out / "replicates.csv", keep_default_na=False, na_values=[""])
+    replicates = read_whole_table(run.out / "replicates.csv")
     means = [c for c in map(str, replicates.columns) if c.endswith(("_Mean_mean", "_area_um2_mean"))]
     keys = ["condition", "replicate"]
     replicates = _with_share(replicates, shares, "replicate", keys)
@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 def quality(content: Mapping[str, Any], failures: pd.DataFrame, checks: pd.DataFrame, out: Path) -> dict[str, Any]:
     """Return what weakens the run: warnings, failures, checks, corrections, exclusions."""
-    flagged = checks[checks["flagged"].astype(str) == "True"]
+    flagged = checks[checks["flagged"]]
     corrected = content.get("corrected_by_hand") or {}
     path = out / "corrections.csv"
     changes = [_table("Corrections", read_table(path, CORRECTIONS))] if corrected and path.is_file() else []

@@ -10,7 +10,7 @@ import pytest
 from small import CELL_COLUMNS
 
 from bridge.errors import TableError
-from bridge.tables import Column, empty_table, read_table, write_table
+from bridge.tables import Column, empty_table, read_table, read_whole_table, write_table
 
 
 def test_every_float_survives_the_csv(tmp_path: Path) -> None:
@@ -50,3 +50,16 @@ def test_empty_table_keeps_its_types(tmp_path: Path) -> None:
     again = read_table(tmp_path / "x.csv", CELL_COLUMNS)
     assert len(again) == 0
     assert again.dtypes.astype(str).tolist() == empty_table(CELL_COLUMNS).dtypes.astype(str).tolist()
+
+
+def test_a_whole_table_has_keys_as_texts_and_every_digit(tmp_path: Path) -> None:
+    """Fields, replicates and conditions are named by numbers on many plates, and a sample sheet adds columns."""
+    values = [0.1 + 0.2, 1 / 3, np.nan]
+    given = pd.DataFrame({"field_id": ["01", "02", "1e3"], "condition": "0.50", "replicate": ["01", "", "2"], "sample": "A01", "value": values, "dose": [1, 2, 3]})  # fmt: skip
+    given.to_csv(tmp_path / "t.csv", index=False)
+    found = read_whole_table(tmp_path / "t.csv", [Column("value", "float64", "", "")])
+    assert found["field_id"].tolist() == ["01", "02", "1e3"]
+    assert found["replicate"].tolist() == ["01", "", "2"]
+    assert found["condition"].tolist() == ["0.50"] * 3
+    np.testing.assert_array_equal(found["value"].to_numpy(np.float64), values)
+    assert found["dose"].tolist() == [1, 2, 3]

@@ -46,7 +46,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     metadata={"axes": "YX", "unit": "um"},
                 )
             quoted = condition.replace('"', '""')
-            sheet.append(f'{name},"{quoted}",day{j + 1}')
+            sheet.append(f'{name},"{quoted}",0{j + 1}')
     (folder / "s.csv").write_text("\n".join(sheet), "utf-8")
     report = run(
         folder / "images",
@@ -74,6 +74,7 @@ def test_parquet(results: Path, tmp_path: Path) -> None:
     found = table.to_pandas()
     assert found["cell_EdU_Mean"].tolist() == own["cell_EdU_Mean"].tolist()
     assert set(found["condition"]) == {"DMSO", HOSTILE}
+    assert set(found["replicate"]) == {"01", "02", "03"}  # names, as they were written
     assert found["touches_border"].dtype == bool
     assert table.schema.field("cell_area_um2").metadata == {
         b"unit": b"um2",
@@ -105,7 +106,7 @@ def test_fcs(results: Path, tmp_path: Path) -> None:
     own = cells_of(results)
     read = [flowio.FlowData(str(path)) for path in paths]
     assert sum(data.event_count for data in read) == len(own)
-    first = own[(own["condition"] == "DMSO") & (own["replicate"] == "day1")]
+    first = own[(own["condition"] == "DMSO") & (own["replicate"] == "01")]
     names = (
         [read[0].channels[k]["pnn"] for k in sorted(read[0].channels)]
         if isinstance(read[0].channels, dict)
@@ -142,6 +143,15 @@ def test_file_list_and_excel_abroad(results: Path, tmp_path: Path) -> None:
     bridge.export(results, ["csv-semicolon"], tmp_path)
     content = (tmp_path / "excel" / "cells.csv").read_bytes()
     assert content.startswith(b"\xef\xbb\xbf")
+    # But for the marks and the commas, the table as it is: every digit, every name.
+    given = pd.read_csv(results / "cells.csv", dtype=str, keep_default_na=False)
+    copied = pd.read_csv(
+        tmp_path / "excel" / "cells.csv", sep=";", encoding="utf-8-sig", dtype=str, keep_default_na=False
+    )
+    numbers = cells_of(results).select_dtypes("float").columns
+    copied[numbers] = copied[numbers].apply(lambda column: column.str.replace(",", "."))
+    pd.testing.assert_frame_equal(copied, given)
+    assert set(copied["replicate"]) == {"01", "02", "03"}
     read = pd.read_csv(
         tmp_path / "excel" / "cells.csv", sep=";", decimal=",", encoding="utf-8-sig", float_precision="round_trip"
     )
