@@ -62,7 +62,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cells_of(results: Path) -> pd.DataFrame:
-    return pd.read_csv(results / "cells.csv", float_precision="round_trip", keep_default_na=False, na_values=[""])
+    return pd.read_csv(
+        results / "cells.csv",
+        float_precision="round_trip",
+        keep_default_na=False,
+        na_values=[""],
+        dtype={"replicate": str},
+    )
 
 
 def test_parquet(results: Path, tmp_path: Path) -> None:
