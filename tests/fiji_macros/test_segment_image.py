@@ -174,10 +174,6 @@ call.result()
 said["new"] = segment(small)
 said["new process"] = pid() != first
 
-for name, wrong in WRONG.items():
-    call = pool.submit(segment, small, **wrong)
-    asking("Segment Image", SENTENCES[name]).dispose()
-    call.result()
 groovy(stop)
 said["ended"] = worker() is None
 said["left"] = temporary()
@@ -190,6 +186,32 @@ done(json.dumps(said))
 def test_the_worker_stays_is_stopped_by_esc_and_starts_anew(jars: list[str], tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "small.tif", PIXELS)
     tifffile.imwrite(tmp_path / "large.tif", synthetic_field(seed=9, size_px=900, n_cells=60).phase)
+    said = drive(STAYS, jars, tmp_path)
+    for call in ("first", "again", "after", "new"):
+        assert "both engines agree to the last digit" in said[call]
+    assert said["overlay"] == said["managed"] > 3
+    assert said["same process"]
+    assert said["stopped"]
+    assert said["new process"]
+    assert said["ended"]
+    assert said["left"] == []
+
+
+REFUSED = """
+small = IJ.openImage(FOLDER + "/small.tif")
+small.show()
+for name, wrong in WRONG.items():
+    call = pool.submit(segment, small, **wrong)
+    asking("Segment Image", SENTENCES[name]).dispose()
+    call.result()
+done(json.dumps([small.getOverlay() is None, str(J("ij.IJ").getLog() or "")]))
+"""
+
+
+@needs_window
+@pytest.mark.slow
+def test_what_is_wrong_is_one_sentence(jars: list[str], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "small.tif", PIXELS)
     wrong = {
         "radius": {"radius": "wide"},
         "channel": {"cells": "3"},
@@ -202,12 +224,4 @@ def test_the_worker_stays_is_stopped_by_esc_and_starts_anew(jars: list[str], tmp
         "diameter": "segment: diameter: ",
         "model": "cyto9",
     }
-    said = drive(STAYS, jars, tmp_path, WRONG=wrong, SENTENCES=sentences)
-    for call in ("first", "again", "after", "new"):
-        assert "both engines agree to the last digit" in said[call]
-    assert said["overlay"] == said["managed"] > 3
-    assert said["same process"]
-    assert said["stopped"]
-    assert said["new process"]
-    assert said["ended"]
-    assert said["left"] == []
+    assert drive(REFUSED, jars, tmp_path, WRONG=wrong, SENTENCES=sentences) == [True, ""]
