@@ -24,15 +24,17 @@ _WORDS = {
 }  # fmt: skip
 
 
-def methods_text(content: Mapping[str, Any], shares: pd.DataFrame, gates: pd.DataFrame) -> str:
+def methods_text(
+    content: Mapping[str, Any], shares: pd.DataFrame, gates: pd.DataFrame, comparisons: pd.DataFrame
+) -> str:
     """Return a paragraph for a paper's Methods, and the references it needs.
 
     Parameters
     ----------
     content : mapping
         `run.json`.
-    shares, gates : DataFrame
-        `shares.csv`, `gates.csv`.
+    shares, gates, comparisons : DataFrame
+        `shares.csv`, `gates.csv`, `comparisons.csv`.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def methods_text(content: Mapping[str, Any], shares: pd.DataFrame, gates: pd.Dat
         Paragraphs, with an empty line between them.
     """
     s, channels = content["settings"], content["channels"]
-    parts = [_segmented(content), _measured(content), _called(s, gates), _summarised(shares)]
+    parts = [_segmented(content), _measured(content), _called(s, gates), _summarised(shares, comparisons)]
     parts += [_left_out(content), _software(content)]
     references = ["Cellpose", _of_version(content)] if content.get("segmentation") else []
     references += (["ImageJ"] if channels["measure"] else []) + (["Fiji"] if s["fiji"] != "core" else [])
@@ -108,11 +110,13 @@ def _called(s: Mapping[str, Any], gates: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def _summarised(shares: pd.DataFrame) -> str:
+def _summarised(shares: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     n = _replicates(shares)
     if not n:
         return ""
-    return f"Values are means of replicates (n = {n} a condition), not of cells; conditions were compared with the control on replicates alone, with Holm's correction for several comparisons."
+    tested = comparisons[comparisons["p"].notna()]
+    how = f"; conditions were compared with {_listed(list(dict.fromkeys(tested['control'])))} on replicates alone, with Holm's correction for several comparisons" if len(tested) else ""  # fmt: skip
+    return f"Values are means of replicates (n = {n} a condition), not of cells{how}."
 
 
 def _left_out(content: Mapping[str, Any]) -> str:

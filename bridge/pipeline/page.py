@@ -55,7 +55,8 @@ def write_report(run: FinishedRun) -> list[Path]:
     content = read_json(run.folder.run)
     out = run.out
     shares, gates, counts = (read_table(out / f"{name}.csv", columns) for name, columns in (("shares", SHARES), ("gates", GATES), ("counts", COUNTS)))  # fmt: skip
-    methods, legend = methods_text(content, shares, gates), legend_text(content, shares, counts)
+    comparisons = read_table(out / "comparisons.csv", COMPARISONS)
+    methods, legend = methods_text(content, shares, gates, comparisons), legend_text(content, shares, counts)
     fields = _fields_with_pictures(run)
     pictures: dict[str, bytes] = {}
     shown = _channels(run, fields)
@@ -65,7 +66,6 @@ def write_report(run: FinishedRun) -> list[Path]:
     for entry, item in zip(entries, fields, strict=True):
         entry["condition"] = run.plan.conditions.index(item.condition)
         entry["replicate"] = replicates.index(item.replicate)
-    comparisons = read_table(out / "comparisons.csv", COMPARISONS)
     failures = read_table(run.folder.failures, FAILURES)
     checks = read_table(out / "checks.csv", CHECKS)
     left_out = len(run.fields) - len(fields)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.errors import InputError
 from bridge.experiment.fields import Field, Plan
@@ -18,8 +17,8 @@ from bridge.images.reader import read_plane
 from bridge.labels import label_areas, touches_border
 from bridge.names import number
 from bridge.pipeline.preflight import make_plan
+from bridge.pipeline.steps.network import predict_cells, predict_nuclei
 from bridge.report.preview_sheet import Panel, preview_sheet
-from bridge.segmentation.normalisation import CELLPOSES, Normalisation
 from bridge.settings import Settings
 from bridge.settings_file import settings_from
 from bridge.tables import Column, typed_table
@@ -27,6 +26,7 @@ from bridge.tables import Column, typed_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bridge.images.image import Plane
     from bridge.segmentation.kept import Segmented
     from bridge.segmentation.segmenter import Segmenter
 
@@ -117,8 +117,7 @@ def preview(
         raise InputError(f"{out}: not a PNG (expected a name that ends in .png). Correct --out.")
     require_writable(out.parent)
     item = _field(plan, field)
-    plane = _plane(plan, item, s, nuclei)
-    seen, image = _middle(plane.seen), _middle(plane.pixels)
+    plane = _middle(_plane(plan, item, s, nuclei))
     default = s.nuclei_model if nuclei else s.model
     panels: list[Panel] = []
     rows: list[dict[str, Any]] = []
@@ -126,14 +125,14 @@ def preview(
     for name in names:
         segmenter = Segmenter(_resolved(name, nuclei), s.device, s.inference, s.precision)
         for asked in diameters or _around(segmenter):
-            finish = _predicted(segmenter, seen, asked, s, item.field_id, nuclei)
+            finish = _predicted(segmenter, plane, asked, s, item.field_id, nuclei)
             for threshold in cellprob_thresholds or (s.cellprob_threshold,):
                 found = finish(None, threshold)
                 rows.append(_row(segmenter.model.name, str(asked), threshold, found))
                 panels.append(_panel(rows[-1], found, item, len(cellprob_thresholds) > 1))
                 say(f"{panels[-1].title}: {panels[-1].found}")
     pixel_um = item.pixel_size_um
-    preview_sheet(out, image, display_range([image]), panels, pixel_um)
+    preview_sheet(out, plane.pixels, display_range([plane.pixels]), panels, pixel_um)
     return Previewed(out, item.field_id, typed_table(rows, PREVIEW))
 
 
@@ -151,7 +150,7 @@ def _field(plan: Plan, wanted: str | None) -> Field:
     return found[0]
 
 
-def _plane(plan: Plan, item: Field, s: Settings, nuclei: bool) -> Any:
+def _plane(plan: Plan, item: Field, s: Settings, nuclei: bool) -> Plane:
     file = item.count if nuclei else item.segment
     if file is None:
         what, flag = ("nuclei", "--count") if nuclei else ("cells", "--segment")
@@ -159,11 +158,17 @@ def _plane(plan: Plan, item: Field, s: Settings, nuclei: bool) -> Any:
     return read_plane(file, s.rgb_channel, nuclei, None if nuclei else s.colour)
 
 
-def _middle(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _middle(plane: Plane) -> Plane:
     """Return the middle of a large image: a look is to be quick."""
-    height, width = pixels.shape[-2:]
+    height, width = plane.pixels.shape
     top, left = max(0, (height - _MOST_PX) // 2), max(0, (width - _MOST_PX) // 2)
-    return np.ascontiguousarray(pixels[..., top : top + _MOST_PX, left : left + _MOST_PX])
+    window = (..., slice(top, top + _MOST_PX), slice(left, left + _MOST_PX))
+    two = plane.two_planes
+    return replace(
+        plane,
+        pixels=np.ascontiguousarray(plane.pixels[window]),
+        two_planes=None if two is None else np.ascontiguousarray(two[window]),
+    )
 
 
 def _resolved(name: str | None, nuclei: bool) -> Any:
@@ -178,7 +183,7 @@ def _around(segmenter: Segmenter) -> list[float | str]:
 
 
 def _predicted(
-    segmenter: Segmenter, seen: npt.NDArray[Any], asked: float | str, s: Settings, name: str, nuclei: bool
+    segmenter: Segmenter, plane: Plane, asked: float | str, s: Settings, name: str, nuclei: bool
 ) -> Callable[[float | None, float | None], Segmented]:
     diameter: float | Literal["auto", "style"] | None
     if asked in ("auto", "style"):
@@ -190,11 +195,9 @@ def _predicted(
             diameter = -1.0
         if diameter is not None and not diameter > 0:
             raise InputError(f"--diameters {asked}: not a diameter (expected px, own, auto or style). Correct it.")
-    shown = CELLPOSES if nuclei else Normalisation(s.percentiles, s.invert, s.normalise_tile)
-    finish: Callable[[float | None, float | None], Segmented] = segmenter.predict(
-        seen, diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, name, shown
-    )
-    return finish
+    if nuclei:
+        return predict_nuclei(segmenter, plane, replace(s, count_diameter=diameter), name)
+    return predict_cells(segmenter, plane, replace(s, diameter=diameter), name)
 
 
 def _row(model: str, asked: str, threshold: float, found: Segmented) -> dict[str, Any]:

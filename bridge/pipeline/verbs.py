@@ -143,12 +143,9 @@ def find_cells(image: Path, plane: Plane, s: Settings, segmenter: Segmenter, **w
         ``progress`` and ``stop`` of `Segmenter.segment`.
     """
     from bridge.pipeline.cell_filters import filter_cells
-    from bridge.segmentation.normalisation import Normalisation
+    from bridge.pipeline.steps.network import predict_cells
 
-    found = segmenter.segment(
-        plane.seen, s.diameter, s.flow_threshold, s.cellprob_threshold, s.min_size, s.border, s.batch_size, s.tile, image.name,
-        Normalisation(s.percentiles, s.invert, s.normalise_tile), **watch,
-    )  # fmt: skip
+    found = predict_cells(segmenter, plane, s, image.name, **watch)()
     labels, dropped = filter_cells(found.labels, plane, s, find_region(s.regions, [image.stem]), image.name)
     if dropped:
         _log.warning("%s: cells left out: %s", image, ", ".join(f"{n} {why}" for why, n in dropped.items()))

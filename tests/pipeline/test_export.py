@@ -165,6 +165,11 @@ def test_file_list_and_excel_abroad(results: Path, tmp_path: Path) -> None:
     assert set(pd.read_csv(tmp_path / "excel" / "cells.csv", sep=";", dtype=str)["touches_border"]) <= {"TRUE", "FALSE"}
 
 
+def test_the_methods_say_what_was_compared(results: Path) -> None:
+    said = "not of cells; conditions were compared with DMSO on replicates alone, with Holm's correction for several comparisons."
+    assert said in (results / "methods.txt").read_text("utf-8")
+
+
 @pytest.mark.skipif(
     shutil.which("Rscript") is None, reason="R is not here (apt-get install r-base-core r-cran-ggplot2)"
 )

@@ -172,6 +172,8 @@ def test_methods_and_legend(results: Path) -> None:
         "Cells were segmented in phase with Cellpose 3.1.1.3 (model demo, SHA-256 8c07962037da, diameter 37 px). Nuclei"
     )
     assert "Nuclei were called EdU-positive above 300 grey levels, a threshold set by hand (Mean)." in methods
+    # Two replicates make no test, and none is claimed.
+    assert "Values are means of replicates (n = 2 a condition), not of cells. " in methods
     assert "Stringer" in methods
     assert "n = 2 a condition" in legend
     assert HOSTILE in legend

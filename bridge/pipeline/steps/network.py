@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
 from bridge.pipeline.steps.read import has_count
@@ -30,10 +30,13 @@ def _count_network(context: Context) -> Segmenter:
     return _segmenter(context, "count")
 
 
-def predict_cells(segmenter: Segmenter, plane: Plane, s: Settings, name: str) -> Callable[..., Segmented]:
-    """Let a network look at an image of cells; what is returned makes the label image."""
+def predict_cells(segmenter: Segmenter, plane: Plane, s: Settings, name: str, **watch: Any) -> Callable[..., Segmented]:
+    """Let a network look at an image of cells; what is returned makes the label image.
+
+    `watch` are `progress` and `stop` of `Segmenter.predict`.
+    """
     shown = Normalisation(s.percentiles, s.invert, s.normalise_tile)
-    return segmenter.predict(plane.seen, s.diameter, *_how(s), name, shown)
+    return segmenter.predict(plane.seen, s.diameter, *_how(s), name, shown, **watch)
 
 
 def predict_nuclei(segmenter: Segmenter, plane: Plane, s: Settings, name: str) -> Callable[..., Segmented]:
