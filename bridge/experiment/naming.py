@@ -61,7 +61,8 @@ def name_files(images: Path, settings: Settings) -> Named:
     files, others = image_files(images)
     beside = [path for path in files if path.stem.lower().endswith(MASK_SUFFIXES)]
     leftovers = [path for path in files if is_leftover(path)]
-    files = [path for path in files if path not in {*beside, *leftovers}]
+    left_out = {*beside, *leftovers}
+    files = [path for path in files if path not in left_out]
     if not files:
         raise InputError(
             f"{images}: no image found (got {len(beside)} label images, expected images beside them). Check the path."
@@ -94,7 +95,7 @@ def _named(images: Path, found: list[Opened], settings: Settings, sheet: Sheet |
 
 def _without_previews(found: Sequence[Opened]) -> tuple[list[Opened], list[tuple[Path, str]]]:
     """Take out images that only show others: by their name, or by their size."""
-    names = {image.path for image in found}
+    stems = {(image.path.parent, image.path.stem.lower()) for image in found}
     sides: dict[Path, list[int]] = {}
     for image in found:
         if image.side_px:
@@ -103,7 +104,7 @@ def _without_previews(found: Sequence[Opened]) -> tuple[list[Opened], list[tuple
     kept, ignored = [], []
     for image in found:
         median = usual.get(image.path.parent, 0.0)
-        if _shows_another(image.path, names):
+        if _shows_another(image.path, stems):
             ignored.append((image.path, PICTURE))
         elif image.scene is None and 0 < image.side_px * _SMALL <= median:
             ignored.append((image.path, SMALL))
@@ -112,14 +113,14 @@ def _without_previews(found: Sequence[Opened]) -> tuple[list[Opened], list[tuple
     return kept, ignored
 
 
-def _shows_another(path: Path, names: set[Path]) -> bool:
+def _shows_another(path: Path, stems: set[tuple[Path, str]]) -> bool:
     """Return whether an image has the name of another one, but for a word such as thumb or overlay."""
     stem = path.stem.lower()
     for mark in _MARKS:
         if mark not in stem:
             continue
-        before, _, after = path.stem.lower().rpartition(mark)
+        before, _, after = stem.rpartition(mark)
         bare = {before.rstrip("_-. ") + after, before + after.lstrip("_-. "), (before + after).strip("_-. ")}
-        if any(other.parent == path.parent and other != path and other.stem.lower() in bare for other in names):
+        if any((path.parent, name) in stems for name in bare):
             return True
     return False

@@ -68,9 +68,6 @@ def plan(
     OutputError
         A file to be written is there already.
     """
-    from bridge.experiment.template import write_template
-    from bridge.pipeline.pixel_checks import check_pixels as work
-
     settings = settings or settings_from(options, "plan")
     for name in (settings.model if settings.masks is None else None, settings.count_model):
         if name is not None:
@@ -79,6 +76,8 @@ def plan(
             require_known(name)
     found = make_plan(Path(images), settings)
     if template is not None:
+        from bridge.experiment.template import write_template
+
         write_template(Path(template), found)
     if write_settings is not None:
         known = replace(
@@ -86,7 +85,11 @@ def plan(
             count=found.count_channel or "none", layout=settings.layout or found.layout or None,
         )  # fmt: skip
         as_file(Path(write_settings), known, Path(images))
-    return work(found, settings) if check_pixels else found
+    if not check_pixels:
+        return found
+    from bridge.pipeline.pixel_checks import check_pixels as work
+
+    return work(found, settings)
 
 
 def segment(
