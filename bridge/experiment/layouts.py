@@ -151,11 +151,14 @@ def _one_slice(images: Path, read: list[_Read], ignored: list[tuple[Path, str]],
     wanted = settings.z or ""
     if not wanted.isdecimal() or not 1 <= int(wanted) <= len(slices):
         raise InputError(f"{images}: {len(slices)} slices of a z stack in files of their own (got --z {wanted or 'none'}, expected 1 to {len(slices)}). Choose one with --z, or save projections from Fiji.")  # fmt: skip
-    kept = [one for one in read if int(one.said.get("z", "-1")) == slices[int(wanted) - 1]]
+    chosen = slices[int(wanted) - 1]
+    kept = [one for one in read if int(one.said.get("z", "-1")) == chosen]
     lost = sorted({_place(one) for one in read} - {_place(one) for one in kept})
     if lost:
         raise InputError(f"{images}: {number(len(lost), 'field')} without slice {wanted} (e.g. {lost[0]}). Choose another with --z, or move their files away.")  # fmt: skip
-    ignored += [(one.image.path, "another slice of its z stack") for one in read if one not in kept]
+    ignored += [
+        (one.image.path, "another slice of its z stack") for one in read if int(one.said.get("z", "-1")) != chosen
+    ]
     return kept
 
 

@@ -101,8 +101,9 @@ def _fields_with_pictures(run: FinishedRun) -> list[Field]:
     if len(run.fields) <= _MOST_FIELDS:
         return list(run.fields)
     each = max(1, _MOST_FIELDS // len(run.plan.conditions))
-    kept = {name: [item for item in run.fields if item.condition == name][:each] for name in run.plan.conditions}
-    return [item for item in run.fields if item in kept[item.condition]]
+    own = ([item.field_id for item in run.fields if item.condition == name][:each] for name in run.plan.conditions)
+    kept = {field_id for names in own for field_id in names}
+    return [item for item in run.fields if item.field_id in kept]
 
 
 def _channels(run: FinishedRun, fields: Sequence[Field]) -> dict[str, tuple[float, float]]:
