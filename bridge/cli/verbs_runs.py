@@ -202,7 +202,8 @@ def _report(report: Report) -> None:
     there = [
         path for path in (report.out / "overlays", report.out / "conditions" / "all_conditions.xlsx") if path.exists()
     ]
-    if report.done and (shown := [*figures[:1], *there]):
+    page = [report.out / "report.html"] if (report.out / "report.html").is_file() else []
+    if report.done and (shown := [*page, *figures[:1], *there]):
         *others, last = map(str, shown)
         listed = ", ".join(others)
         OUT.print(f"Look at {listed}{' and ' if others else ''}{last}")

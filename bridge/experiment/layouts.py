@@ -51,6 +51,7 @@ LAYOUTS = (
     Layout("Cytation", rf"{_WELL}_-?\d+_\d+_(?P<site>\d+)_(?P<channel>[^_]+)_(?P<frame>\d{{3}})"),
     Layout("Incucyte", rf"(?P<rest>.+)_{_WELL}_(?P<site>\d+)_(?P<time>\d{{4}}y\d\dm\d\dd_\d\dh\d\dm|\d\dd\d\dh\d\dm)"),
     Layout("EVOS", rf"(?P<rest>.+?)_R_p\d+_\d+_{_WELL}f(?P<site>\d+)d(?P<channel>\d)", "d"),
+    Layout("ArrayScan", rf"(?P<rest>.+)_{_WELL}f(?P<site>\d+)d(?P<channel>\d)", "d"),
     Layout("Micro-Manager", r"img_(?P<frame>\d{9})_(?P<channel>.+)_(?P<z>\d{3})", "", r"(?:\d+-)?Pos_?(?P<site>\w+)"),
     Layout("Micro-Manager 2", r"img_channel(?P<channel>\d{3})_position(?P<site>\d{3})_time(?P<frame>\d{9})_z(?P<z>\d{3})", "channel"),
     Layout("Keyence", r"(?P<rest>.*?)_?(?:XY(?P<site>\d+)_?)?(?:T(?P<frame>\d+)_?)?(?:Z(?P<z>\d+)_?)?(?:CH(?P<channel>\d)|(?P<thumb>Overlay))", "CH", r"XY(?P<site>\d+)", vague=True),

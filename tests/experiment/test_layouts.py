@@ -37,6 +37,7 @@ LAID: dict[str, tuple[Callable[[str, int, int], str], tuple[str, str, str]]] = {
     "CellVoyager": (lambda w, s, c: f"Plate1/run_{w}_T0001F{s:03d}L01A0{c}Z01C0{c}.tif", ("C01", "C02", "C03")),
     "Cytation": (lambda w, s, c: f"Plate1/{w[0]}{int(w[1:])}_0{c}_{c}_{s}_{('DAPI', 'GFP', 'RFP')[c - 1]}_001.tif", ("GFP", "RFP", "DAPI")),
     "EVOS": (lambda w, s, c: f"Plate1/scan_Plate_R_p00_0_{w}f{s:02d}d{c}.TIF", ("d1", "d2", "d3")),
+    "ArrayScan": (lambda w, s, c: f"Plate1/AS_09125_050116030001_{w}f{s:02d}d{c}.TIF", ("d1", "d2", "d3")),
     "Micro-Manager": (lambda w, s, c: f"{w}/Pos{s}/img_000000000_{('DAPI', 'GFP', 'Cy5')[c - 1]}_000.tif", ("Cy5", "GFP", "DAPI")),
     "Micro-Manager 2": (lambda w, s, c: f"{w}/img_channel00{c}_position00{s}_time000000000_z000.tif", ("channel001", "channel002", "channel003")),
     "Keyence": (lambda w, s, c: f"{w}/XY0{s}/Image_XY0{s}_CH{c}.tif", ("CH1", "CH2", "CH3")),
@@ -63,7 +64,7 @@ def test_trees_of_instruments(tmp_path: Path, name: str) -> None:
     assert not plan.problems
     assert not plan.ignored
     assert {f.segment is not None and len(f.measure) == 1 and f.count is not None for f in plan.fields} == {True}
-    if name in ("ImageXpress", "CellVoyager", "Cytation", "EVOS"):
+    if name in ("ImageXpress", "CellVoyager", "Cytation", "EVOS", "ArrayScan"):
         assert sorted({f.sample for f in plan.fields}) == list(WELLS)
 
 
