@@ -1,4 +1,4 @@
-"""Puts `fiji_macros` into the menu of a Fiji, and takes them out again."""
+"""Puts `fiji_macros` into the menu of a Fiji, and takes them out again: the files that the update site brings, too."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bridge.foreign import read_json, within
 from bridge.names import escaped
 
 FOLDER = "Cellpose Fiji Bridge"  # the name of the menu: Plugins > Cellpose Fiji Bridge
+LIBRARY = "lib/cellpose-fiji-bridge"  # what the scripts share; of the update site also the wheel and its requirements
 _ENDINGS = (".ijm", ".groovy")  # macros; scripts, which plain ImageJ does not have in its menu
 _COMMAND = "command.txt"
 _INSTALLED = "installed.json"
@@ -52,9 +53,20 @@ class Installed:
 
 
 def macro_files() -> dict[str, bytes]:
-    """Return the macros of this version: file name to content."""
-    folder = importlib.resources.files("fiji_macros")
-    return {f.name: f.read_bytes() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(_ENDINGS)}
+    """Return the macros and scripts of this version: path within a Fiji, as ``plugins/Cellpose Fiji Bridge/X.ijm``, to content.
+
+    Examples
+    --------
+    >>> sum(name.endswith(".ijm") for name in macro_files())
+    5
+    """
+    own = importlib.resources.files("fiji_macros")
+    return {
+        f"{place}/{file.name}": file.read_bytes()
+        for place, folder in ((f"plugins/{FOLDER}", own), (LIBRARY, own / "lib"))
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(_ENDINGS)
+    }
 
 
 def install(fiji: Path) -> Path:
@@ -77,21 +89,20 @@ def install(fiji: Path) -> Path:
     OutputError
         A macro there was changed by hand, or the folder is not writable.
     """
-    folder = plugins_folder(fiji) / FOLDER
+    plugins = plugins_folder(fiji)
+    root, folder = plugins.parent, plugins / FOLDER
     command = program()
     before = _digests(folder)
     new = macro_files()
     for name, content in new.items():
-        path = folder / name
+        path = root / name
         if path.exists() and sha256(path) not in (before.get(name), hashlib.sha256(content).hexdigest()):
             raise OutputError(
                 f"{path}: was changed by hand. It is not overwritten: rename it (keep an underscore in its name to have it in the menu), and install again."
             )
-    for name in before.keys() - new.keys():
-        if (folder / name).is_file() and sha256(folder / name) == before[name]:
-            (folder / name).unlink()
+    _remove(root, {name: digest for name, digest in before.items() if name not in new})
     for name, content in new.items():
-        write_bytes(folder / name, content)
+        write_bytes(root / name, content)
     write_text(folder / _COMMAND, escaped(str(command)) + "\n")
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in new.items()}
     version = importlib.metadata.version("cellpose-fiji-bridge")
@@ -116,17 +127,16 @@ def uninstall(fiji: Path) -> Path:
     MissingDependencyError
         It is no Fiji, or they are not there.
     """
-    folder = plugins_folder(fiji) / FOLDER
+    plugins = plugins_folder(fiji)
+    folder = plugins / FOLDER
     if not (folder / _INSTALLED).is_file():
         raise MissingDependencyError(f"{folder}: the macros are not there. Nothing has to be taken out.")
-    for name, digest in _digests(folder).items():
-        path = folder / name
-        if path.is_file() and sha256(path) == digest:
-            path.unlink()
+    _remove(plugins.parent, _digests(folder))
     for name in (_COMMAND, _INSTALLED):
         (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    for emptied in (folder, plugins.parent / LIBRARY):
+        if emptied.is_dir() and not any(emptied.iterdir()):
+            emptied.rmdir()
     return folder
 
 
@@ -138,19 +148,19 @@ def look(fiji: Path) -> Installed:
     MissingDependencyError
         It is no Fiji.
     """
-    folder = plugins_folder(fiji) / FOLDER
-    there = (
-        {path.name: path.read_bytes() for path in folder.iterdir() if path.name.endswith(_ENDINGS)}
-        if folder.is_dir()
-        else {}
-    )
+    plugins = plugins_folder(fiji)
+    root, folder = plugins.parent, plugins / FOLDER
     new = macro_files()
     command = folder / _COMMAND
     named = command.read_text("ascii").strip() if command.is_file() else ""
     return Installed(
         folder,
-        tuple(name for name in new if name not in there),
-        tuple(name for name in new if name in there and there[name] != new[name]),
+        tuple(Path(name).name for name in new if not (root / name).is_file()),
+        tuple(
+            Path(name).name
+            for name, content in new.items()
+            if (root / name).is_file() and (root / name).read_bytes() != content
+        ),
         json.loads(f'"{named}"'),
     )
 
@@ -187,12 +197,22 @@ def program() -> Path:
     return Path(found).absolute()
 
 
+def _remove(root: Path, digests: dict[str, str]) -> None:
+    for name, digest in digests.items():
+        path = root / name
+        if path.is_file() and sha256(path) == digest:
+            path.unlink()
+
+
 def _digests(folder: Path) -> dict[str, str]:
+    """Return what was installed, path within the Fiji to hash."""
     record = folder / _INSTALLED
     try:
         files = dict(read_json(record)["files"])
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return {}
+    # Of versions before there were scripts: names within the folder.
+    files = {name if "/" in name else f"plugins/{FOLDER}/{name}": digest for name, digest in files.items()}
     for name in files:
-        within(folder, str(name), record)
+        within(folder.parents[1], str(name), record)
     return files

@@ -11,7 +11,8 @@
 // Input   the results folder of a run, the name of a field (its field_id).
 // Output  corrections/NAME_RoiSet.zip, corrections/FIELD_mask.tif, corrections.csv.
 //
-// It starts the program whose path "cellpose-fiji macros install" wrote into command.txt beside this file.
+// In Fiji the Python process that stays does it (Ask Worker). Elsewhere it starts the program whose path
+// "cellpose-fiji macros install" wrote into command.txt beside this file.
 //
 // In the window  choose it from the menu, or run it with the arguments below. It needs a window.
 // Arguments      results=[..] field=[..] hide=[yes] (do not show the condition); apply=[yes] (tables and figures, too); command=[..] for another program
@@ -22,6 +23,7 @@ var args = "";
 var returns = false;
 var status = "";
 var command = "";
+var kept = false;  // whether Fiji's own process does it
 
 args = getArgument();
 // Fiji shows what a macro returns in a window: only who gives arguments gets an answer.
@@ -35,9 +37,12 @@ here = File.getParent(getInfo("macro.filepath"));
 plugins = "" + getDirectory("plugins") + "Cellpose Fiji Bridge";
 if (!File.exists(here + File.separator + "command.txt") && File.isDirectory(plugins)) here = plugins;
 command = option("command", "");
-if (command == "" && File.exists(here + File.separator + "command.txt")) command = unescaped(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
-if (command == "") return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
-if (!File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
+// The process that Fiji keeps is asked by a script, which plain ImageJ does not have.
+List.setCommands;
+if (command == "" && List.get("Ask Worker") != "") kept = true;
+if (command == "" && !kept && File.exists(here + File.separator + "command.txt")) command = unescaped(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
+if (command == "" && !kept) return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
+if (!kept && !File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
 hide = false;
 apply = false;
 if (args == "") {
@@ -60,7 +65,7 @@ if (results == "") return "" + stop("results: nothing named (expected the result
 status = getDirectory("temp") + "cellpose-fiji-" + d2s(getTime(), 0) + ".txt";
 
 // The bridge says which fields there are; names may hold any letter, so they come through the status file.
-said = exec(command, "correct", results, "--list", "--status", status);
+bridge(newArray("correct", results, "--list", "--status", status));
 problem = answer("its fields could not be listed");
 if (problem != "") return "" + stop(problem);
 names = split(fact(status, "fields"), "\n");
@@ -77,8 +82,8 @@ if (args == "" && !hide) {
 	field = remaining[floor(random * remaining.length)];
 } else field = option("field", "");
 
-if (hide) said = exec(command, "correct", results, "--field", field, "--hide-condition", "--status", status);
-else said = exec(command, "correct", results, "--field", field, "--status", status);
+if (hide) bridge(newArray("correct", results, "--field", field, "--hide-condition", "--status", status));
+else bridge(newArray("correct", results, "--field", field, "--status", status));
 problem = answer("the field could not be opened for correction");
 if (problem != "") return "" + stop(problem);
 zip = fact(status, "path");
@@ -111,8 +116,8 @@ if (args == "") {
 	Dialog.show();
 	apply = Dialog.getCheckbox();
 }
-if (apply) said = exec(command, "correct", results, "--apply", "--status", status);
-else said = exec(command, "correct", results, "--collect", "--status", status);
+if (apply) bridge(newArray("correct", results, "--apply", "--status", status));
+else bridge(newArray("correct", results, "--collect", "--status", status));
 problem = answer("it was saved, but could not be used");
 if (problem != "") return "" + stop(problem);
 said = fact(status, "changes");
@@ -121,12 +126,26 @@ if (args == "") showMessage("Correct cells", said);
 if (returns) return "OK: " + said;
 
 
+// Gives the bridge a command and waits for its end; its status file says what came of it.
+function bridge(words) {
+	if (kept) {
+		text = "";
+		for (i = 0; i < words.length; i++) text = text + "\"" + escaped(words[i]) + "\", ";
+		File.saveString("arguments = [" + text + "]\n", status + "-request.toml");
+		run("Ask Worker", "request=[" + status + "-request.toml] wait=true");
+	} else if (words.length == 5) said = exec(command, words[0], words[1], words[2], words[3], words[4]);
+	else if (words.length == 6) said = exec(command, words[0], words[1], words[2], words[3], words[4], words[5]);
+	else said = exec(command, words[0], words[1], words[2], words[3], words[4], words[5], words[6]);
+}
+
 // What went wrong in the command that was just given; empty if nothing did.
 function answer(what) {
 	state = fact(status, "state");
 	if (state == "done") return "";
 	message = fact(status, "message");
-	if (message == "") message = "" + what + ": the bridge did not answer. Try it in a terminal: " + command + " doctor";
+	advice = "Look into the Log, or choose Install Bridge.";
+	if (!kept) advice = "Try it in a terminal: " + command + " doctor";
+	if (message == "") message = "" + what + ": the bridge did not answer. " + advice;
 	if (File.exists(status)) ok = File.delete(status);
 	return "" + message;
 }
@@ -139,6 +158,23 @@ function fact(status, name) {
 	if (begin < 0 || indexOf(text, "\nend\t") < 0) return "";
 	begin = begin + lengthOf(name) + 2;
 	return "" + unescaped(substring(text, begin, indexOf(text, "\n", begin)));
+}
+
+function escaped(text) {
+	said = "";
+	for (j = 0; j < lengthOf(text); j++) {
+		code = charCodeAt(text, j);
+		if (code >= 55296 && code < 56320 && j + 1 < lengthOf(text)) {
+			// Half of a character beyond the first plane: TOML wants it whole.
+			j++;
+			said = said + "\\U" + IJ.pad(toHex((code - 55296) * 1024 + charCodeAt(text, j) - 56320 + 65536), 8);
+			code = 0;
+		}
+		if (code == 0) code = 0;
+		else if (code < 32 || code > 126 || code == 92 || code == 34) said = said + "\\u" + IJ.pad(toHex(code), 4);
+		else said = said + substring(text, j, j + 1);
+	}
+	return said;
 }
 
 function unescaped(text) {

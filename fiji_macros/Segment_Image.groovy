@@ -3,6 +3,10 @@
 #@ String (label = "Diameter of a cell (px, auto, or own: the model's)", value = "own", persistKey = "cellposefiji.image.diameter") diameter
 #@ String (label = "Channel of the cells (number, name, or shown)", value = "shown", persistKey = "cellposefiji.image.cells") cells
 #@ String (label = "Channel that is measured (number, name, shown, or none)", value = "shown", persistKey = "cellposefiji.image.measured") measured
+#@ String (label = "Channel of the nuclei (number, name, or none)", value = "none", persistKey = "cellposefiji.image.nuclei") nuclei
+#@ String (label = "Model for nuclei", value = "nuclei", persistKey = "cellposefiji.image.nucleiModel") nuclei_model
+#@ String (label = "Diameter of a nucleus (px, auto, or own)", value = "own", persistKey = "cellposefiji.image.nucleiDiameter") nuclei_diameter
+#@ String (label = "Positive above (Mean after the background is subtracted, or none)", value = "none", persistKey = "cellposefiji.image.threshold") threshold
 #@ String (label = "Of a colour image", choices = {"its only signal", "red", "green", "blue"}, value = "its only signal", persistKey = "cellposefiji.image.colour") colour
 #@ String (label = "Radius of the rolling ball (px, or none)", value = "50", persistKey = "cellposefiji.image.radius") radius
 #@ String (label = "ROIs go to", choices = {"ROI Manager", "overlay", "both"}, value = "ROI Manager", persistKey = "cellposefiji.image.rois") rois
@@ -13,13 +17,15 @@
 // background and measures every cell by ImageJ itself: the Results are those that "cellpose-fiji measure" writes of the saved
 // file. Pixels, selection, slice and Set Measurements stay as they were.
 //
+// With a threshold every cell is called: by its nuclei where they have a channel (a cell is positive where one of its nuclei
+// is), else by itself. Positive ROIs are group 1 and orange, negative ones group 2 and blue; a cell without nucleus is neither.
+//
 // Cellpose runs in a Python process that stays: only the first call starts it and loads the model. Esc stops. Stop Worker
 // ends the process.
 //
-// In a macro  run("Segment Image", "model=cyto3 diameter=own cells=1 measured=2 colour=[its only signal] radius=50 rois=overlay check=true");
-//             as the Recorder writes it; an error stands in the Log and ends the macro.
+// In a macro  run("Segment Image", "model=cyto3 diameter=own cells=1 measured=2 nuclei=none nuclei_model=nuclei nuclei_diameter=own threshold=none colour=[its only signal] radius=50 rois=overlay check=true");
+//             as the Recorder writes it (Fiji asks for what is missing); an error stands in the Log and ends the macro.
 
-import groovy.json.JsonSlurper
 import ij.IJ
 import ij.ImagePlus
 import ij.ImageStack
@@ -36,72 +42,15 @@ import ij.plugin.frame.RoiManager
 import ij.process.ByteProcessor
 import ij.process.ColorProcessor
 import ij.process.ImageProcessor
+import java.awt.Color
 import java.awt.GraphicsEnvironment
-import java.nio.file.Files
 import java.util.zip.ZipInputStream
 
-class Failed extends RuntimeException { Failed(String text) { super(text) } }
-
-SERVICE = "cellpose-fiji.service"
 MANAGED = "cellpose-fiji.managed"  // how many ROIs of ours the ROI Manager holds
-FOLDER = "Cellpose Fiji Bridge"
+GROUPS = [positive: 1, negative: 2, none: 0]
+COLOURS = [positive: new Color(0xE69F00), negative: new Color(0x0072B2), none: Color.LIGHT_GRAY]
 
-// The Python process: the one that runs, else a new one.
-def service() {
-	def running = IJ.getProperty(SERVICE)
-	if (running != null && running.isAlive()) return running
-	def appose
-	try {
-		appose = Class.forName("org.apposed.appose.Appose")
-	} catch (ClassNotFoundException e) {
-		throw new Failed("This Fiji has no Appose (expected jars/appose-*.jar). Update Fiji (Help > Update...), and try again.")
-	}
-	def named = new File(IJ.getDirectory("plugins") + FOLDER, "command.txt")
-	if (!named.isFile()) throw new Failed(named.path + ": not there (expected the path of the bridge's program). Run: cellpose-fiji macros install --fiji PATH")
-	def program = new JsonSlurper().parseText('["' + named.getText("US-ASCII").trim() + '"]')[0]
-	if (!new File(program).isFile()) throw new Failed(program + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH")
-	def bin = new File(program).parentFile
-	def made = appose.custom().base(bin.parentFile).binPaths(bin.path).env(["PYTHONUTF8": "1"]).build().python()
-	made.init("import numpy\nfrom bridge import fiji_worker\nfiji_worker.guard_stdout()")
-	made.start()
-	IJ.setProperty(SERVICE, made)
-	Runtime.getRuntime().addShutdownHook(new Thread({ made.kill() }))
-	return made
-}
-
-// One question to it. Esc stops the work and keeps the process.
-Map ask(service, String script, Map inputs) {
-	def task = service.task(script, inputs)
-	task.listen { event ->
-		if (event.message) IJ.showStatus(event.message + " (Esc stops)")
-		if (event.maximum > 0) IJ.showProgress(event.current / (double) event.maximum)
-	}
-	IJ.resetEscape()
-	task.start()
-	def stopped = false
-	try {
-		while (!task.status.isFinished()) {
-			if (!stopped && (IJ.escapePressed() || Thread.currentThread().isInterrupted())) {
-				task.cancel()
-				stopped = true
-				IJ.showStatus("Cellpose stops")
-			}
-			Thread.sleep(20)
-		}
-	} finally {
-		IJ.showProgress(1.0d)
-	}
-	switch (task.status.toString()) {
-		case "CANCELED": throw new Failed("Stopped.")
-		case "CRASHED": throw new Failed("The Python process ended in the middle of its work (out of memory?). The next call starts a new one.")
-		case "COMPLETE": break
-		default:
-			IJ.log("Segment Image: " + task.error)
-			throw new Failed("Something went wrong in Python; the Log says what. Please report it.")
-	}
-	if (task.outputs.error) throw new Failed(task.outputs.error.toString().replace(inputs.image.toString(), imp.title))
-	return task.outputs
-}
+boolean none(String text) { text.equalsIgnoreCase("none") }
 
 // The number of a channel that was named by number, by its label, or as the one shown.
 int channel(String wanted) {
@@ -114,7 +63,7 @@ int channel(String wanted) {
 	def number = wanted.isInteger() ? wanted as int : byName
 	if (number < 1 || number > imp.getNChannels()) {
 		def known = names.withIndex(1).collect { n, i -> n ? i + " = " + n : "" + i }.join(", ")
-		throw new Failed(imp.title + ": no such channel (got " + wanted + ", expected shown, or one of " + known + "). Correct the channel.")
+		worker.refuse(imp.title + ": no such channel (got " + wanted + ", expected shown, or one of " + known + "). Correct the channel.")
 	}
 	return number
 }
@@ -134,11 +83,11 @@ File saved(ImageProcessor pixels, File folder) {
 	def file = new File(folder, name)
 	def one = new ImagePlus(imp.title, pixels)
 	one.setCalibration(imp.getCalibration().copy())
-	if (!new FileSaver(one).saveAsTiff(file.path)) throw new Failed(file.path + ": cannot be written. Is the disk full?")
+	if (!new FileSaver(one).saveAsTiff(file.path)) worker.refuse(file.path + ": cannot be written. Is the disk full?")
 	return file
 }
 
-List found(File roiset) {
+List read(File roiset) {
 	def all = []
 	new ZipInputStream(new BufferedInputStream(new FileInputStream(roiset))).withCloseable { zip ->
 		def entry
@@ -160,7 +109,7 @@ void show(List all) {
 	def own = IJ.getProperty(MANAGED)
 	if (manager.getCount() > 0 && own != manager.getCount() && !Interpreter.getInstance()) {
 		def question = new YesNoCancelDialog(IJ.getInstance(), "Segment Image", "The ROI Manager holds " + manager.getCount() + " ROIs.\nTake them out?", "Take out", "Add to them")
-		if (question.cancelPressed()) throw new Failed("Stopped.")
+		if (question.cancelPressed()) worker.stopped()
 		if (question.yesPressed()) manager.reset()
 	} else manager.reset()
 	all.each { manager.addRoi((ij.gui.Roi) it) }
@@ -174,10 +123,8 @@ void show(List all) {
 	Recorder.record = recording
 }
 
-// ImageJ's own numbers: Subtract Background and Measure of every ROI, in a copy.
+// ImageJ's own numbers: Measure of every ROI in a copy.
 def measure(ImageProcessor pixels, List all, calibration) {
-	def ball = radius.equalsIgnoreCase("none") ? 0.0d : radius as double
-	if (ball > 0) new BackgroundSubtracter().rollingBallBackground(pixels, ball, false, false, false, true, true)
 	def copy
 	if (imp.getStackSize() == 1) copy = new ImagePlus(imp.title, pixels)
 	else {
@@ -202,22 +149,52 @@ def measure(ImageProcessor pixels, List all, calibration) {
 	}
 }
 
-void work(File folder) {
-	if (!radius.equalsIgnoreCase("none") && !(radius.isDouble() && (radius as double) > 0)) throw new Failed("Radius of the rolling ball: not a number of px (got " + radius + ", expected e.g. 50, or none). Correct it.")
-	def worker = service()
-	def settings = [model: model, diameter: diameter]
-	if (colour != "its only signal") settings.rgb_channel = colour
-	def image = saved(plane(channel(cells)), new File(folder, "cells"))
-	def answer = ask(worker, "fiji_worker.segment(task, image, out, settings)", [image: image.path, out: folder.path, settings: settings])
+// The numbers by the native engine as well; says whether they agree.
+boolean agree(table, File folder, File image, String roiset, Map given) {
+	def results = new File(folder, "Results.csv")
+	table.saveAs(results.path)
+	def n = imp.getStackIndex(channel(measured), imp.getZ(), imp.getT())
+	def stack = imp.getStackSize() == 1 ? null : [n - 1, imp.getStackSize(), imp.getStack().getSliceLabel(n) ?: ""]
+	def checked = worker.ask("fiji_worker.check(task, image, roiset, results, settings, title, scale, stack)",
+		[image: image.path, roiset: roiset, results: results.path, title: imp.title, stack: stack] + given, [(image.path): imp.title])
+	if (!checked.agree) IJ.log("Segment Image: " + imp.title + ": ImageJ and the native engine differ. " + checked.difference)
+	return checked.agree
+}
+
+// The cells, or nuclei, of a channel.
+Map found(File folder, int channel, String what, Map settings) {
+	def image = saved(plane(channel), new File(folder, what))
+	def answer = worker.ask("fiji_worker.segment(task, image, out, settings, None, what)",
+		[image: image.path, out: folder.path, settings: settings, what: what], [(image.path): imp.title])
 	answer.warnings.each { IJ.log("Segment Image: " + it.toString().replace(image.path, imp.title)) }
-	def all = found(new File(answer.roiset.toString()))
-	show(all)
-	def said = [all.size() + (all.size() == 1 ? " cell" : " cells")]
-	if (!measured.equalsIgnoreCase("none")) {
+	return answer + [rois: read(new File(answer.roiset.toString()))]
+}
+
+double number(String text, String what, String example) {
+	if (!text.isDouble()) worker.refuse(what + " (got " + text + ", expected e.g. " + example + ", or none). Correct it.")
+	return text as double
+}
+
+String several(int n, String thing) { n + " " + thing + (n == 1 ? "" : "s") }
+
+void work(File folder) {
+	def ball = none(radius) ? 0.0d : number(radius, "Radius of the rolling ball: not a number of px", "50")
+	if (ball <= 0 && !none(radius)) worker.refuse("Radius of the rolling ball: not a number of px (got " + radius + ", expected e.g. 50, or none). Correct it.")
+	def gate = none(threshold) ? null : number(threshold, "Threshold: not a grey level", "300")
+	if (gate != null && none(measured)) worker.refuse("Threshold: nothing is measured (got " + threshold + ", expected none). Choose the channel that is measured.")
+	if (!none(measured)) channel(measured)
+	def at = none(nuclei) ? 0 : channel(nuclei)
+	def picked = colour == "its only signal" ? [:] : [rgb_channel: colour]
+	def cells = found(folder, channel(cells), "cells", [model: model, diameter: diameter] + picked)
+	def inside = at ? found(folder, at, "nuclei", [count_model: nuclei_model, count_diameter: nuclei_diameter] + picked) : null
+	def said = [several(cells.rois.size(), "cell")]
+	if (inside) said << (inside.rois.size() == 1 ? "1 nucleus" : inside.rois.size() + " nuclei")
+	def table = null
+	if (!none(measured)) {
 		def pixels = plane(channel(measured))
-		image = saved(pixels, new File(folder, "measured"))
-		def picked = ["red", "green", "blue"].indexOf(answer.rgb_channel.toString())
-		def grey = pixels instanceof ColorProcessor ? new ByteProcessor(pixels.width, pixels.height, pixels.getChannel(picked + 1)) : pixels
+		def image = saved(pixels, new File(folder, "measured"))
+		def colours = ["red", "green", "blue"].indexOf(cells.rgb_channel.toString())
+		def grey = pixels instanceof ColorProcessor ? new ByteProcessor(pixels.width, pixels.height, pixels.getChannel(colours + 1)) : pixels
 		def scale = imp.getCalibration().copy()
 		if (scale.getUnit().startsWith("inch")) {
 			// What a TIFF says in inch is dots for a printer.
@@ -225,42 +202,48 @@ void work(File folder) {
 			scale.pixelHeight = 1
 			scale.setUnit("pixel")
 		}
-		def table = measure(grey, all, scale)
-		def results = new File(folder, "Results.csv")
-		table.saveAs(results.path)
+		if (ball > 0) new BackgroundSubtracter().rollingBallBackground(grey, ball, false, false, false, true, true)
+		table = measure(grey, cells.rois, scale)
+		def ofNuclei = inside ? measure(grey, inside.rois, scale) : null
 		if (check) {
-			def n = imp.getStackIndex(channel(measured), imp.getZ(), imp.getT())
-			def stack = imp.getStackSize() == 1 ? null : [n - 1, imp.getStackSize(), imp.getStack().getSliceLabel(n) ?: ""]
-			def given = [image: image.path, roiset: answer.roiset, results: results.path, title: imp.title,
-				settings: [rolling_ball: radius.toLowerCase()] + (answer.rgb_channel ? [rgb_channel: answer.rgb_channel] : [:]),
-				scale: [scale.pixelWidth, scale.pixelHeight, scale.scaled() ? scale.getUnit() : "pixel"], stack: stack]
-			def checked = ask(worker, "fiji_worker.check(task, image, roiset, results, settings, title, scale, stack)", given)
-			if (!checked.agree) IJ.log("Segment Image: " + imp.title + ": ImageJ and the native engine differ. " + checked.difference)
-			said << (checked.agree ? "both engines agree to the last digit" : "THE ENGINES DIFFER: see the Log")
+			def given = [settings: [rolling_ball: radius.toLowerCase()] + (cells.rgb_channel ? [rgb_channel: cells.rgb_channel] : [:]),
+				scale: [scale.pixelWidth, scale.pixelHeight, scale.scaled() ? scale.getUnit() : "pixel"]]
+			def right = agree(table, folder, image, cells.roiset.toString(), given)
+			if (inside) right = agree(ofNuclei, folder, image, inside.roiset.toString(), given) && right
+			said << (right ? "both engines agree to the last digit" : "THE ENGINES DIFFER: see the Log")
 		}
-		if (!GraphicsEnvironment.isHeadless()) table.show("Results")
+		if (gate != null) said << called(cells, inside, table, ofNuclei, gate, folder)
 	}
+	// Nothing is shown before all went well.
+	show(cells.rois)
+	if (table != null && !GraphicsEnvironment.isHeadless()) table.show("Results")
 	IJ.showStatus(imp.title + ": " + said.join(", "))
-	IJ.log("Segment Image: " + imp.title + ": " + said.join(", ") + " (" + answer.model + ", diameter " + answer.diameter_px + " px)")
+	IJ.log("Segment Image: " + imp.title + ": " + said.join(", ") + " (" + cells.model + ", diameter " + cells.diameter_px + " px)")
 }
 
-folder = Files.createTempDirectory("cellpose-fiji-").toFile()
-try {
-	work(folder)
-} catch (Failed e) {
-	IJ.showStatus("Segment Image: " + e.message)
-	if (e.message == "Stopped.") {
-		if (Interpreter.getInstance()) throw new RuntimeException("Macro canceled")
-	} else if (Interpreter.getInstance() != null || GraphicsEnvironment.isHeadless()) {
-		// A window would stop a macro that nobody watches; IJ.error ends it.
-		IJ.log("Segment Image: " + e.message)
-		try {
-			IJ.error("Segment Image", e.message)
-		} catch (RuntimeException ended) {
-			// that is how ImageJ ends a macro
-		}
-	} else IJ.error("Segment Image", e.message)
-} finally {
-	folder.deleteDir()
+// Gives each cell the group and colour of its call; says how many are positive.
+String called(Map cells, Map inside, table, ofNuclei, double gate, File folder) {
+	def means = { of, all -> all ? of.getColumnAsDoubles(of.getColumnIndex("Mean")) as List : [] }
+	def calls
+	def more = ""
+	if (inside) {
+		def answer = worker.ask("fiji_worker.positive(task, cells, nuclei, values, threshold, width, height)", [cells: cells.roiset, nuclei: inside.roiset,
+			values: means(ofNuclei, inside.rois), threshold: gate, width: imp.width, height: imp.height])
+		calls = answer.calls
+		def without = calls.count { it == "none" }
+		if (without) more += ", " + without + " without nucleus"
+		if (answer.orphans) more += ", " + (answer.orphans == 1 ? "1 nucleus" : answer.orphans + " nuclei") + " in no cell"
+	} else calls = means(table, cells.rois).collect { it > gate ? "positive" : "negative" }
+	cells.rois.eachWithIndex { roi, i ->
+		roi.setGroup(GROUPS[calls[i]])
+		roi.setStrokeColor(COLOURS[calls[i]])
+	}
+	return calls.count { it == "positive" } + " of " + calls.count { it != "none" } + " positive above " + threshold + more
 }
+
+def lib = new File(IJ.getDirectory("imagej"), "lib/cellpose-fiji-bridge")
+def loader = new GroovyClassLoader(getClass().getClassLoader())
+loader.addClasspath(lib.path)
+worker = loader.loadClass("CellposeWorker").newInstance("Segment Image")
+worker.perform { folder -> work(folder) }
 null

@@ -7,7 +7,8 @@
 // Input   a folder of images: a folder for each condition, f1_phase.tif beside f1_EdU.tif (the README names other ways).
 // Output  the results folder: cells.csv, conditions/, figures/, overlays/, rois/, masks/, measurements/.
 //
-// It starts the program whose path "cellpose-fiji macros install" wrote into command.txt beside this file.
+// In Fiji the Python process that stays does it (Ask Worker). Elsewhere it starts the program whose path
+// "cellpose-fiji macros install" wrote into command.txt beside this file.
 //
 // In the window  choose it from the menu, or run it with the arguments below.
 // Headless       ImageJ --headless -macro Segment_and_Measure.ijm "images=[/path/images] out=[/path/results]"
@@ -26,6 +27,8 @@ var headless = false;
 var answer = "";
 var state = "running";
 var patience = 60000;  // ms without a word from the program
+var kept = false;  // whether Fiji's own process does it
+var command = "";
 
 args = getArgument();
 // Fiji shows what a macro returns in a window: only who gives arguments gets an answer.
@@ -86,12 +89,15 @@ if (args == "") {
 	if (text == "yes") preview = true;
 }
 command = option("command", "");
-if (command == "" && File.exists(here + File.separator + "command.txt")) {
+// The process that Fiji keeps is asked by a script, which plain ImageJ does not have.
+List.setCommands;
+if (command == "" && List.get("Ask Worker") != "") kept = true;
+if (command == "" && !kept && File.exists(here + File.separator + "command.txt")) {
 	unescape(replace(File.openAsString(here + File.separator + "command.txt"), "\n", ""));
 	command = answer;
 }
-if (command == "") return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
-if (!File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
+if (command == "" && !kept) return "" + stop("command.txt: not beside this macro (expected in " + here + "). Run: cellpose-fiji macros install --fiji PATH");
+if (!kept && !File.exists(command)) return "" + stop(command + ": is not there any more (expected the program of the bridge). Install the bridge again, then run: cellpose-fiji macros install --fiji PATH");
 if (images == "") return "" + stop("images: nothing named (expected a folder of images). Name one.");
 if (out == "") return "" + stop("out: nothing named (expected a folder for the results). Name one.");
 if (!File.isDirectory(images)) return "" + stop(images + ": no such folder (expected a folder of images). Check the path.");
@@ -111,7 +117,15 @@ if (settings == "") {
 	File.saveString(text, own);
 }
 picture = out + File.separator + "preview.png";
-if (preview) exec(command, "preview", images, "--out", picture, "--status", status, "--settings", own);
+if (kept) {
+	if (preview) words = newArray("preview", images, "--out", picture, "--status", status, "--settings", own);
+	else if (settings != "") words = newArray("run", images, "--out", out, "--status", status, "--settings", settings);
+	else words = newArray("run", "--status", status, "--trust-settings", "--settings", own);
+	text = "";
+	for (i = 0; i < words.length; i++) text = text + "\"" + escaped(words[i]) + "\", ";
+	File.saveString("arguments = [" + text + "]\n", base + "-request.toml");
+	run("Ask Worker", "request=[" + base + "-request.toml] wait=false");
+} else if (preview) exec(command, "preview", images, "--out", picture, "--status", status, "--settings", own);
 else if (settings != "") exec(command, "run", images, "--out", out, "--status", status, "--settings", settings);
 else exec(command, "run", "--status", status, "--trust-settings", "--settings", own);
 showStatus("Cellpose Fiji Bridge starts; Esc stops it");
@@ -135,7 +149,7 @@ find(status, "total");
 fields = fields + answer + " fields";
 if (File.exists(status)) ok = File.delete(status);
 if (File.exists(base + ".toml")) ok = File.delete(base + ".toml");
-if (state == "silent") return "" + stop("The bridge did not start or died (nothing heard of it for a minute). Try it in a terminal: " + command + " doctor");
+if (state == "silent") return "" + stop("The bridge did not start or died (nothing heard of it for a minute). " + advice());
 if (state == "stopped") {
 	showStatus("Cellpose Fiji Bridge stopped; the same settings resume there");
 	if (returns) return "Error: stopped; what is done is kept, and the same settings resume there";
@@ -156,6 +170,11 @@ if (state == "failed") return "" + stop(fields + " done. " + message + " What fa
 showStatus("Cellpose Fiji Bridge: " + fields + " done");
 if (returns) return "OK: " + fields + " done. Results in " + out;
 
+
+function advice() {
+	if (kept) return "Look into the Log, or choose Install Bridge.";
+	return "Try it in a terminal: " + command + " doctor";
+}
 
 // Shows how far the program is until it ends; `state` is then what it says last, or "silent".
 function watch(status) {

@@ -1,13 +1,10 @@
 // Stop Worker
 //
-// Ends the Python process that Segment Image keeps, and frees its memory. The next call starts a new one.
+// Ends the Python process that this menu keeps, and frees its memory. The next call starts a new one.
 
-import ij.IJ
-
-def running = IJ.getProperty("cellpose-fiji.service")
-if (running != null && running.isAlive()) {
-	running.kill()
-	IJ.showStatus("The Python process was ended")
-} else IJ.showStatus("No Python process was running")
-IJ.setProperty("cellpose-fiji.service", null)
+def lib = new File(ij.IJ.getDirectory("imagej"), "lib/cellpose-fiji-bridge")
+def loader = new GroovyClassLoader(getClass().getClassLoader())
+loader.addClasspath(lib.path)
+def ended = loader.loadClass("CellposeWorker").stop()
+ij.IJ.showStatus(ended ? "The Python process was ended" : "No Python process was running")
 null

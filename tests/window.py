@@ -151,10 +151,10 @@ def screenshot(path, x, y, width, height):
 """
 
 
-def in_the_window(drive: str, home: Path, errors_end_it: bool = True, **names: object) -> str:
+def in_the_window(drive: str, home: Path, errors_end_it: bool = True, limit_s: int = LIMIT_S, **names: object) -> str:
     """Run code in a process with ImageJ's window; return what it hands to `done`."""
     given = "".join(f"{name} = {value!r}\n" for name, value in names.items())
-    head = f"LIMIT_S = {LIMIT_S}\nERRORS_END_IT = {errors_end_it}\nHOME = {str(home)!r}\nMACROS = __import__('pathlib').Path({str(MACROS)!r})\n"
+    head = f"LIMIT_S = {limit_s}\nERRORS_END_IT = {errors_end_it}\nHOME = {str(home)!r}\nMACROS = __import__('pathlib').Path({str(MACROS)!r})\n"
     code = f"{head}{PRELUDE}\n{given}\ntry:\n" + "".join(f"    {line}\n" for line in drive.strip().splitlines())
     code += "except BaseException:\n    traceback.print_exc()\n    os._exit(1)\n"
     # A window manager, so that a click activates a window, as on a desk.
@@ -174,7 +174,7 @@ def in_the_window(drive: str, home: Path, errors_end_it: bool = True, **names: o
         command,
         capture_output=True,
         text=True,
-        timeout=2 * LIMIT_S,
+        timeout=2 * limit_s,
         check=False,
         env={**os.environ, "LC_ALL": "C.UTF-8"},
     )

@@ -22,7 +22,8 @@ def install(*, fiji: _Fiji) -> int:
     import bridge.fiji_menu
 
     folder = bridge.fiji_menu.install(fiji)
-    OUT.print(f"{len(bridge.fiji_menu.macro_files())} macros are in {folder}; start Fiji again to see them in its menu")
+    n = len(list(folder.glob("*.ijm"))) + len(list(folder.glob("*.groovy")))
+    OUT.print(f"{n} macros and scripts are in {folder}; start Fiji again to see them in its menu")
     return 0
 
 

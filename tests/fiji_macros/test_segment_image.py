@@ -2,83 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import jgo
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
-from window import in_the_window, needs_window
+from fiji_scripts import drive, jars_of_fiji
+from window import needs_window
 
 import bridge
-import bridge.fiji_menu
 from bridge.synthetic import synthetic_field
 
 FIELD = synthetic_field(seed=8, size_px=320, n_cells=14)
 PIXELS = FIELD.phase[:200, :300]  # not square
 
-# What stands in for Fiji's script menu: the lines of parameters are taken out, and bound to what is given or their values.
-DRIVE = """
-import json, re
-begin("-Dplugins.dir=" + HOME, "-Djava.io.tmpdir=" + HOME, jars=JARS)
-MACROS = Path(HOME) / "plugins/Cellpose Fiji Bridge"
-J = jpype.JClass
-text = (MACROS / "Segment_Image.groovy").read_text("utf-8")
-body = "\\n".join("" if line.startswith("#@") else line for line in text.splitlines())
-defaults = {}
-for kind, how, name in re.findall(r"^#@ (\\w+) \\((.*)\\) (\\w+)$", text, re.M):
-    found = re.search(r'value = ("([^"]*)"|\\w+)', how)
-    if found:
-        defaults[name] = found[2] if found[2] is not None else found[1] == "true"
-stop = (MACROS / "Stop_Worker.groovy").read_text("utf-8")
-errors = []
-
-def groovy(code, **bound):
-    jpype.java.lang.Thread.currentThread().setContextClassLoader(J("java.lang.ClassLoader").getSystemClassLoader())
-    binding = J("groovy.lang.Binding")()
-    for name, value in bound.items():
-        binding.setVariable(name, value if not isinstance(value, bool) else J("java.lang.Boolean").valueOf(value))
-    return J("groovy.lang.GroovyShell")(binding).evaluate(code)
-
-def segment(imp, **given):
-    J("ij.IJ").log("\\\\Clear")
-    groovy(body, imp=imp, **{**defaults, "model": "demo", "diameter": "30", **given})
-    return str(J("ij.IJ").getLog() or "").strip()
-
-def words_of_status():
-    return str(J("ij.IJ").getInstance().getInfo()) + "|".join(words(J("ij.IJ").getInstance()))
-
-def results(path):
-    table = J("ij.measure.ResultsTable").getResultsTable()
-    table.saveAs(str(path))
-"""
-
 
 @pytest.fixture(scope="module")
 def jars(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Groovy and Appose, of Maven Central."""
-    made = jgo.build(
-        endpoint="org.apposed:appose:0.9.0+org.apache.groovy:groovy:4.0.28",
-        cache_dir=tmp_path_factory.mktemp("jgo"), repositories={}, resolver=jgo.maven.PythonResolver(lenient=True),
-    )  # fmt: skip
-    return [str(jar) for folder in (made.jars_dir, made.modules_dir) for jar in Path(folder).glob("*.jar")]
-
-
-def drive(code: str, jars: list[str], folder: Path, **names: object) -> Any:
-    (folder / "plugins").mkdir()
-    (folder / "ij.jar").touch()
-    bridge.fiji_menu.install(folder)
-    return json.loads(in_the_window(DRIVE + code, folder, errors_end_it=False, JARS=jars, FOLDER=str(folder), **names))
+    return jars_of_fiji(tmp_path_factory.mktemp("jgo"))
 
 
 KINDS = """
 said = {}
 for name, given in KINDS.items():
-    imp = IJ.openImage(FOLDER + "/" + name)
+    imp = IJ.openImage(FOLDER + "/" + name.removeprefix("DUP_"))
+    if name.startswith("DUP_"):
+        imp = imp.duplicate()  # never saved
     imp.show()
+    if name == "depth.tif":
+        imp.setSlice(2)
     imp.setRoi(J("ij.gui.OvalRoi")(20, 20, 60, 40))
     before = (imp.getRoi(), imp.getCurrentSlice(), imp.changes, list(imp.getProcessor().getPixelsCopy()))
     J("ij.plugin.filter.Analyzer").setMeasurements(2)
@@ -107,15 +61,29 @@ def test_results_are_those_of_the_saved_file(jars: list[str], tmp_path: Path) ->
     scaled = {"resolution": (1 / 0.325, 1 / 0.325), "metadata": {"unit": "um"}, "imagej": True}
     tifffile.imwrite(tmp_path / "scaled.tif", sixteen, **scaled)
     tifffile.imwrite(tmp_path / "Zählung (β) a=1.x.tif", sixteen)
+    for name in ("red", "blue"):
+        shown = [nothing] * 3
+        shown[("red", "green", "blue").index(name)] = eight
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.stack(shown, -1), photometric="rgb")
+    tifffile.imwrite(tmp_path / "grey.tif", np.stack([eight] * 3, -1), photometric="rgb")
+    tifffile.imwrite(tmp_path / "mixed.tif", np.stack([eight, 255 - eight, eight // 2], -1), photometric="rgb")
+    oblong = {"resolution": (1 / 0.325, 1 / 0.65), "metadata": {"unit": "um"}, "imagej": True}
+    tifffile.imwrite(tmp_path / "oblong.tif", sixteen, **oblong)
+    depth = {"imagej": True, "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(tmp_path / "depth.tif", np.stack([sixteen // 3, sixteen, sixteen // 2]), **depth)
     tifffile.imwrite(tmp_path / "none.tif", np.full((100, 150), 7, np.uint16))
     channels = {"imagej": True, "metadata": {"axes": "CYX", "Labels": ["phase", "EdU"]}}
     tifffile.imwrite(tmp_path / "two.tif", np.stack([sixteen, sixteen[:, ::-1]]), **channels)
     kinds: dict[str, dict[str, str]] = {
         name: {} for name in ("green.tif", "u8.tif", "u16.tif", "f32.tif", "scaled.tif", "Zählung (β) a=1.x.tif")
     }
-    kinds["none.tif"] = {}
+    kinds |= {
+        name: {} for name in ("red.tif", "blue.tif", "grey.tif", "oblong.tif", "depth.tif", "DUP_u16.tif", "none.tif")
+    }
+    kinds["mixed.tif"] = {"colour": "green"}
     kinds["two.tif"] = {"cells": "phase", "measured": "2"}
     said = drive(KINDS, jars, tmp_path, KINDS=kinds)
+    tifffile.imwrite(tmp_path / "DUP_u16.tif", sixteen)
     for name, given in kinds.items():
         log, intact, n_managed, measurements, no_overlay = said[name]
         assert intact, name
@@ -127,10 +95,11 @@ def test_results_are_those_of_the_saved_file(jars: list[str], tmp_path: Path) ->
             assert log.endswith("none.tif: 0 cells, both engines agree to the last digit (demo, diameter 30.0 px)")
             continue
         out = Path(tempfile.mkdtemp(dir=tmp_path))
-        own = {"channel": given["cells"]} if given else {}
+        how = {"rgb_channel": given["colour"]} if "colour" in given else {"z": "2"} if name == "depth.tif" else {}
+        own = {"channel": given["cells"]} if "cells" in given else how
         mask = bridge.segment(tmp_path / name, out=out, model="demo", diameter=30, **own)
         roiset = bridge.trace(mask, out=out)
-        own = {"channel": given["measured"]} if given else {}
+        own = {"channel": given["measured"]} if "measured" in given else how
         expected = bridge.measure(tmp_path / name, roiset, out=out, engine="native", **own).read_bytes()
         assert (tmp_path / f"{name}.d" / "Results.csv").read_bytes() == expected
         assert n_managed == expected.count(b"\n") - 1 > 3
@@ -174,7 +143,7 @@ call.result()
 said["new"] = segment(small)
 said["new process"] = pid() != first
 
-groovy(stop)
+groovy("Stop Worker")
 said["ended"] = worker() is None
 said["left"] = temporary()
 done(json.dumps(said))
@@ -225,3 +194,104 @@ def test_what_is_wrong_is_one_sentence(jars: list[str], tmp_path: Path) -> None:
         "model": "cyto9",
     }
     assert drive(REFUSED, jars, tmp_path, WRONG=wrong, SENTENCES=sentences) == [True, ""]
+
+
+CALLED = """
+image = IJ.openImage(FOLDER + "/three.tif")
+image.show()
+said = {"log": segment(image, cells="1", measured="2", nuclei="3", nuclei_diameter="12", threshold="%s")}
+rois = list(RoiManager.getInstance().getRoisAsArray())
+said["groups"] = [roi.getGroup() for roi in rois]
+said["colours"] = sorted({str(roi.getStrokeColor().getRGB() & 0xFFFFFF) for roi in rois})
+window.toBack()
+image.getWindow().setLocation(100, 160)
+image.getWindow().toFront()
+time.sleep(1)
+screenshot(FOLDER + "/called.png", 80, 120, 700, 560)
+said["cells"] = segment(image, cells="1", measured="2", threshold="%s", rois="overlay")
+said["of overlay"] = [roi.getGroup() for roi in image.getOverlay().toArray()]
+done(json.dumps(said))
+"""
+
+
+@needs_window
+@pytest.mark.slow
+def test_positive_cells_are_those_of_a_run(jars: list[str], tmp_path: Path) -> None:
+    """By their nuclei: groups and colours of the ROIs are the column EdU_positive of the same field."""
+    images = tmp_path / "images" / "DMSO"
+    images.mkdir(parents=True)
+    for name, pixels in (("phase", FIELD.phase), ("EdU", FIELD.edu), ("TOPRO", FIELD.topro)):
+        tifffile.imwrite(images / f"f1_{name}.tif", pixels)
+    tifffile.imwrite(
+        tmp_path / "three.tif", np.stack([FIELD.phase, FIELD.edu, FIELD.topro]), imagej=True, metadata={"axes": "CYX"}
+    )
+    gate = 150.0
+    bridge.run(
+        tmp_path / "images", tmp_path / "out", model="demo", diameter=30, count_diameter=12, edu_threshold=[f"{gate}"],
+        engine="native", allow_missing=True,
+    )  # fmt: skip
+    cells = pd.read_csv(tmp_path / "out" / "cells.csv", dtype={"EdU_positive": "boolean"})
+    expected = [0 if pd.isna(call) else 1 if call else 2 for call in cells["EdU_positive"]]
+    assert {1, 2} <= set(expected)
+    said = drive(CALLED % (gate, gate), jars, tmp_path)
+    assert said["groups"] == expected
+    assert {str(0xE69F00), str(0x0072B2)} <= set(said["colours"])
+    n = expected.count(1)
+    assert f"both engines agree to the last digit, {n} of {n + expected.count(2)} positive above {gate}" in said["log"]
+    whole = [1 if mean > gate else 2 for mean in cells["cell_EdU_Mean"]]
+    assert said["of overlay"] == whole
+    assert f"{whole.count(1)} of {len(whole)} positive above {gate}" in said["cells"]
+
+
+LOOP = """
+in_the_menu("Segment Image")
+macro = MACRO.replace('getDirectory("Images")', '"' + FOLDER + '/in/"').replace('getDirectory("Results")', '"' + FOLDER + '/out/"')
+IJ.runMacro(macro)
+log = str(IJ.getLog())
+IJ.log("\\\\Clear")
+ended = "still running"
+IJ.runMacro('open("' + FOLDER + '/in/a.tif"); run("Segment Image", "' + WRONG + '"); File.saveString("on", "' + FOLDER + '/on.txt");')
+done(json.dumps([log, str(IJ.getLog()), os.path.exists(FOLDER + "/on.txt")]))
+"""
+
+
+@needs_window
+@pytest.mark.slow
+def test_macro_of_the_documentation_loops_over_a_folder(jars: list[str], tmp_path: Path) -> None:
+    """With an image without cells in its middle: its file holds no numbers of the one before; an error ends a macro."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    for name, pixels in (("a", PIXELS), ("b", np.full((100, 150), 7, np.uint16)), ("c", PIXELS[:, ::-1])):
+        tifffile.imwrite(tmp_path / "in" / f"{name}.tif", pixels)
+    documented = (Path(__file__).parents[2] / "docs" / "fiji.md").read_text("utf-8")
+    macro = next(part for part in documented.split("```") if "getFileList" in part)
+    macro = macro.removeprefix("ijm").replace("model=cyto3 diameter=own", "model=demo diameter=30")
+    line = macro.split('run("Segment Image", "')[1].split('"')[0]
+    wrong = line.replace("radius=50", "radius=wide")
+    log, ended, went_on = drive(LOOP, jars, tmp_path, MACRO=macro, WRONG=wrong)
+    assert "a.tif: " in log
+    assert "b.tif: 0 cells" in log
+    for name in "ac":
+        mask = bridge.segment(tmp_path / "in" / f"{name}.tif", out=tmp_path / "own", model="demo", diameter=30)
+        roiset = bridge.trace(mask, out=tmp_path / "own")
+        own = bridge.measure(tmp_path / "in" / f"{name}.tif", roiset, out=tmp_path / "own", engine="native")
+        assert (tmp_path / "out" / f"{name}_Results.csv").read_bytes() == own.read_bytes()
+    empty = tmp_path / "out" / "b_Results.csv"
+    assert not empty.exists() or empty.read_bytes().strip() == b""
+    assert "Segment Image: Radius of the rolling ball: not a number of px (got wide" in ended
+    assert not went_on
+
+
+HEADLESS = """
+image = IJ.openImage(FOLDER + "/f1.tif")
+log = segment(image, rois="overlay")
+done(json.dumps([image.getOverlay().size(), log]))
+"""
+
+
+@pytest.mark.slow
+@needs_window
+def test_headless_the_rois_are_an_overlay(jars: list[str], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "f1.tif", PIXELS)
+    n, _ = drive(HEADLESS, jars, tmp_path, HEADLESS=True)
+    assert n > 3

@@ -39,9 +39,11 @@ def predict_cells(segmenter: Segmenter, plane: Plane, s: Settings, name: str, **
     return segmenter.predict(plane.seen, s.diameter, *_how(s), name, shown, **watch)
 
 
-def predict_nuclei(segmenter: Segmenter, plane: Plane, s: Settings, name: str) -> Callable[..., Segmented]:
+def predict_nuclei(
+    segmenter: Segmenter, plane: Plane, s: Settings, name: str, **watch: Any
+) -> Callable[..., Segmented]:
     """Let a network look at an image of nuclei, likewise."""
-    return segmenter.predict(plane.pixels, s.count_diameter, *_how(s), name)
+    return segmenter.predict(plane.pixels, s.count_diameter, *_how(s), name, **watch)
 
 
 def _how(s: Settings) -> tuple[float, float, int, Literal["keep", "drop"], int, int]:
