@@ -272,7 +272,7 @@ def command(task: Any, request: str) -> dict[str, Any]:
     path.unlink()
     with _alone(task):
         _segmenters.clear()  # a run loads its own
-        return {"exit_code": app.meta(arguments)}
+        return {"exit_code": app.meta(arguments, result_action="return_value")}
 
 
 @_task

@@ -155,3 +155,45 @@ def test_a_killed_worker_is_a_crash_and_the_next_one_works(field: Path, tmp_path
     with worker() as second:
         hello = ask(second, "fiji_worker.hello()").outputs
     assert hello == fiji_worker.hello()
+
+
+COMMAND = "fiji_worker.command(task, request)"
+
+
+def request(folder: Path, *words: str) -> str:
+    path = folder / "request.toml"
+    path.write_text("arguments = [" + ", ".join(f'"{word}"' for word in words) + "]\n", "utf-8")
+    return str(path)
+
+
+@pytest.mark.slow
+def test_a_command_runs_is_stopped_and_the_process_stays(service: Any, tmp_path: Path) -> None:
+    images = tmp_path / "images" / "DMSO"
+    images.mkdir(parents=True)
+    for n in range(4):
+        made = synthetic_field(seed=n, size_px=200, n_cells=6)
+        tifffile.imwrite(images / f"f{n}_phase.tif", made.phase)
+        tifffile.imwrite(images / f"f{n}_EdU.tif", made.edu)
+    status, out = tmp_path / "status.txt", tmp_path / "out"
+    words = ("run", str(tmp_path / "images"), "--out", str(out), "--model", "demo", "--diameter", "30", "--engine",
+             "native", "--status", str(status))  # fmt: skip
+    task = service.task(COMMAND, {"request": request(tmp_path, *words)}, queue="main")
+    task.start()
+    while not (out / "records").is_dir():  # it runs
+        time.sleep(0.01)
+    Path(f"{status}.cancel").touch()
+    task.wait_for()
+    assert task.outputs == {"exit_code": 130}
+    assert status.read_text().startswith("state\tstopped\n")
+    again = service.task(COMMAND, {"request": request(tmp_path, *words)}, queue="main")
+    again.start()
+    again.wait_for()
+    assert again.outputs == {"exit_code": 0}
+    assert status.read_text().startswith("state\tdone\n")
+    assert not (tmp_path / "request.toml").exists()
+    wrong = service.task(
+        COMMAND, {"request": request(tmp_path, "measure", "no.tif", "no.zip", "--out", "x")}, queue="main"
+    )
+    wrong.start()
+    wrong.wait_for()
+    assert wrong.outputs == {"exit_code": 2}

@@ -102,7 +102,14 @@ class CellposeWorker {
 
 	// A command of the command line, in the process; where nobody waits for it, its status file says how far it is.
 	void command(String request, boolean wait) {
-		def task = service().task("fiji_worker.command(task, request)", [request: request], "main")
+		def running
+		try {
+			running = service()
+		} catch (Throwable e) {
+			new File(request).delete()
+			throw e
+		}
+		def task = running.task("fiji_worker.command(task, request)", [request: request], "main")
 		task.start()
 		if (wait) await(task, { false })
 	}

@@ -260,7 +260,7 @@ def test_ctrl_c_lets_an_import_end(
 def test_macros_are_installed_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "ij.jar").touch()
-    for verb, words in (("install", "7 macros are in "), ("uninstall", "The macros were taken out of ")):
+    for verb, words in (("install", "9 macros and scripts are in "), ("uninstall", "The macros were taken out of ")):
         assert call("macros", verb, "--fiji", tmp_path) == 0
         assert said(capsys)[0].startswith(words)
 
