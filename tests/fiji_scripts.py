@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import jgo
+import make_site
 from window import LIMIT_S, in_the_window
 
 import bridge.fiji_menu
+from bridge.fiji_menu import LIBRARY
 
 # What stands in for Fiji's script menu: the lines of parameters are taken out, and bound to what is given or their values.
 DRIVE = """
@@ -83,11 +88,10 @@ def results(path):
 """
 
 
-def jars_of_fiji(folder: Path) -> list[str]:
-    """Groovy and Appose, of Maven Central."""
+def jars_of_fiji(folder: Path, endpoint: str = "org.apposed:appose:0.9.0+org.apache.groovy:groovy:4.0.28") -> list[str]:
+    """Groovy and Appose, or what else Fiji brings, of Maven Central."""
     made = jgo.build(
-        endpoint="org.apposed:appose:0.9.0+org.apache.groovy:groovy:4.0.28", cache_dir=folder, repositories={},
-        resolver=jgo.maven.PythonResolver(lenient=True),
+        endpoint=endpoint, cache_dir=folder, repositories={}, resolver=jgo.maven.PythonResolver(lenient=True),
     )  # fmt: skip
     return [str(jar) for place in (made.jars_dir, made.modules_dir) for jar in Path(place).glob("*.jar")]
 
@@ -99,3 +103,19 @@ def drive(code: str, jars: list[str], folder: Path, limit_s: int = LIMIT_S, **na
     bridge.fiji_menu.install(folder)
     given = {"PROPERTIES": [], "HEADLESS": False, "JARS": jars, "FOLDER": str(folder), **names}
     return json.loads(in_the_window(DRIVE + code, folder, errors_end_it=False, limit_s=limit_s, **given))
+
+
+def bring_wheel(fiji: Path) -> list[str]:
+    """Put the wheel and its versions into a Fiji, as an update site does; return what lets it be installed without downloads."""
+    for name, content in make_site.fiji_files().items():
+        if name.startswith(LIBRARY):
+            path = fiji / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    # Where uv lies, Appose fetches none; a Python that is there is named, so uv fetches none.
+    uv, own = os.environ.get("UV") or shutil.which("uv"), fiji / "envs" / ".uv" / "bin" / "uv"
+    assert uv
+    own.parent.mkdir(parents=True)
+    shutil.copy(uv, own)
+    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    return [f"-Dappose.envs-dir={fiji / 'envs'}", f"-Dcellpose-fiji.python={python}"]

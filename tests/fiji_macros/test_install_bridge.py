@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
-import make_site
 import pytest
 import tifffile
-from fiji_scripts import drive, jars_of_fiji
+from fiji_scripts import bring_wheel, drive, jars_of_fiji
 from window import needs_window
 
 from bridge.fiji_menu import LIBRARY
@@ -67,34 +64,19 @@ done(json.dumps(said))
 """
 
 
-def uv() -> str:
-    found = os.environ.get("UV") or shutil.which("uv")
-    assert found
-    return found
-
-
 @needs_window
 @pytest.mark.slow
 def test_it_fails_in_words_heals_and_follows_a_new_wheel(tmp_path: Path) -> None:
-    for name, content in make_site.fiji_files().items():
-        if name.startswith(LIBRARY):
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+    properties = bring_wheel(tmp_path)
     wheel = next((tmp_path / LIBRARY).glob("*.whl"))
     following = tmp_path / wheel.name
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(following, "w", zipfile.ZIP_DEFLATED) as new:
         for item in old.infolist():
             new.writestr(item, old.read(item) + (b"REBUILT = 7\n" if item.filename == "bridge/errors.py" else b""))
-    # Where uv lies, Appose fetches none; a Python that is there is named, so uv fetches none.
-    own = tmp_path / "envs" / ".uv" / "bin" / "uv"
-    own.parent.mkdir(parents=True)
-    shutil.copy(uv(), own)
     tifffile.imwrite(tmp_path / "f1.tif", synthetic_field(seed=8, size_px=200, n_cells=8).phase)
-    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     said = drive(
         INSTALL, jars_of_fiji(tmp_path / "jgo"), tmp_path, 400, NEXT=str(following), LIBRARY=LIBRARY,
-        PROPERTIES=[f"-Dappose.envs-dir={tmp_path / 'envs'}", f"-Dcellpose-fiji.python={python}"],
+        PROPERTIES=properties,
     )  # fmt: skip
     shutil.rmtree(tmp_path / "envs")  # gigabytes
     assert "no-such-package-cellpose-fiji" in said["failed"]
