@@ -1,6 +1,6 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
-The verbs of the command line are functions here: `plan`, `run`, `segment`, `trace` (the verb ``rois``), `rasterize`
+The verbs of the command line are functions here: `plan`, `run` (with ``--shard``: `run_shard`), `merge`, `segment`, `trace` (the verb ``rois``), `rasterize`
 (``labels``), `compare`, `convert`, `measure`, `summarize`, `plot`, `preview`, `correct`, `collect`, `apply` and
 `undo`, `classify`, `unclassify`, `track`, `untrack`, `train`, `ablate`, `evaluate` (with ``--tracks``: `evaluate_tracks`, with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.robustness import robustness
     from bridge.pipeline.roiset_verbs import compare, rasterize, trace
     from bridge.pipeline.run import Report, run
+    from bridge.pipeline.shards import merge, run_shard
     from bridge.pipeline.track import track, untrack
     from bridge.pipeline.verbs import measure, plan, plot, segment, summarize
     from bridge.settings import Settings
@@ -60,6 +61,7 @@ _HOMES = {
     "export": "bridge.pipeline.export",
     "export_coco": "bridge.evaluation.coco_folders",
     "import_coco": "bridge.evaluation.coco_folders",
+    "merge": "bridge.pipeline.shards",
     "measure": "bridge.pipeline.verbs",
     "plan": "bridge.pipeline.verbs",
     "plot": "bridge.pipeline.verbs",
@@ -67,6 +69,7 @@ _HOMES = {
     "rasterize": "bridge.pipeline.roiset_verbs",
     "robustness": "bridge.pipeline.robustness",
     "run": "bridge.pipeline.run",
+    "run_shard": "bridge.pipeline.shards",
     "segment": "bridge.pipeline.verbs",
     "summarize": "bridge.pipeline.verbs",
     "sweep": "bridge.evaluation.sweep",
@@ -97,12 +100,14 @@ __all__ = [
     "flat_field",
     "import_coco",
     "measure",
+    "merge",
     "plan",
     "plot",
     "preview",
     "rasterize",
     "robustness",
     "run",
+    "run_shard",
     "segment",
     "summarize",
     "sweep",

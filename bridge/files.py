@@ -121,6 +121,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def signature(path: Path) -> list[int] | None:
+    """Return size, times of change and inode of a file: while they are the same, so is its content; None if there is none."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
+
+
 @contextmanager
 def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
     """Remove new files again if the block ends with an error: half of them would stand in the way of the next try."""

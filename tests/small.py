@@ -42,11 +42,11 @@ DEMO = {"model": "demo", "diameter": 37.0, "count_model": "demo", "count_diamete
 
 
 def tree(folder: Path, skip: tuple[str, ...] = ("run.json",)) -> dict[str, bytes]:
-    """Every file of a results folder; records hold no times, so whole trees can be compared."""
+    """Every file of a results folder; records hold no times (but what this computer saw), so whole trees can be compared."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in skip and not path.name.startswith(".")
+        if path.is_file() and path.name not in skip and not path.name.startswith(".") and path.parent.name != "_seen"
     }
 
 

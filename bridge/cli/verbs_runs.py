@@ -11,6 +11,7 @@ from rich.console import Console
 from bridge.cli.console import AS_IT_IS, OUT, complain, progress_bar, say
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AllSettings, OutFolder
+from bridge.errors import InputError
 from bridge.names import number
 from bridge.settings import Settings
 
@@ -110,13 +111,62 @@ def run(
     update: Annotated[
         bool, Parameter(group=GENERAL, negative=(), help="Run again what depends on changed settings or inputs.")
     ] = False,
+    check: Annotated[
+        bool,
+        Parameter(
+            group=GENERAL,
+            negative=(),
+            help="Hash every file again, also those whose size, time and inode are as before.",
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        Parameter(
+            group=GENERAL, help="One part of the fields, e.g. 3/8; the parts may run at the same time. Then: merge."
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        Parameter(
+            group=GENERAL,
+            help="Dask: local:4 (processes), the address of a scheduler, or a file on SLURM (docs/cluster.md).",
+        ),
+    ] = None,
     settings: AllSettings = Settings(),
 ) -> int:
     """The whole pipeline: images in, tables and figures out."""
     import bridge.pipeline.run
 
+    if shard is not None and cluster is not None:
+        raise InputError("--shard and --cluster: both are given (expected one of them). Leave one out.")
     with progress_bar() as progress:
-        report = bridge.pipeline.run.run(images, out, settings, update, progress, say)
+        if shard is not None:
+            from bridge.pipeline.shards import run_shard
+
+            report = run_shard(images, out, shard, settings, update, progress, say, check)
+        elif cluster is not None:
+            from bridge.pipeline.cluster import connected
+
+            with connected(cluster, say) as client:
+                report = bridge.pipeline.run.run(images, out, settings, update, progress, say, check, client)
+        else:
+            report = bridge.pipeline.run.run(images, out, settings, update, progress, say, check)
+    if shard is not None:
+        OUT.print(
+            f"Part {shard}: {number(report.done, 'field')} done, {len(report.failures)} failed; when all parts are: cellpose-fiji merge {out}"
+        )
+        return report.exit_code
+    _report(report)
+    return report.exit_code
+
+
+@app.command(sort_key=3.5)
+def merge(results: Path) -> int:
+    """Put the parts of a run (--shard) together: tables, figures and the page."""
+    from bridge.pipeline.shards import merge as work
+
+    with progress_bar() as progress:
+        report = work(results, progress, say)
     _report(report)
     return report.exit_code
 

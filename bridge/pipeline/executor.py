@@ -60,16 +60,26 @@ class Executor:
     steps : tuple of Step
     tell : callable
         Called with what is being done.
+    resources : Resources, optional
+        Networks and engines of the caller's, which outlive this.
     """
 
     def __init__(
-        self, context: Context, records: Records, steps: tuple[Step, ...], tell: Callable[[str], None]
+        self,
+        context: Context,
+        records: Records,
+        steps: tuple[Step, ...],
+        tell: Callable[[str], None],
+        resources: Resources | None = None,
     ) -> None:
         self.context, self.records, self.tell = context, records, tell
         self.graph = Graph(steps)
         self.failures: list[Failure] = []
         self.finished: list[Field] = []
-        self.resources = Resources(context, {r.name: r for step in steps for r in step.resources}, tell)
+        self._own = resources is None
+        if resources is None:
+            resources = Resources(context, {r.name: r for step in steps for r in step.resources}, tell)
+        self.resources = resources
         self._kept: dict[str, dict[str, Any]] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._fatal: BaseException | None = None
@@ -327,7 +337,8 @@ class Executor:
         """End what was started; nothing is written any more when this returns."""
         for lane in self._lanes.values():
             lane.close()
-        self.resources.close()
+        if self._own:
+            self.resources.close()
         for thread in self._threads:
             thread.join()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.errors import InputError
-from bridge.files import sha256
+from bridge.pipeline.seen import Seen
 
 
 class Hashes:
@@ -16,11 +16,14 @@ class Hashes:
     Parameters
     ----------
     out : Path
-        The results folder: what lies in it may change, and is read each time.
+        The results folder: what lies in it may change, and is looked at each time.
+    seen : Seen, optional
+        Knows which files need not be read again.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, seen: Seen | None = None) -> None:
         self.out = out
+        self.seen = seen or Seen(out)
         self.known: dict[Path, str] = {}
         self._whole: dict[tuple[Path, ...], str] = {}
 
@@ -43,10 +46,10 @@ class Hashes:
 
     def _one(self, path: Path) -> str:
         if path.is_relative_to(self.out):
-            return sha256(path)
+            return self.seen.digest(path)
         if path not in self.known:
             try:
-                self.known[path] = sha256(path)
+                self.known[path] = self.seen.digest(path)
             except OSError as error:
                 raise InputError(
                     f"{path}: cannot be read ({error.strerror}). Check the disk or the network drive."

@@ -15,6 +15,7 @@ import filelock
 from bridge.errors import OutputError
 from bridge.files import PART_SUFFIX
 from bridge.foreign import read_json
+from bridge.pipeline.lease import held
 
 
 @contextmanager
@@ -24,8 +25,13 @@ def locked(out: Path) -> Iterator[None]:
     Raises
     ------
     OutputError
-        Another run holds it.
+        Another run holds it, or a part of one does.
     """
+    for lease in sorted(shards_folder(out).glob("*.lease")):
+        if holder := held(lease):
+            raise OutputError(
+                f"{out}: a part of a run is writing to it ({lease.stem.replace('-of-', '/')}: {holder}). Wait for it, or name another folder with --out."
+            )
     path, owner = out / ".lock", out / ".lock.json"
     try:
         with filelock.FileLock(path, blocking=False):
@@ -44,9 +50,26 @@ def locked(out: Path) -> Iterator[None]:
         ) from None
 
 
+def shards_folder(out: Path) -> Path:
+    """Return where the parts of a run say how far they are."""
+    return out / "shards"
+
+
+def require_unlocked(out: Path) -> None:
+    """Refuse a folder that a run in one piece holds.
+
+    Raises
+    ------
+    OutputError
+    """
+    if (out / ".lock.json").exists():
+        with locked(out):
+            pass
+
+
 def _remove_parts(out: Path) -> None:
     """Remove what a killed run left half written; before it wrote run.json there was nothing but that."""
-    begun = (out / "run.json").exists()
+    begun = (out / "run.json").exists() or shards_folder(out).is_dir()
     for part in (out.rglob if begun else out.glob)(f".{'*' if begun else 'run.json'}.????????{PART_SUFFIX}"):
         part.unlink(missing_ok=True)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import OutputError, StaleError
-from bridge.files import sha256, write_bytes, write_text
+from bridge.files import write_bytes, write_text
 from bridge.foreign import read_json, within
+from bridge.pipeline.seen import Seen
 
 
 class Records:
@@ -21,11 +22,14 @@ class Records:
         The results folder.
     update : bool
         Whether steps made from something else are made again.
+    seen : Seen, optional
+        Knows which files need not be hashed again.
     """
 
-    def __init__(self, out: Path, update: bool = False) -> None:
+    def __init__(self, out: Path, update: bool = False, seen: Seen | None = None) -> None:
         self.out = out
         self.update = update
+        self.seen = seen or Seen(out)
 
     def require_own_names(self) -> None:
         """Refuse records that name files outside of the results folder, before anything is done with them.
@@ -90,7 +94,7 @@ class Records:
             path = self.out / name
             if not path.is_file():
                 missing = True
-            elif sha256(path) != digest:
+            elif self.seen.digest(path) != digest:
                 raise OutputError(
                     f"{path}: was changed since it was written (its SHA-256 differs). It is not overwritten: "
                     "move it elsewhere and give the same command again."
@@ -136,7 +140,7 @@ class Records:
         self, field_id: str, step: str, made_from: dict[str, Any], outputs: Sequence[Path], facts: dict[str, Any]
     ) -> None:
         """Note that a step is done; what it wrote before and no longer writes is removed."""
-        hashes = {self._name(path): sha256(path) for path in outputs}
+        hashes = {self._name(path): self.seen.digest(path) for path in outputs}
         for name in (self._read(field_id, step) or {"outputs": {}})["outputs"]:
             if name not in hashes:
                 (self.out / name).unlink(missing_ok=True)
@@ -146,7 +150,7 @@ class Records:
         """Forget the record of another step that wrote this file, as other settings let it; whether there is one."""
         for other in self.folder(field_id).glob("*.json"):
             record = self._read(field_id, other.stem)
-            if record and record["outputs"].get(self._name(path)) == sha256(path):
+            if record and record["outputs"].get(self._name(path)) == self.seen.digest(path):
                 other.unlink()
                 return True
         return False
@@ -164,8 +168,8 @@ class Records:
             return
         outputs = record["outputs"]
         if self._name(old) in outputs and old.is_file():
-            digest = sha256(old)
-            if new.is_file() and sha256(new) != digest:
+            digest = self.seen.digest(old)
+            if new.is_file() and self.seen.digest(new) != digest:
                 raise OutputError(
                     f"{new}: was changed since it was written (its SHA-256 differs). It is not overwritten: "
                     "move it elsewhere and give the same command again."
@@ -175,7 +179,7 @@ class Records:
             self._write(field_id, step, {**record, "outputs": moved})
             outputs = moved
         left = self._name(new) in outputs and old.is_file() and not self._owned(field_id, old)
-        if left and sha256(old) == outputs[self._name(new)]:
+        if left and self.seen.digest(old) == outputs[self._name(new)]:
             old.unlink()
 
     def _owned(self, field_id: str, path: Path) -> bool:
@@ -188,7 +192,7 @@ class Records:
         record = self._read(field_id, step)
         for name, digest in (record or {"outputs": {}})["outputs"].items():
             path = self.out / name
-            if path.is_file() and sha256(path) == digest:
+            if path.is_file() and self.seen.digest(path) == digest:
                 path.unlink()
         self._path(field_id, step).unlink(missing_ok=True)
 

@@ -11,35 +11,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.classification.classifier import classes_of, write_network_classes
-from bridge.errors import InputError, OutputError, StaleError
+from bridge.errors import OutputError, StaleError
 from bridge.files import require_writable
 from bridge.foreign import read_json
-from bridge.imagej.fiji_folder import fiji_root
 from bridge.pipeline.assay import load as load_assay
 from bridge.pipeline.executor import Executor, Failure
 from bridge.pipeline.finished_run import FinishedRun, open_run
-from bridge.pipeline.graph import EXPERIMENT
+from bridge.pipeline.graph import EXPERIMENT, Graph
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.lock import locked
 from bridge.pipeline.page import write_report
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
-from bridge.pipeline.records import Records, differences
+from bridge.pipeline.records import Records
+from bridge.pipeline.refusals import refuse_foreign_files, refuse_other_settings, require_enough, resolve_models
 from bridge.pipeline.results_folder import ResultsFolder
-from bridge.pipeline.run_record import RECORDS, RunRecord, recorded_settings, write_plan
+from bridge.pipeline.run_record import RunRecord, recorded_settings, write_plan
 from bridge.pipeline.run_warnings import diameters, warnings_of
+from bridge.pipeline.seal import files_without_hash, seal_of
+from bridge.pipeline.seen import Seen
 from bridge.pipeline.status import interruptible
 from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
 from bridge.pipeline.steps.corrected import settle
 from bridge.report.figures import load as load_figures
 from bridge.rois.trace import COMPILING, compiled
-from bridge.setting_options import ASSAY, CHANGE_NOTHING, MACHINE
 from bridge.settings import Settings
 from bridge.settings_file import settings_from
 from bridge.tables import FAILURES, typed_table, write_table
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from bridge.experiment.fields import Plan
     from bridge.segmentation.models import ModelFile
 
@@ -85,6 +88,8 @@ def run(
     update: bool = False,
     progress: Callable[[Progress], None] | None = None,
     announce: Callable[[str], None] | None = None,
+    check: bool = False,
+    client: Client | None = None,
     **options: Any,
 ) -> Report:
     """Run the whole pipeline: images in, tables and figures out.
@@ -103,6 +108,10 @@ def run(
         Called after each field and step.
     announce : callable, optional
         Called with what the user should know before the work starts, e.g. which model runs.
+    check : bool
+        Read every input and output again; else those whose size, times and inode are as before are taken for unchanged.
+    client : distributed.Client, optional
+        Of Dask: its workers do the fields. Images and results lie on a disk that all of them share.
     **options
         Options of `bridge.settings.Settings`, instead of `settings`.
 
@@ -127,6 +136,9 @@ def run(
     """
     settings = settings or settings_from(options, "run")
     images, out = Path(images), Path(out)
+    if client is not None:  # workers have other folders that they work in
+        images, out = images.absolute(), out.absolute()
+        settings = _absolute(images, settings)
     if out.resolve() == images.resolve():
         raise OutputError(
             f"{out}: is the folder of the images (expected another one). Name a folder of its own with --out, e.g. {out / 'results'}."
@@ -136,11 +148,16 @@ def run(
     require_writable(out)
     try:
         with locked(out), interruptible():
-            return _Run(plan, out, settings, update, progress, announce).go()
+            return _Run(plan, out, settings, update, progress, announce, check, client).go()
     finally:
         if fresh:
             with contextlib.suppress(OSError):
                 out.rmdir()  # only if nothing was written
+
+
+def _absolute(images: Path, settings: Settings) -> Settings:
+    """Return settings whose paths mean the same from any folder."""
+    return settings_from({k: v for k, v in recorded_settings(images, settings).items() if k != "images"}, "run")
 
 
 def run_again(
@@ -160,21 +177,27 @@ class _Run:
     update: bool
     progress: Callable[[Progress], None] | None
     announce: Callable[[str], None] | None
+    check: bool = False
+    client: Client | None = None
     models: dict[str, ModelFile] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def go(self) -> Report:
         folder = ResultsFolder(self.out)
-        self._refuse_other_settings(folder)
-        self._require_enough()
-        self._resolve_models()
+        refuse_other_settings(self.plan, folder, self.settings, self.update)
+        require_enough(self.plan, self.settings)
+        self.models = resolve_models(self.plan, self.settings, self.announce)
         self.warnings += self.plan.warnings
-        self.records = Records(self.out, self.update)
+        seen = Seen(self.out, self.check)
+        self.records = Records(self.out, self.update, seen)
+        self.context = Context(self.plan, self.settings, folder, Hashes(self.out, seen), self.models)
+        seal = seal_of(self.context, Graph(ORDER))
+        if seen.sealed(seal):
+            return self._as_before(folder)
         self.records.require_own_names()
-        self._refuse_foreign_files(folder)
-        self.context = Context(self.plan, self.settings, folder, Hashes(self.out), self.models)
+        refuse_foreign_files(folder, self.records)
         settle(self.context, self.records)
-        self.executor = Executor(self.context, self.records, ORDER, self._tell)
+        self.executor = self._made_executor()
         self.executor.failures += [
             Failure(item.field_id, "plan", "InputError", problem)
             for item in self.plan.fields
@@ -198,6 +221,7 @@ class _Run:
                 self.warnings += (self.records.facts(EXPERIMENT, step) or {}).get("warnings", [])
         finally:
             self.executor.close()
+            seen.keep()
         failures = self._sorted_failures()
         with self._own_file("failures", folder.failures):
             write_table(folder.failures, typed_table([vars(f) for f in failures], FAILURES), FAILURES)
@@ -205,6 +229,8 @@ class _Run:
         self._tell("report")
         if self.executor.finished:
             write_report(open_run(self.out))
+        if not failures:
+            seen.keep(seal, files_without_hash(self.context, self.records))
         self._tell("done")
         return Report(
             self.out,
@@ -215,6 +241,21 @@ class _Run:
             tuple(dict.fromkeys(self.warnings)),
             diameters(self.context, self.records, self.executor.finished),
         )
+
+    def _made_executor(self) -> Executor:
+        given = (self.context, self.records, ORDER, self._tell)
+        if self.client is None:
+            return Executor(*given)
+        from bridge.pipeline.cluster import ClusterExecutor
+
+        return ClusterExecutor(*given, client=self.client)
+
+    def _as_before(self, folder: ResultsFolder) -> Report:
+        """Report a finished run of which nothing has changed."""
+        told = read_json(folder.run)
+        if self.progress:
+            self.progress(Progress(len(self.plan.fields), 0, len(self.plan.fields), "done"))
+        return Report(self.out, self.plan, len(told["finished"]), told["cells"], (), tuple(told["warnings"]))
 
     def _load(self) -> None:
         load_figures()
@@ -228,41 +269,6 @@ class _Run:
         if self.progress:
             failed = len({failure.field_id for failure in self.executor.failures})
             self.progress(Progress(len(self.executor.finished), failed, len(self.plan.fields), now))
-
-    # ------------------------------------------------------------ before the work
-
-    def _refuse_other_settings(self, folder: ResultsFolder) -> None:
-        try:
-            content = read_json(folder.run)
-            before = content["settings"]
-            if not isinstance(before, dict):
-                raise ValueError("its settings are no object")
-        except FileNotFoundError:
-            return
-        except (KeyError, ValueError):
-            content, before = {}, {}
-        # The images may have moved: their hashes decide. What the assay is told re-makes tables and figures alone.
-        free = {"images", *CHANGE_NOTHING, *self.settings.in_groups(MACHINE, ASSAY)}
-        now = {k: v for k, v in recorded_settings(self.plan.images, self.settings).items() if k not in free}
-        changed = differences({k: v for k, v in before.items() if k not in free}, now)
-        if changed and not self.update:
-            raise OutputError(
-                f"{self.out}: holds results of other settings ({changed}). "
-                "Give --update to run again what depends on them, or name another folder with --out."
-            )
-        if content and content.get("records") != RECORDS and not self.update:
-            raise OutputError(
-                f"{self.out}: was made by another version of this program, whose numbers must not be mixed with those of this one. "
-                "Give --update to make everything again, or name another folder with --out."
-            )
-
-    def _refuse_foreign_files(self, folder: ResultsFolder) -> None:
-        for name, path in (("plan", folder.fields), ("failures", folder.failures)):
-            self.records.current(EXPERIMENT, name, {}, [path], derived=True)  # refuses what a person changed
-            if path.exists() and not folder.run.exists():
-                raise OutputError(
-                    f"{path}: is there already and was not written by this run. It is not overwritten: move it elsewhere, or name another folder with --out."
-                )
 
     @contextlib.contextmanager
     def _own_file(self, name: str, path: Path) -> Iterator[None]:
@@ -280,38 +286,6 @@ class _Run:
             record.write("stopped", self.executor, self.warnings)
             more = f" So were {len(stale) - 1} more." if len(stale) > 1 else ""
             raise StaleError(f"{stale[0].message}{more}")
-
-    def _require_enough(self) -> None:
-        if self.plan.missing and not self.settings.allow_missing:
-            listed = "\n".join(f"  {text}" for text in self.plan.missing)
-            raise InputError(
-                f"{self.plan.images}: conditions without a field (got {len(self.plan.missing)}, expected none). "
-                f"Add their images, or give --allow-missing to run without:\n{listed}"
-            )
-        if all(item.problems for item in self.plan.fields):
-            listed = "\n".join(f"  {problem}" for _, problem in self.plan.problems)
-            raise InputError(
-                f"{self.plan.images}: not one field can be processed (got {len(self.plan.fields)}, each with a problem). See `cellpose-fiji plan`:\n{listed}"
-            )
-        if self.settings.fiji != "core" and self.settings.fiji.count(":") < 2:
-            fiji_root(Path(self.settings.fiji))
-
-    def _resolve_models(self) -> None:
-        wanted = []
-        if self.settings.masks is None:
-            wanted.append(("segment", self.settings.model, False))
-        if self.plan.count_channel:
-            wanted.append(("count", self.settings.nuclei_model, True))
-        if not wanted:
-            return
-        from bridge.segmentation.models import resolve_model
-
-        for role, name, nuclei in wanted:
-            self.models[role] = resolve_model(name, nuclei)
-            if self.announce:
-                channel = self.plan.segment_channel if role == "segment" else self.plan.count_channel
-                model = self.models[role]
-                self.announce(f"{channel}: Cellpose model {model.name} (SHA-256 {model.sha256[:12]}...)")
 
 
 def _tell_classes(context: Context) -> None:

@@ -16,7 +16,7 @@ from bridge.setting_options import PATHS
 from bridge.tables import FIELDS, Column, typed_table, write_table
 
 if TYPE_CHECKING:
-    from bridge.experiment.fields import Field
+    from bridge.experiment.fields import Field, Plan
     from bridge.pipeline.executor import Executor
     from bridge.pipeline.records import Records
     from bridge.pipeline.step import Context
@@ -132,24 +132,24 @@ class RunRecord:
         return {**{k: shared[k] for k in keys}, "diameter_px": diameters} if shared else {}
 
 
-def write_plan(context: Context) -> None:
-    """Write `fields.csv`."""
-    plan = context.plan
+def plan_rows(plan: Plan) -> tuple[list[dict[str, Any]], list[Column]]:
+    """Return the rows of `fields.csv` and its columns."""
+    root = plan.root
 
     def name(path: Path | None) -> str:
         if path is None:
             return ""
-        return path.relative_to(plan.root).as_posix() if path.is_relative_to(plan.root) else str(path)
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
     def address(file: ChannelFile | None) -> str:
         return file.address(name(file.path)) if file else ""
 
-    rows = []
     columns: list[Column] = []
     for column in FIELDS:
         columns.append(column)
         if column.name == "segment_path":
             columns += [Column(f"measure_path_{c}", "str", "", f"measured {c} image") for c in plan.measure_channels]
+    rows = []
     for item in plan.fields:
         row: dict[str, Any] = {c.name: getattr(item, c.name, "") for c in FIELDS}
         row["segment_path"] = address(item.segment)
@@ -158,4 +158,10 @@ def write_plan(context: Context) -> None:
         row["problems"] = " ".join(item.problems)
         row |= {f"measure_path_{c}": address(item.measure.get(c)) for c in plan.measure_channels}
         rows.append(row)
+    return rows, columns
+
+
+def write_plan(context: Context) -> None:
+    """Write `fields.csv`."""
+    rows, columns = plan_rows(context.plan)
     write_table(context.folder.fields, typed_table(rows, columns), columns)

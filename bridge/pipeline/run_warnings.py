@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.imagej.maven import IMAGEJ_VERSION
 from bridge.pipeline.graph import EXPERIMENT
 from bridge.pipeline.prepared import flat_field_of
+from bridge.pipeline.seen import SEEN
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -181,7 +182,7 @@ def _noted(records: Records, finished: Sequence[Field]) -> list[str]:
 
 
 def _left_behind(context: Context) -> list[str]:
-    known = {item.field_id for item in context.plan.fields} | {EXPERIMENT, *context.plan.excluded}
+    known = {item.field_id for item in context.plan.fields} | {EXPERIMENT, SEEN, *context.plan.excluded}
     records = context.folder.records("")
     gone = sorted(p.name for p in records.iterdir() if p.name not in known) if records.is_dir() else []
     if not gone:

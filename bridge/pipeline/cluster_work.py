@@ -1,0 +1,140 @@
+"""What a worker of a cluster does: the steps of some fields, with a network and an ImageJ that stay from task to task."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.errors import MissingDependencyError
+from bridge.files import write_text
+from bridge.foreign import read_json
+from bridge.pipeline.executor import Executor, Failure
+from bridge.pipeline.hashes import Hashes
+from bridge.pipeline.lanes import Resources
+from bridge.pipeline.records import Records
+from bridge.pipeline.seen import SEEN, Seen
+from bridge.pipeline.steps import ORDER
+
+if TYPE_CHECKING:
+    from bridge.experiment.fields import Field
+    from bridge.pipeline.step import Context
+
+_DEATHS = 2  # of workers, until a field is given up
+_one_at_a_time = threading.Lock()
+_kept: dict[str, Resources] = {}
+_seen: dict[str, Seen] = {}
+
+
+@dataclass
+class Done:
+    """What came of some fields.
+
+    Attributes
+    ----------
+    done : set of str
+        Fields that are complete.
+    failures : list of Failure
+    inputs : dict of Path to str
+        What was read, with its SHA-256.
+    fatal : MissingDependencyError or None
+        What ends the whole run: a full disk, no Java.
+    """
+
+    done: set[str] = field(default_factory=set)
+    failures: list[Failure] = field(default_factory=list)
+    inputs: dict[Path, str] = field(default_factory=dict)
+    fatal: MissingDependencyError | None = None
+
+
+def work_on(context: Context, fields: list[Field], steps: Collection[str], update: bool, check: bool) -> Done:
+    """Do steps of some fields; where a worker died of them before, one field after the other.
+
+    Parameters
+    ----------
+    context : Context
+        Without fields, and without hashes.
+    fields : list of Field
+    steps : collection of str
+        Their names.
+    update, check : bool
+        As of `bridge.run`.
+
+    Returns
+    -------
+    Done
+    """
+    with _one_at_a_time:
+        out = context.folder.out
+        seen = _seen.setdefault(f"{out} {check}", Seen(out, check, f"{socket.gethostname()}-{os.getpid()}"))
+        context = dataclasses.replace(context, hashes=Hashes(out, seen))
+        note, deaths = _note(out, fields)
+        told = Done()
+        try:
+            if not deaths:
+                write_text(note, json.dumps({item.field_id: 1 for item in fields}))
+                _run(context, fields, steps, Records(out, update, seen), told)
+            for item in fields if deaths else ():
+                died = deaths.get(item.field_id, 0)
+                if died >= _DEATHS:
+                    told.failures.append(_given_up(item))
+                    continue
+                write_text(note, json.dumps({**deaths, item.field_id: died + 1}))
+                _run(context, [item], steps, Records(out, update, seen), told)
+        except MissingDependencyError as error:
+            told.fatal = error
+        note.unlink(missing_ok=True)
+        told.inputs = dict(context.hashes.known)
+        return told
+
+
+def end_work(out: str) -> None:
+    """Let a run's network and ImageJ go, and note what was seen."""
+    with _one_at_a_time:
+        for name in [name for name in _kept if name.startswith(f"{out} ")]:
+            _kept.pop(name).close()
+        for name in [name for name in _seen if name.startswith(f"{out} ")]:
+            _seen.pop(name).keep()
+
+
+def _run(context: Context, fields: list[Field], steps: Collection[str], records: Records, told: Done) -> None:
+    chosen = tuple(step for step in ORDER if step.name in steps)
+    executor = Executor(context, records, chosen, lambda _: None, _resources(context))
+    try:
+        executor.run_fields(list(fields))
+    finally:
+        executor.close()
+        told.failures += executor.failures
+        told.done |= {item.field_id for item in executor.finished}
+
+
+def _resources(context: Context) -> Resources:
+    """The network and the ImageJ of this process, for these settings."""
+    models = {role: model.sha256 for role, model in context.models.items()}
+    of = json.dumps([context.settings.as_json(), models], sort_keys=True, default=str)
+    name = f"{context.folder.out} {of}"
+    if name not in _kept:
+        _kept[name] = Resources(context, {r.name: r for step in ORDER for r in step.resources})
+    return _kept[name]
+
+
+def _note(out: Path, fields: list[Field]) -> tuple[Path, dict[str, int]]:
+    """Return where it is noted that these fields are worked on, and how many workers died of each before."""
+    names = "\n".join(item.field_id for item in fields)
+    note = out / "records" / SEEN / f"at_work_{hashlib.sha256(names.encode()).hexdigest()[:16]}.json"
+    try:
+        return note, {str(name): int(n) for name, n in read_json(note).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return note, {}
+
+
+def _given_up(item: Field) -> Failure:
+    text = f"{item.field_id}: {_DEATHS} processes that worked on it died (out of memory?). The other fields went on. Look at its images, or run it alone with more memory."
+    return Failure(item.field_id, "worker", "WorkerDied", text)
