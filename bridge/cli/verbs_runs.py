@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,6 @@ from rich.console import Console
 from bridge.cli.console import AS_IT_IS, OUT, complain, progress_bar, say
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AllSettings, OutFolder
-from bridge.errors import InputError
 from bridge.names import number
 from bridge.settings import Settings
 
@@ -137,20 +137,19 @@ def run(
     """The whole pipeline: images in, tables and figures out."""
     import bridge.pipeline.run
 
-    if shard is not None and cluster is not None:
-        raise InputError("--shard and --cluster: both are given (expected one of them). Leave one out.")
-    with progress_bar() as progress:
+    with contextlib.ExitStack() as stack:
+        client = None
+        if cluster is not None:
+            from bridge.pipeline.cluster import connected
+
+            client = stack.enter_context(connected(cluster, say))
+        progress = stack.enter_context(progress_bar())
         if shard is not None:
             from bridge.pipeline.shards import run_shard
 
-            report = run_shard(images, out, shard, settings, update, progress, say, check)
-        elif cluster is not None:
-            from bridge.pipeline.cluster import connected
-
-            with connected(cluster, say) as client:
-                report = bridge.pipeline.run.run(images, out, settings, update, progress, say, check, client)
+            report = run_shard(images, out, shard, settings, update, progress, say, check, client)
         else:
-            report = bridge.pipeline.run.run(images, out, settings, update, progress, say, check)
+            report = bridge.pipeline.run.run(images, out, settings, update, progress, say, check, client)
     if shard is not None:
         OUT.print(
             f"Part {shard}: {number(report.done, 'field')} done, {len(report.failures)} failed; when all parts are: cellpose-fiji merge {out}"

@@ -8,7 +8,9 @@ to others, and what it was at work on is then done field by field: a field that 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +88,13 @@ def connected(where: str, say: Callable[[str], None] = lambda _: None) -> Iterat
         )
 
 
+def executor_for(client: Client | None) -> Callable[..., Executor]:
+    """Return what runs the steps: this process, or the workers of a Dask client."""
+    if client is None:
+        return Executor
+    return functools.partial(ClusterExecutor, client=client)
+
+
 class ClusterExecutor(Executor):
     """Runs the steps of the fields on the workers of a Dask client; what follows from several fields is done here.
 
@@ -99,6 +108,7 @@ class ClusterExecutor(Executor):
     def __init__(self, *given: Any, client: Client) -> None:
         super().__init__(*given)
         self._client = client
+        self._run_id = uuid.uuid4().hex[:8]
 
     def run_fields(self, fields: list[Field]) -> None:
         """Run every step of scope ``field`` that can be done without the other fields."""
@@ -159,7 +169,7 @@ class ClusterExecutor(Executor):
         plan = dataclasses.replace(self.context.plan, fields=())
         context = dataclasses.replace(self.context, plan=plan, hashes=Hashes(self.context.folder.out))
         return self._client.submit(
-            work_on, context, fields, steps, self.records.update, self.records.seen.check,
+            work_on, context, fields, steps, self.records.update, self.records.seen.check, self._run_id,
             pure=False, resources=resources or None,
         )  # fmt: skip
 

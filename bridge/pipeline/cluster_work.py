@@ -54,7 +54,9 @@ class Done:
     fatal: MissingDependencyError | None = None
 
 
-def work_on(context: Context, fields: list[Field], steps: Collection[str], update: bool, check: bool) -> Done:
+def work_on(
+    context: Context, fields: list[Field], steps: Collection[str], update: bool, check: bool, run_id: str
+) -> Done:
     """Do steps of some fields; where a worker died of them before, one field after the other.
 
     Parameters
@@ -66,6 +68,8 @@ def work_on(context: Context, fields: list[Field], steps: Collection[str], updat
         Their names.
     update, check : bool
         As of `bridge.run`.
+    run_id : str
+        Deaths in other starts, whose computer was switched off, do not count.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def work_on(context: Context, fields: list[Field], steps: Collection[str], updat
         out = context.folder.out
         seen = _seen.setdefault(f"{out} {check}", Seen(out, check, f"{socket.gethostname()}-{os.getpid()}"))
         context = dataclasses.replace(context, hashes=Hashes(out, seen))
-        note, deaths = _note(out, fields)
+        note, deaths = _note(out, fields, run_id)
         told = Done()
         try:
             if not deaths:
@@ -125,10 +129,10 @@ def _resources(context: Context) -> Resources:
     return _kept[name]
 
 
-def _note(out: Path, fields: list[Field]) -> tuple[Path, dict[str, int]]:
+def _note(out: Path, fields: list[Field], run_id: str) -> tuple[Path, dict[str, int]]:
     """Return where it is noted that these fields are worked on, and how many workers died of each before."""
     names = "\n".join(item.field_id for item in fields)
-    note = out / "records" / SEEN / f"at_work_{hashlib.sha256(names.encode()).hexdigest()[:16]}.json"
+    note = out / "records" / SEEN / f"at_work_{run_id}_{hashlib.sha256(names.encode()).hexdigest()[:16]}.json"
     try:
         return note, {str(name): int(n) for name, n in read_json(note).items()}
     except (OSError, ValueError, AttributeError, TypeError):

@@ -10,14 +10,14 @@ import collections
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import BridgeError, MissingDependencyError
 from bridge.pipeline.graph import Graph, groups_of, record_of
-from bridge.pipeline.lanes import Lane, Resources
+from bridge.pipeline.lanes import Given, Lane, Resources
 from bridge.pipeline.records import Records
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
 
@@ -173,7 +173,7 @@ class Executor:
             for name in step.needs:
                 needed = self.graph.by_name[name]
                 if "field" == needed.scope != step.scope and needed.load is not None and self._applies(job, needed):
-                    self._kept.setdefault(name, {})[job.name] = _Given(self, job)[name]
+                    self._kept.setdefault(name, {})[job.name] = Given(self, job)[name]
         self.finished.append(job.fields[0])
         self.tell(f"{job.name}: done")
 
@@ -181,7 +181,7 @@ class Executor:
 
     def _task(self, job: _Job, step: Step) -> Task:
         known = {name: dict(facts) for name, facts in self._known.items()} if step.early else {}
-        return Task(self.context, job.fields, job.name, _Given(self, job), job.facts, job.values, known, self.resources)
+        return Task(self.context, job.fields, job.name, Given(self, job), job.facts, job.values, known, self.resources)
 
     def _applies(self, job: _Job, step: Step) -> bool:
         return step.applies(self._task(job, step))
@@ -341,19 +341,3 @@ class Executor:
             self.resources.close()
         for thread in self._threads:
             thread.join()
-
-
-class _Given(Mapping[str, Any]):
-    """What the steps before hand over, read from their files where it is not in memory."""
-
-    def __init__(self, executor: Executor, job: _Job) -> None:
-        self._executor, self._job = executor, job
-
-    def __getitem__(self, name: str) -> Any:
-        return self._executor.value(self._job, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._executor.graph.by_name)
-
-    def __len__(self) -> int:
-        return len(self._executor.graph.by_name)

@@ -1,4 +1,4 @@
-"""What the local executor is made of: queues that a thread serves, and resources that are made once."""
+"""What the local executor is made of: queues that a thread serves, resources that are made once, what steps hand over."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from bridge.pipeline.executor import Executor
     from bridge.pipeline.step import Context, Resource
 
 
@@ -106,3 +107,26 @@ class Resources(Mapping[str, Any]):
             close = self._known[name].close
             if close is not None:
                 close(made)
+
+
+class Given(Mapping[str, Any]):
+    """What the steps before hand over to a job, read from their files where it is not in memory.
+
+    Parameters
+    ----------
+    executor : Executor
+    job : object
+        A field, or a group of fields, on its way.
+    """
+
+    def __init__(self, executor: Executor, job: Any) -> None:
+        self._executor, self._job = executor, job
+
+    def __getitem__(self, name: str) -> Any:
+        return self._executor.value(self._job, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._executor.graph.by_name)
+
+    def __len__(self) -> int:
+        return len(self._executor.graph.by_name)

@@ -15,7 +15,8 @@ from bridge.errors import OutputError, StaleError
 from bridge.files import require_writable
 from bridge.foreign import read_json
 from bridge.pipeline.assay import load as load_assay
-from bridge.pipeline.executor import Executor, Failure
+from bridge.pipeline.cluster import executor_for
+from bridge.pipeline.executor import Failure
 from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.pipeline.graph import EXPERIMENT, Graph
 from bridge.pipeline.hashes import Hashes
@@ -26,7 +27,7 @@ from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import Records
 from bridge.pipeline.refusals import refuse_foreign_files, refuse_other_settings, require_enough, resolve_models
 from bridge.pipeline.results_folder import ResultsFolder
-from bridge.pipeline.run_record import RunRecord, recorded_settings, write_plan
+from bridge.pipeline.run_record import RunRecord, from_any_folder, write_plan
 from bridge.pipeline.run_warnings import diameters, warnings_of
 from bridge.pipeline.seal import files_without_hash, seal_of
 from bridge.pipeline.seen import Seen
@@ -136,9 +137,8 @@ def run(
     """
     settings = settings or settings_from(options, "run")
     images, out = Path(images), Path(out)
-    if client is not None:  # workers have other folders that they work in
-        images, out = images.absolute(), out.absolute()
-        settings = _absolute(images, settings)
+    if client is not None:
+        images, out, settings = from_any_folder(images, out, settings)
     if out.resolve() == images.resolve():
         raise OutputError(
             f"{out}: is the folder of the images (expected another one). Name a folder of its own with --out, e.g. {out / 'results'}."
@@ -153,11 +153,6 @@ def run(
         if fresh:
             with contextlib.suppress(OSError):
                 out.rmdir()  # only if nothing was written
-
-
-def _absolute(images: Path, settings: Settings) -> Settings:
-    """Return settings whose paths mean the same from any folder."""
-    return settings_from({k: v for k, v in recorded_settings(images, settings).items() if k != "images"}, "run")
 
 
 def run_again(
@@ -197,7 +192,7 @@ class _Run:
         self.records.require_own_names()
         refuse_foreign_files(folder, self.records)
         settle(self.context, self.records)
-        self.executor = self._made_executor()
+        self.executor = executor_for(self.client)(self.context, self.records, ORDER, self._tell)
         self.executor.failures += [
             Failure(item.field_id, "plan", "InputError", problem)
             for item in self.plan.fields
@@ -241,14 +236,6 @@ class _Run:
             tuple(dict.fromkeys(self.warnings)),
             diameters(self.context, self.records, self.executor.finished),
         )
-
-    def _made_executor(self) -> Executor:
-        given = (self.context, self.records, ORDER, self._tell)
-        if self.client is None:
-            return Executor(*given)
-        from bridge.pipeline.cluster import ClusterExecutor
-
-        return ClusterExecutor(*given, client=self.client)
 
     def _as_before(self, folder: ResultsFolder) -> Report:
         """Report a finished run of which nothing has changed."""

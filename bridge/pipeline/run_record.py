@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.files import write_text
 from bridge.pipeline.graph import EXPERIMENT
 from bridge.setting_options import PATHS
+from bridge.settings_file import settings_from
 from bridge.tables import FIELDS, Column, typed_table, write_table
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ def recorded_settings(images: Path, settings: Settings) -> dict[str, Any]:
         if plain[name] and _is_path(name, plain[name]):
             plain[name] = str(Path(plain[name]).resolve())
     return {"images": str(images.resolve()), **plain}
+
+
+def from_any_folder(images: Path, out: Path, settings: Settings) -> tuple[Path, Path, Settings]:
+    """Return the same with paths that mean the same from any folder, as those that workers run in."""
+    plain = {name: value for name, value in recorded_settings(images, settings).items() if name != "images"}
+    return images.absolute(), out.absolute(), settings_from(plain, "run")
 
 
 def _is_path(name: str, value: str) -> bool:

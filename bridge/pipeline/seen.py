@@ -78,7 +78,7 @@ class Seen:
         write_bytes(self._folder / f"{self.part}.gz", gzip.compress(content, 1, mtime=0))
 
         if seal:  # it holds what the parts saw
-            for path in self._folder.glob("*.gz"):
+            for path in self._folder.iterdir():
                 if path.stem != self.part:
                     path.unlink(missing_ok=True)
 

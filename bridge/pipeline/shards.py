@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bridge.errors import InputError, OutputError, StaleError
 from bridge.files import require_writable, write_text
 from bridge.foreign import read_json
-from bridge.pipeline.executor import Executor, Failure
+from bridge.pipeline.cluster import executor_for
+from bridge.pipeline.executor import Failure
 from bridge.pipeline.graph import Graph
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.lease import leased
@@ -24,7 +25,7 @@ from bridge.pipeline.records import Records
 from bridge.pipeline.refusals import changed_settings, refuse_other_settings, require_enough, resolve_models
 from bridge.pipeline.results_folder import ResultsFolder
 from bridge.pipeline.run import Report, run
-from bridge.pipeline.run_record import recorded_settings
+from bridge.pipeline.run_record import from_any_folder, recorded_settings
 from bridge.pipeline.seal import seal_of
 from bridge.pipeline.seen import Seen
 from bridge.pipeline.status import interruptible
@@ -34,6 +35,8 @@ from bridge.setting_options import MACHINE
 from bridge.settings_file import settings_from
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from bridge.settings import Settings
 
 # What follows from several fields waits for all of them.
@@ -91,13 +94,14 @@ def run_shard(
     progress: Callable[[Progress], None] | None = None,
     announce: Callable[[str], None] | None = None,
     check: bool = False,
+    client: Client | None = None,
     **options: Any,
 ) -> Report:
     """Run one part of the fields; the parts may run at the same time, in any order, on any number of computers.
 
     Parameters
     ----------
-    images, out, settings, update, progress, announce, check, **options
+    images, out, settings, update, progress, announce, check, client, **options
         As of `bridge.run`; the same for all parts.
     shard : str
         Which part, as ``3/8``.
@@ -114,6 +118,8 @@ def run_shard(
     """
     settings = settings or settings_from(options, "run")
     images, out, part = Path(images), Path(out), Shard.read(shard)
+    if client is not None:
+        images, out, settings = from_any_folder(images, out, settings)
     plan = make_plan(images, settings)
     require_writable(out)
     require_unlocked(out)
@@ -140,7 +146,7 @@ def run_shard(
                 failed = len({failure.field_id for failure in executor.failures})
                 progress(Progress(len(executor.finished), failed, len(mine), now))
 
-        executor = Executor(context, records, FIELD_STEPS, tell)
+        executor = executor_for(client)(context, records, FIELD_STEPS, tell)
         executor.failures += [
             Failure(item.field_id, "plan", "InputError", problem) for item in mine for problem in item.problems
         ]

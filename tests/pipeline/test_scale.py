@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from small import given, tree
 
@@ -99,21 +100,128 @@ def test_of_two_that_race_for_a_dead_lease_one_comes_through(tmp_path: Path) -> 
     assert said == ["held", "refused", "refused", "refused"]
 
 
+MAIN = """
+import json, sys
+from bridge.cli import main
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
+"""
+
+# What a worker loads before its work: it dies, or stops, when it is given a certain image.
+FATE = """
+import os, signal
+from pathlib import Path
+from bridge.pipeline.steps import read
+before = getattr(read, "before", read.read)  # a process may load this twice
+read.before = before
+def reading(task, file, measured):
+    fate = Path(os.environ["FATE"])
+    if task.name == "DMSO_day1_f1" and (os.environ["ALWAYS"] or not fate.exists()):
+        fate.touch()
+        os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL"]))
+    return before(task, file, measured)
+read.read = reading
+"""
+
+
+class Cluster:
+    """The command line under Dask, in a process of its own."""
+
+    def __init__(self, experiment: Path, folder: Path) -> None:
+        self.folder, self.out = folder, folder / "out"
+        (folder / "main.py").write_text(MAIN)
+        (folder / "fate.py").write_text(FATE)
+        self.words = [
+            "run", str(experiment), "--out", str(self.out), "--masks", str(given(experiment)["masks"]), "--count", "none",
+            "--edu-threshold", "300", "--engine", "native", "--cluster",
+        ]  # fmt: skip
+
+    def start(self, where: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(self.folder / "main.py"), json.dumps([*self.words, where])], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **variables}, cwd=self.folder,
+        )  # fmt: skip
+
+    def fated(self, signal_name: str, always: bool) -> dict[str, str]:
+        return {
+            "DASK_DISTRIBUTED__WORKER__PRELOAD": str(self.folder / "fate.py"), "FATE": str(self.folder / "fate"),
+            "SIGNAL": signal_name, "ALWAYS": "yes" if always else "",
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
+        }  # fmt: skip
+
+    def run(self, where: str, **variables: str) -> tuple[int, str]:
+        process = self.start(where, **variables)
+        said, _ = process.communicate(timeout=300)
+        return process.returncode, said
+
+
+@pytest.fixture
+def cluster(experiment: Path, tmp_path: Path) -> Cluster:
+    return Cluster(experiment, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_under_dask_the_bytes_are_the_same(
-    experiment: Path, whole: dict[str, bytes], tmp_path: Path, workers: int
-) -> None:
-    code = (
-        "import sys, json\nfrom bridge.cli import main\nif __name__ == '__main__':\n    main(json.loads(sys.argv[1]))\n"
-    )
-    script = tmp_path / "main.py"
-    script.write_text(code)
-    how = {**given(experiment), "engine": "native"}
-    words = ["run", str(experiment), "--out", str(tmp_path / "out"), "--cluster", f"local:{workers}"]
-    words += ["--masks", str(how["masks"]), "--count", "none", "--edu-threshold", "300", "--engine", "native"]
-    ended = subprocess.run(
-        [sys.executable, str(script), json.dumps(words)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert results(tmp_path / "out") == whole
+def test_under_dask_the_bytes_are_the_same(cluster: Cluster, whole: dict[str, bytes], workers: int) -> None:
+    code, said = cluster.run(f"local:{workers}")
+    assert code == 0, said
+    assert results(cluster.out) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGSTOP"])
+def test_a_worker_that_dies_or_hangs_costs_nothing(cluster: Cluster, whole: dict[str, bytes], signal_name: str) -> None:
+    code, said = cluster.run("local:2", **cluster.fated(signal_name, always=False))
+    assert code == 0, said
+    assert (cluster.folder / "fate").exists()
+    assert results(cluster.out) == whole
+
+
+@pytest.mark.slow
+def test_a_field_that_kills_two_workers_is_named_and_the_others_go_on(cluster: Cluster) -> None:
+    code, said = cluster.run("local:2", **cluster.fated("SIGKILL", always=True))
+    assert code == 1, said
+    failures = pd.read_csv(cluster.out / "failures.csv")
+    assert failures["field_id"].tolist() == ["DMSO_day1_f1"]
+    assert failures["error"].tolist() == ["WorkerDied"]
+    assert failures["message"].tolist() == [
+        "DMSO_day1_f1: 2 processes that worked on it died (out of memory?). The other fields went on. Look at its images, or run it alone with more memory."
+    ]
+    assert set(pd.read_csv(cluster.out / "cells.csv")["field_id"]) == {"DMSO_day2_f1", "Drug_day1_f1", "Drug_day2_f1"}
+
+
+@pytest.mark.slow
+def test_client_and_scheduler_may_die(cluster: Cluster, whole: dict[str, bytes]) -> None:
+    """What is done is kept; the same command goes on, on another cluster."""
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    scheduler = subprocess.Popen([*dask, "--port", "0", "--no-dashboard", "--scheduler-file", str(cluster.folder / "at.json")],
+                                 stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        while not (cluster.folder / "at.json").exists():
+            time.sleep(0.1)
+        address = json.loads((cluster.folder / "at.json").read_text())["address"]
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+        stopped = cluster.fated("SIGSTOP", always=True)
+        working = subprocess.Popen([*worker, "--no-nanny"], env={**os.environ, **stopped}, stderr=subprocess.DEVNULL)
+        try:
+            client = cluster.start(address)
+            while not (cluster.folder / "fate").exists():
+                time.sleep(0.1)
+            scheduler.kill()
+            said, _ = client.communicate(timeout=120)
+            assert client.returncode == 3, said
+            assert "Dask: the scheduler is gone" in said
+            assert "What is done is kept: start it again and give the same command." in " ".join(said.split())
+        finally:
+            working.kill()
+            working.wait()
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+    client = cluster.start("local:2")
+    while not list(cluster.out.glob("records/*/measure.json")):
+        time.sleep(0.05)
+    client.kill()
+    client.communicate()
+    assert cluster.run("local:2")[0] == 0
+    assert results(cluster.out) == whole
