@@ -1,6 +1,6 @@
 """Cellpose masks to exact ImageJ ROI sets, measured by headless Fiji, per treatment condition.
 
-The verbs of the command line are functions here: `plan`, `run` (with ``--shard``: `run_shard`), `merge`, `segment`, `trace` (the verb ``rois``), `rasterize`
+The verbs of the command line are functions here: `plan`, `run` (with ``--shard``: `run_shard`), `merge`, `clean`, `segment`, `trace` (the verb ``rois``), `rasterize`
 (``labels``), `compare`, `convert`, `measure`, `summarize`, `plot`, `preview`, `correct`, `collect`, `apply` and
 `undo`, `classify`, `unclassify`, `track`, `untrack`, `train`, `ablate`, `evaluate` (with ``--tracks``: `evaluate_tracks`, with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bridge.experiment.fields import Plan
     from bridge.pipeline.apply_corrections import apply, undo
     from bridge.pipeline.classify import classify, unclassify
+    from bridge.pipeline.clean import clean
     from bridge.pipeline.convert import convert
     from bridge.pipeline.corrections import collect, correct
     from bridge.pipeline.export import export
@@ -50,6 +51,7 @@ _HOMES = {
     "ablate": "bridge.training.ablation",
     "apply": "bridge.pipeline.apply_corrections",
     "classify": "bridge.pipeline.classify",
+    "clean": "bridge.pipeline.clean",
     "collect": "bridge.pipeline.corrections",
     "compare": "bridge.pipeline.roiset_verbs",
     "convert": "bridge.pipeline.convert",
@@ -88,6 +90,7 @@ __all__ = [
     "ablate",
     "apply",
     "classify",
+    "clean",
     "collect",
     "compare",
     "compare_diameters",

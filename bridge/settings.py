@@ -215,6 +215,13 @@ class Settings(AssaySettings, ImageSettings):
     ] = "core"
     save_subtracted: Annotated[bool, Option(MEASURE, "Keep the background-subtracted images.")] = False
 
+    pictures: Annotated[
+        Literal["all", "sample", "none"] | None,
+        Option(
+            MACHINE,
+            "Of which fields overlays are drawn: all, sample (5 of each condition) or none. Default: all, above 1,000 fields a sample.",
+        ),
+    ] = None
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(MACHINE, "Where Cellpose runs.")] = "auto"
     batch_size: Annotated[int, Field(ge=1), Option(MACHINE, "Tiles that go through the network at once.")] = 8
     tile: Annotated[

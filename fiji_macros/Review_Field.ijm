@@ -186,6 +186,13 @@ function contains(list, what) {
 function folderWith(path, name) {
 	below = getFileList(path);
 	for (j = 0; j < below.length; j++) if (File.exists(path + File.separator + below[j] + name)) return "" + below[j];
+	// Conditions of very many fields have subfolders 000/ to 099/.
+	for (j = 0; j < below.length; j++) {
+		for (k = 0; k < 100; k++) {
+			inner = below[j] + IJ.pad(k, 3) + "/";
+			if (File.exists(path + File.separator + inner + name)) return "" + inner;
+		}
+	}
 	return "";
 }
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from bridge.cli.console import AS_IT_IS, OUT, complain, progress_bar, say
 from bridge.cli.main import app
 from bridge.cli.options import GENERAL, AllSettings, OutFolder
+from bridge.errors import InputError
 from bridge.names import number
 from bridge.settings import Settings
 
@@ -61,13 +62,34 @@ def plan(
     write_settings: Annotated[
         Path | None, Parameter(group=GENERAL, help="Write the settings, channels among them, as a TOML file.")
     ] = None,
+    estimate: Annotated[
+        bool, Parameter(group=GENERAL, negative=(), help="Do four fields in a temporary folder: hours and disk of all.")
+    ] = False,
+    slurm: Annotated[
+        int | None,
+        Parameter(
+            group=GENERAL, help="Print a job script for SLURM: an array of so many parts of the run. Wants --out."
+        ),
+    ] = None,
+    out: Annotated[Path | None, Parameter(group=GENERAL, help="The results folder, for --slurm.")] = None,
     settings: AllSettings = Settings(),
 ) -> int:
     """What would run: every field, gap, duplicate and mismatch. No work is done."""
     from bridge.pipeline.verbs import plan as work
 
     found = work(images, settings, check_pixels, template, write_settings)
+    if slurm is not None:
+        if out is None or slurm < 1:
+            raise InputError(f"--slurm: wants a number of parts and the results folder (got {slurm}, {out}, expected e.g. --slurm 20 --out results). Give both.")  # fmt: skip
+        from bridge.pipeline.batch_script import slurm_script
+
+        print(slurm_script(images, out, settings, slurm), end="")
+        return 0
     _show_plan(found)
+    if estimate:
+        from bridge.pipeline.estimate import estimate as measured
+
+        OUT.print(f"{number(len(found.fields), 'field')}: {measured(found, settings)}")
     if template is not None:
         OUT.print(f"Fill in {template}, then: --samples {template}")
     if write_settings is not None:
@@ -168,6 +190,25 @@ def merge(results: Path) -> int:
         report = work(results, progress, say)
     _report(report)
     return report.exit_code
+
+
+@app.command(sort_key=3.6)
+def clean(
+    results: Path,
+    *,
+    yes: Annotated[bool, Parameter(group=GENERAL, negative=(), help="Do it; else only say how much it is.")] = False,
+) -> int:
+    """Free the space of what a finished run can make again: overlays, pictures, subtracted images."""
+    from bridge.pipeline.clean import clean as work
+
+    freed = work(results, yes)
+    for item in freed:
+        OUT.print(f"{item.size / 1e6:10.1f} MB  {number(item.files, 'file'):>12}  {item.what}")
+    total = sum(item.size for item in freed) / 1e6
+    OUT.print(
+        f"{total:10.1f} MB {'were freed; the command of the run makes them again' if yes else 'can be freed: give --yes'}"
+    )
+    return 0
 
 
 def _show_plan(found: Plan) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _FIELDS_AT_ONCE = 4  # in memory
+_EARLY_AT_MOST = 1_000  # fields
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,16 @@ class Executor:
         self._known: dict[str, dict[str, Any]] = {}
         self._fatal: BaseException | None = None
         self._lanes: dict[str, Lane] = {}
+        self._steps: list[Step] = []
         self._threads: list[threading.Thread] = []
 
     # ------------------------------------------------------------ fields
 
     def run_fields(self, fields: list[Field]) -> None:
         """Run every step of scope ``field`` for each of these fields; failures are kept, field by field."""
-        steps = self.graph.of_fields()
+        # Of very many, what is known so far is never all that such a step follows from.
+        early = len(fields) <= _EARLY_AT_MOST
+        self._steps = steps = [step for step in self.graph.of_fields() if early or not step.early]
         self._known = self._noted(fields)
         self._lanes = {lane: Lane() for lane in (MAIN, *(step.lane for step in steps))}
         for name, lane in self._lanes.items():
@@ -126,11 +130,11 @@ class Executor:
 
     def _many(self, k: int) -> int:
         """How many fields a step takes at once."""
-        step = self.graph.of_fields()[k]
+        step = self._steps[k]
         return step.at_once if step.together is not None else 1
 
     def _advance(self, job: _Job, k: int) -> None:
-        steps = self.graph.of_fields()
+        steps = self._steps
         if not job.failed and k < len(steps):
             self._lanes[steps[k].lane].put(job, k)
             return
@@ -143,7 +147,7 @@ class Executor:
         if events and isinstance(events[0][0], Resource):
             self.resources.begin(events[0][0])
             return
-        steps, outcomes = self.graph.of_fields(), self._together(events) if events else {}
+        steps, outcomes = self._steps, self._together(events) if events else {}
         for job, k in events:
             try:
                 self._perform(job, steps[k], outcomes.get(job.name))
@@ -158,7 +162,7 @@ class Executor:
 
     def _together(self, events: list[tuple[_Job, int]]) -> dict[str, Outcome]:
         """Do the work of several fields in one call, where the step can; a failure is tried again one by one."""
-        step = self.graph.of_fields()[events[0][1]]
+        step = self._steps[events[0][1]]
         if step.together is None or len(events) < 2:
             return {}
         with contextlib.suppress(Exception):

@@ -14,7 +14,7 @@ from bridge.names import safe_name
 from bridge.pipeline.executor import Executor
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.records import Records
-from bridge.pipeline.results_folder import ResultsFolder
+from bridge.pipeline.results_folder import ResultsFolder, folder_for
 from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
 from bridge.settings_file import settings_from
@@ -95,7 +95,7 @@ def open_run(results: Path) -> FinishedRun:
     InputError
         It is not the folder of a run, or the run was stopped.
     """
-    folder = ResultsFolder(results)
+    folder = folder_for(results, ())
     try:
         content = read_json(folder.run)
         values = dict(content["settings"])

@@ -97,7 +97,10 @@ def write_report(run: FinishedRun) -> list[Path]:
 
 
 def _fields_with_pictures(run: FinishedRun) -> list[Field]:
-    """Return the finished fields, of very many an equal number of each condition."""
+    """Return the finished fields, of very many those that have pictures, or an equal number of each condition."""
+    pictured = [item for item in run.fields if run.folder.page_ids(item, CELL).is_file()]
+    if 0 < len(pictured) < len(run.fields):
+        return pictured[:_MOST_FIELDS]
     if len(run.fields) <= _MOST_FIELDS:
         return list(run.fields)
     each = max(1, _MOST_FIELDS // len(run.plan.conditions))

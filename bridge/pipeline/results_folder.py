@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import zlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge.foreign import read_json
 from bridge.names import safe_name
 from bridge.tables import CELL, NUCLEUS, RING
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
+
+_SPLIT_ABOVE, _SUBFOLDERS = 1_000, 100  # fields of a condition
 
 
 @dataclass(frozen=True)
@@ -20,9 +27,13 @@ class ResultsFolder:
     Attributes
     ----------
     out : Path
+    split : frozenset of str
+        Conditions of so many fields that their folders have subfolders ``000`` to ``099``: file systems and Fiji's file
+        dialogs grow slow over some thousands of files in one.
     """
 
     out: Path
+    split: frozenset[str] = frozenset()
 
     @property
     def run(self) -> Path:
@@ -149,4 +160,15 @@ class ResultsFolder:
         return self.out / "records" / name
 
     def _of_condition(self, folder: str, item: Field, ending: str) -> Path:
-        return self.out / folder / safe_name(item.condition) / f"{item.field_id}{ending}"
+        place = self.out / folder / safe_name(item.condition)
+        if item.condition in self.split:
+            place /= f"{zlib.crc32(item.field_id.encode()) % _SUBFOLDERS:03d}"
+        return place / f"{item.field_id}{ending}"
+
+
+def folder_for(out: Path, fields: Iterable[Field]) -> ResultsFolder:
+    """Return the results folder of a run: as it was begun, else as the number of its fields asks for."""
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        return ResultsFolder(out, frozenset(map(str, read_json(out / "run.json")["split"])))
+    n = Counter(item.condition for item in fields)
+    return ResultsFolder(out, frozenset(name for name, count in n.items() if count > _SPLIT_ABOVE))

@@ -26,7 +26,7 @@ from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import Records
 from bridge.pipeline.refusals import refuse_foreign_files, refuse_other_settings, require_enough, resolve_models
-from bridge.pipeline.results_folder import ResultsFolder
+from bridge.pipeline.results_folder import ResultsFolder, folder_for
 from bridge.pipeline.run_record import RunRecord, from_any_folder, write_plan
 from bridge.pipeline.run_warnings import diameters, warnings_of
 from bridge.pipeline.seal import files_without_hash, seal_of
@@ -178,7 +178,7 @@ class _Run:
     warnings: list[str] = field(default_factory=list)
 
     def go(self) -> Report:
-        folder = ResultsFolder(self.out)
+        folder = folder_for(self.out, self.plan.fields)
         refuse_other_settings(self.plan, folder, self.settings, self.update)
         require_enough(self.plan, self.settings)
         self.models = resolve_models(self.plan, self.settings, self.announce)

@@ -88,6 +88,7 @@ class RunRecord:
             "ended": None if state == "running" else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "settings": recorded_settings(plan.images, self._context.settings),
             "conditions": list(plan.conditions),
+            "split": sorted(self._context.folder.split),
             "channels": {
                 "segment": plan.segment_channel,
                 "measure": list(plan.measure_channels),

@@ -23,7 +23,7 @@ from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import Records
 from bridge.pipeline.refusals import changed_settings, refuse_other_settings, require_enough, resolve_models
-from bridge.pipeline.results_folder import ResultsFolder
+from bridge.pipeline.results_folder import folder_for
 from bridge.pipeline.run import Report, run
 from bridge.pipeline.run_record import from_any_folder, recorded_settings
 from bridge.pipeline.seal import seal_of
@@ -123,7 +123,7 @@ def run_shard(
     plan = make_plan(images, settings)
     require_writable(out)
     require_unlocked(out)
-    folder = ResultsFolder(out)
+    folder = folder_for(out, plan.fields)
     with leased(shards_folder(out) / f"{part.name}.lease"), interruptible():
         refuse_other_settings(plan, folder, settings, update)
         require_enough(plan, settings)

@@ -18,13 +18,17 @@ from bridge.report.picture import read_picture, write_picture
 from bridge.tables import CELL, NUCLEUS
 
 if TYPE_CHECKING:
-    from bridge.experiment.fields import Field
+    from collections.abc import Sequence
+
+    from bridge.experiment.fields import Field, Plan
     from bridge.labels import Labels
     from bridge.pipeline.step import Context
     from bridge.source import ChannelFile
 
 _SEGMENT = "segment"
 _CELLS_ACROSS = 8  # of the larger ones
+_SAMPLE, _ALL_UP_TO = 5, 1_000  # fields: of each condition; in all
+_about_plan: dict[int, tuple[Plan, frozenset[str], int]] = {}
 
 
 def _ranges(task: Task) -> dict[str, tuple[float, float]]:
@@ -59,7 +63,35 @@ def _picture_files(context: Context, item: Field) -> list[Path]:
 
 def _scale(context: Context) -> int:
     """Return by how much the pictures in the page are made smaller, so that all fit."""
-    return scale_for(sum(f.height_px * f.width_px * len(_sources(context, f)) for f in context.plan.fields))
+    return _pictured(context)[1]
+
+
+def is_pictured(context: Context, item: Field) -> bool:
+    """Whether overlays of a field are drawn."""
+    return item.field_id in _pictured(context)[0]
+
+
+def _pictured(context: Context) -> tuple[frozenset[str], int]:
+    """Return the fields whose overlays are drawn, and the scale of their pictures; worked out once for a plan."""
+    plan, wanted = context.plan, context.settings.pictures
+    key = hash((id(plan), wanted))
+    if key not in _about_plan or _about_plan[key][0] is not plan:
+        fields: Sequence[Field] = () if wanted == "none" else plan.fields
+        if wanted == "sample" or (wanted is None and len(fields) > _ALL_UP_TO):
+            own: dict[str, list[Field]] = {}
+            for item in fields:
+                own.setdefault(item.condition, []).append(item)
+            fields = [
+                items[k * len(items) // n]
+                for items in own.values()
+                if (n := min(_SAMPLE, len(items)))
+                for k in range(n)
+            ]
+        names = frozenset(item.field_id for item in fields)
+        scale = scale_for(sum(f.height_px * f.width_px * len(_sources(context, f)) for f in fields))
+        _about_plan.clear()
+        _about_plan[key] = (plan, names, scale)
+    return _about_plan[key][1:]
 
 
 def _pictures(task: Task) -> Outcome:
@@ -110,7 +142,9 @@ def _contact_sheet(task: Task) -> Outcome:
     plan = task.context.plan
     channels = [c for c in (plan.segment_channel, *plan.measured_channels) if c]
     rows = [
-        (item.field_id, [read_picture(file) for file in _picture_files(task.context, item)]) for item in task.fields
+        (item.field_id, [read_picture(file) for file in _picture_files(task.context, item)])
+        for item in task.fields
+        if is_pictured(task.context, item)
     ]
     contact_sheet(
         task.folder.contact_sheet(task.name),
@@ -130,7 +164,7 @@ def _side_by_side(task: Task) -> Outcome:
     columns, extent = [], [f["extent_95_px"] for f in facts.values()]
     shown = 1.0
     for condition in plan.conditions:
-        fields = [item for item in task.fields if item.condition == condition]
+        fields = [item for item in task.fields if item.condition == condition and is_pictured(task.context, item)]
         fields.sort(key=lambda item: facts.get(item.field_id, {}).get("n_cells", 0))
         if fields:
             item = fields[len(fields) // 2]
@@ -157,7 +191,7 @@ def _side_by_side_file(task: Task) -> list[Path]:
 
 
 def _has_pictures(task: Task) -> bool:
-    return any(_picture_files(task.context, item) for item in task.fields)
+    return any(is_pictured(task.context, item) and _picture_files(task.context, item) for item in task.fields)
 
 
 # A new field may widen the common grey scale, so pictures are drawn again unasked.
