@@ -126,9 +126,9 @@ def assign_channels(
         return file.path, file.scene, file.frame
 
     used = {place(file) for f in fields for file in (f.segment, *f.measure.values(), f.count) if file}
-    doubled = {place(file) for f in files.values() for name in playing for file in f.get(name, [])}
+    taken = used | {place(file) for f in files.values() for name in playing for file in f.get(name, [])}
     for item in found:
-        if place(item.image) not in used | doubled and ids[item.key] not in broken:
+        if place(item.image) not in taken and ids[item.key] not in broken:
             ignored.append(
                 (item.path, f"channel {item.channel} has no role" if item.channel else "no channel of it has a role")
             )

@@ -79,38 +79,46 @@ def marked_first(files: Iterable[Path]) -> list[Path]:
     return [path for path in files if is_marked(path) or labelled_name(path) not in marked]
 
 
-def find_mask(folder: Path, names: list[str]) -> Path | None:
-    """Return the label image of a field in a folder of label images, or None.
+class MaskFolder:
+    """A folder of label images, with its sub-folders: looked through once.
 
     Parameters
     ----------
     folder : Path
-        Searched with its sub-folders.
-    names : list of str
-        Names the field goes by, without suffix; the first that matches wins.
-
-    Raises
-    ------
-    LabelError
-        More than one file fits.
     """
-    known: dict[str, list[Path]] = {}
-    for path in label_files(folder):
-        # By its path in a folder built like the images', and by its name alone.
-        for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
-            known.setdefault(name, []).append(path)
-    seg = SEG_SUFFIX.removesuffix(".npy")
-    for name in names:
-        matches = [path for suffix in MASK_SUFFIXES for path in known.get(f"{name}{suffix}".lower(), [])]
-        # The Cellpose GUI saves both: its label image is the newer where it was saved last, and what people look at.
-        matches = matches or known.get(f"{name}{seg}".lower(), [])
-        if len(matches) > 1:
-            raise LabelError(
-                f"{name}: several label images fit (got {matches[0]} and {matches[1]}, expected one). Remove one."
-            )
-        if matches:
-            return matches[0]
-    return None
+
+    def __init__(self, folder: Path) -> None:
+        self._known: dict[str, list[Path]] = {}
+        for path in label_files(folder):
+            # By its path in a folder built like the images', and by its name alone.
+            for name in {path.relative_to(folder).with_suffix("").as_posix().lower(), path.stem.lower()}:
+                self._known.setdefault(name, []).append(path)
+
+    def find(self, names: list[str]) -> Path | None:
+        """Return the label image of a field, or None.
+
+        Parameters
+        ----------
+        names : list of str
+            Names the field goes by, without suffix; the first that matches wins.
+
+        Raises
+        ------
+        LabelError
+            More than one file fits.
+        """
+        seg = SEG_SUFFIX.removesuffix(".npy")
+        for name in names:
+            matches = [path for suffix in MASK_SUFFIXES for path in self._known.get(f"{name}{suffix}".lower(), [])]
+            # The Cellpose GUI saves both: its label image is the newer where it was saved last, and what people look at.
+            matches = matches or self._known.get(f"{name}{seg}".lower(), [])
+            if len(matches) > 1:
+                raise LabelError(
+                    f"{name}: several label images fit (got {matches[0]} and {matches[1]}, expected one). Remove one."
+                )
+            if matches:
+                return matches[0]
+        return None
 
 
 def find_region(regions: Path | None, names: list[str]) -> Path | None:

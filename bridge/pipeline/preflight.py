@@ -19,7 +19,7 @@ from bridge.experiment.fields import Field, Plan, root_of
 from bridge.experiment.naming import name_files
 from bridge.experiment.sample_sheet import Sheet
 from bridge.images.image import ImageInfo
-from bridge.images.label_files import find_mask, find_region
+from bridge.images.label_files import MaskFolder, find_region
 from bridge.images.reader import channel_index, inspect, require_readable
 from bridge.names import MASK_SUFFIXES, safe_name
 from bridge.pipeline.plan_warnings import mixtures, undrawn
@@ -119,7 +119,8 @@ def _check(plan: Plan, settings: Settings) -> Plan:
     require_known_shifts(settings, plan.measured_channels)
     for channel in plan.measured_channels:
         flat_field_of(settings, channel)
-    fields = tuple(_check_field(plan, f, settings) for f in plan.fields)
+    masks = MaskFolder(settings.masks) if settings.masks is not None else None
+    fields = tuple(_check_field(plan, f, settings, masks) for f in plan.fields)
     shared = Counter(f.mask for f in fields if f.mask)
     fields = tuple(
         replace(
@@ -144,7 +145,7 @@ def _check(plan: Plan, settings: Settings) -> Plan:
     return replace(plan, fields=fields, warnings=tuple(warnings))
 
 
-def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
+def _check_field(plan: Plan, item: Field, settings: Settings, masks: MaskFolder | None) -> Field:
     problems = list(item.problems)
     mask = region = None
     files = [f.path for f in (item.segment, *item.measure.values(), item.count) if f]
@@ -152,10 +153,10 @@ def _check_field(plan: Plan, item: Field, settings: Settings) -> Field:
         region = find_region(settings.regions, [item.field_id, *(path.stem for path in files)])
     except InputError as error:
         problems.append(str(error))
-    if settings.masks is not None:
+    if masks is not None:
         inside = [path.relative_to(plan.root).with_suffix("").as_posix() for path in files]
         try:
-            mask = find_mask(settings.masks, [item.field_id, *inside, *(path.stem for path in files)])
+            mask = masks.find([item.field_id, *inside, *(path.stem for path in files)])
         except LabelError as error:
             problems.append(str(error))
         else:

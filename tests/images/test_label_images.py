@@ -16,7 +16,7 @@ from bridge.calibration import Calibration
 from bridge.cli.main import main
 from bridge.errors import LabelError
 from bridge.images.label_check import require_plausible
-from bridge.images.label_files import find_mask
+from bridge.images.label_files import MaskFolder
 from bridge.images.label_images import read_labels, write_labels
 from bridge.images.objects import read_objects
 from bridge.images.reader import inspect
@@ -44,15 +44,15 @@ def test_masks_of_others_are_found(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.eye(3, dtype=np.uint8)).save(path)
-    assert find_mask(tmp_path, ["f1"]) == tmp_path / "f1_mask.tif"
-    assert find_mask(tmp_path, ["nothing", "F2"]) == tmp_path / "sub/f2_cp_masks.png"
-    assert find_mask(tmp_path, ["f4"]) is None
+    assert MaskFolder(tmp_path).find(["f1"]) == tmp_path / "f1_mask.tif"
+    assert MaskFolder(tmp_path).find(["nothing", "F2"]) == tmp_path / "sub/f2_cp_masks.png"
+    assert MaskFolder(tmp_path).find(["f4"]) is None
     Image.fromarray(np.eye(3, dtype=np.uint8)).save(tmp_path / "f3_mask.tif")
     with pytest.raises(
         LabelError,
         match=r"^f3: several label images fit \(got .*f3_mask\.tif and .*f3_masks\.tif, expected one\)\. Remove one\.$",
     ):
-        find_mask(tmp_path, ["f3"])
+        MaskFolder(tmp_path).find(["f3"])
 
 
 # ---------------------------------------------------------------- whatever programs save
@@ -205,7 +205,7 @@ def test_every_entrance_has_the_same_check(tmp_path: Path, capsys: pytest.Captur
 def test_masks_of_the_cellpose_gui_are_found(tmp_path: Path) -> None:
     content = np.array({"masks": LABELS, "outlines": np.zeros(3)}, dtype=object)
     np.save(tmp_path / "f1_seg.npy", content, allow_pickle=True)
-    assert find_mask(tmp_path, ["f1"]) == tmp_path / "f1_seg.npy"
+    assert MaskFolder(tmp_path).find(["f1"]) == tmp_path / "f1_seg.npy"
     np.testing.assert_array_equal(read_labels(tmp_path / "f1_seg.npy", foreign=True), LABELS)
     write_labels(tmp_path / "f1_cp_masks.tif", LABELS)
-    assert find_mask(tmp_path, ["f1"]) == tmp_path / "f1_cp_masks.tif"
+    assert MaskFolder(tmp_path).find(["f1"]) == tmp_path / "f1_cp_masks.tif"
