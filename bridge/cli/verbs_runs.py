@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +84,7 @@ def plan(
             raise InputError(f"--slurm: wants a number of parts and the results folder (got {slurm}, {out}, expected e.g. --slurm 20 --out results). Give both.")  # fmt: skip
         from bridge.pipeline.batch_script import slurm_script
 
-        print(slurm_script(images, out, settings, slurm), end="")
+        sys.stdout.write(slurm_script(images, out, settings, slurm))
         return 0
     _show_plan(found)
     if estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Opened:
     n_frames: int = 1
     side_px: int = 0
 
-    @property
+    @functools.cached_property
     def parts(self) -> tuple[str, ...]:
         """Folders and name, without suffix, in one spelling; a file of several images counts as a folder."""
         *folders, name = self.path.relative_to(self.root).parts
