@@ -2,7 +2,7 @@
 
 The verbs of the command line are functions here: `plan`, `run` (with ``--shard``: `run_shard`), `merge`, `clean`, `segment`, `trace` (the verb ``rois``), `rasterize`
 (``labels``), `compare`, `convert`, `measure`, `summarize`, `plot`, `preview`, `correct`, `collect`, `apply` and
-`undo`, `classify`, `unclassify`, `track`, `untrack`, `train`, `ablate`, `evaluate` (with ``--tracks``: `evaluate_tracks`, with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`.
+`undo`, `classify`, `unclassify`, `track`, `untrack`, `train`, `ablate`, `evaluate` (with ``--tracks``: `evaluate_tracks`, with ``--sweep``: `sweep`, with ``--diameters``: `compare_diameters`), `export_coco`, `import_coco`, `bundle`, `verify`.
 `bridge.demo.run_demo`, `bridge.doctor.checkup` and `bridge.fiji_menu.install` are the others.
 
 Examples
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bridge.evaluation.track_scores import evaluate_tracks
     from bridge.experiment.fields import Plan
     from bridge.pipeline.apply_corrections import apply, undo
+    from bridge.pipeline.bundle import bundle
     from bridge.pipeline.classify import classify, unclassify
     from bridge.pipeline.clean import clean
     from bridge.pipeline.convert import convert
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.shards import merge, run_shard
     from bridge.pipeline.track import track, untrack
     from bridge.pipeline.verbs import measure, plan, plot, segment, summarize
+    from bridge.pipeline.verify import verify
     from bridge.settings import Settings
     from bridge.training.ablation import ablate
     from bridge.training.train import train
@@ -50,6 +52,7 @@ _HOMES = {
     "Settings": "bridge.settings",
     "ablate": "bridge.training.ablation",
     "apply": "bridge.pipeline.apply_corrections",
+    "bundle": "bridge.pipeline.bundle",
     "classify": "bridge.pipeline.classify",
     "clean": "bridge.pipeline.clean",
     "collect": "bridge.pipeline.corrections",
@@ -81,6 +84,7 @@ _HOMES = {
     "untrack": "bridge.pipeline.track",
     "undo": "bridge.pipeline.apply_corrections",
     "train": "bridge.training.train",
+    "verify": "bridge.pipeline.verify",
 }
 __all__ = [
     "BridgeError",
@@ -89,6 +93,7 @@ __all__ = [
     "Settings",
     "ablate",
     "apply",
+    "bundle",
     "classify",
     "clean",
     "collect",
@@ -120,6 +125,7 @@ __all__ = [
     "unclassify",
     "undo",
     "untrack",
+    "verify",
 ]
 
 
