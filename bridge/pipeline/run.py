@@ -26,10 +26,10 @@ from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.progress import Progress
 from bridge.pipeline.records import Records
 from bridge.pipeline.refusals import refuse_foreign_files, refuse_other_settings, require_enough, resolve_models
-from bridge.pipeline.results_folder import ResultsFolder, folder_for
+from bridge.pipeline.results_folder import folder_for
 from bridge.pipeline.run_record import RunRecord, from_any_folder, write_plan
 from bridge.pipeline.run_warnings import diameters, warnings_of
-from bridge.pipeline.seal import files_without_hash, seal_of
+from bridge.pipeline.seal import files_without_hash, seal_of_tree
 from bridge.pipeline.seen import Seen
 from bridge.pipeline.status import interruptible
 from bridge.pipeline.step import Context
@@ -143,12 +143,15 @@ def run(
         raise OutputError(
             f"{out}: is the folder of the images (expected another one). Name a folder of its own with --out, e.g. {out / 'results'}."
         )
+    tree = seal_of_tree(images, out, settings, Graph(ORDER))
+    if not check and (report := _as_before(out, tree, progress)) is not None:
+        return report
     plan = make_plan(images, settings)
     fresh = not out.exists()
     require_writable(out)
     try:
         with locked(out), interruptible():
-            return _Run(plan, out, settings, update, progress, announce, check, client).go()
+            return _Run(plan, out, settings, update, progress, announce, check, client, tree).go()
     finally:
         if fresh:
             with contextlib.suppress(OSError):
@@ -164,6 +167,16 @@ def run_again(
     return run(finished.plan.images, finished.out, finished.settings, progress=progress, announce=announce)
 
 
+def _as_before(out: Path, tree: str, progress: Callable[[Progress], None] | None) -> Report | None:
+    """Report a finished run of which nothing has changed: neither what it was made from, nor what it made."""
+    if not (out / "run.json").is_file() or not Seen(out).sealed(tree):
+        return None
+    told, plan = read_json(out / "run.json"), open_run(out).plan
+    if progress:
+        progress(Progress(len(plan.fields), 0, len(plan.fields), "done"))
+    return Report(out, plan, len(told["finished"]), told["cells"], (), tuple(told["warnings"]))
+
+
 @dataclass
 class _Run:
     plan: Plan
@@ -174,6 +187,7 @@ class _Run:
     announce: Callable[[str], None] | None
     check: bool = False
     client: Client | None = None
+    tree: str = ""
     models: dict[str, ModelFile] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -186,9 +200,6 @@ class _Run:
         seen = Seen(self.out, self.check)
         self.records = Records(self.out, self.update, seen)
         self.context = Context(self.plan, self.settings, folder, Hashes(self.out, seen), self.models)
-        seal = seal_of(self.context, Graph(ORDER))
-        if seen.sealed(seal):
-            return self._as_before(folder)
         self.records.require_own_names()
         refuse_foreign_files(folder, self.records)
         settle(self.context, self.records)
@@ -225,7 +236,8 @@ class _Run:
         if self.executor.finished:
             write_report(open_run(self.out))
         if not failures:
-            seen.keep(seal, files_without_hash(self.context, self.records))
+            same = self.tree == seal_of_tree(self.plan.images, self.out, self.settings, self.executor.graph)
+            seen.keep([self.tree] if same else [], files_without_hash(self.context, self.records))
         self._tell("done")
         return Report(
             self.out,
@@ -236,13 +248,6 @@ class _Run:
             tuple(dict.fromkeys(self.warnings)),
             diameters(self.context, self.records, self.executor.finished),
         )
-
-    def _as_before(self, folder: ResultsFolder) -> Report:
-        """Report a finished run of which nothing has changed."""
-        told = read_json(folder.run)
-        if self.progress:
-            self.progress(Progress(len(self.plan.fields), 0, len(self.plan.fields), "done"))
-        return Report(self.out, self.plan, len(told["finished"]), told["cells"], (), tuple(told["warnings"]))
 
     def _load(self) -> None:
         load_figures()

@@ -11,14 +11,13 @@ import gzip
 import json
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bridge.files import sha256, signature, write_bytes
 
 WHOLE = "run"  # the list of a whole run, not of a part of it
 SEEN = "_seen"  # where a field's name would stand
-_OPEN = '""'
 
 
 class Seen:
@@ -60,24 +59,24 @@ class Seen:
             self._known()[name] = (now, found)
         return found
 
-    def keep(self, seal: str | None = None, more: Iterable[Path] = ()) -> None:
+    def keep(self, seals: Sequence[str] = (), more: Iterable[Path] = ()) -> None:
         """Write the list.
 
         Parameters
         ----------
-        seal : str, optional
-            What must be the same beside the files, of a run that is done.
+        seals : sequence of str
+            What must be the same beside the files, of a run that is done: each of them alone suffices.
         more : iterable of Path
             Files and folders without a hash that belong to it.
         """
         known = {name: told for name, told in sorted(self._known().items()) if signature(self.out / name) == told[0]}
-        lines = [json.dumps(seal) if seal else _OPEN]
+        lines = [json.dumps(list(seals))]
         lines += [json.dumps([name, told[1], told[0]]) for name, told in known.items()]
         lines += [json.dumps([name, "", signature(self.out / name)]) for name in map(self._name, more)]
         content = "".join(f"{line}\n" for line in lines).encode()
         write_bytes(self._folder / f"{self.part}.gz", gzip.compress(content, 1, mtime=0))
 
-        if seal:  # it holds what the parts saw
+        if seals:  # it holds what the parts saw
             for path in self._folder.iterdir():
                 if path.stem != self.part:
                     path.unlink(missing_ok=True)
@@ -90,7 +89,8 @@ class Seen:
     def sealed(self, seal: str) -> bool:
         """Return whether the run is done, and everything looks as it did then."""
         lines = self._lines(self._folder / f"{WHOLE}.gz")
-        if self.check or next(lines, None) != seal:
+        seals = next(lines, None)
+        if self.check or not isinstance(seals, list) or seal not in seals:
             return False
         return all(
             isinstance(line, list) and len(line) == 3 and signature(self.out / str(line[0])) == line[2]
