@@ -7,6 +7,7 @@ import java.nio.file.Files
 
 class CellposeWorker {
 	static final String SERVICE = "cellpose-fiji.service"
+	static final int PATIENCE_S = 20  // between Esc and the end: one batch of tiles
 
 	static class Failed extends RuntimeException { Failed(String text) { super(text) } }
 
@@ -115,12 +116,16 @@ class CellposeWorker {
 	}
 
 	private void await(task, Closure isStopped) {
-		def asked = false
+		def asked = 0L
 		while (!task.status.isFinished()) {
 			if (!asked && (isStopped() || Thread.currentThread().isInterrupted())) {
 				task.cancel()
-				asked = true
+				asked = System.nanoTime()
 				IJ.showStatus("Cellpose stops")
+			}
+			if (asked && System.nanoTime() - asked > PATIENCE_S * 1000000000L) {
+				stop()
+				throw new Failed("The Python process did not answer for " + PATIENCE_S + " s, and was ended. The next call starts a new one.")
 			}
 			Thread.sleep(20)
 		}

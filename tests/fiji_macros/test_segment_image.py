@@ -143,6 +143,17 @@ call.result()
 said["new"] = segment(small)
 said["new process"] = pid() != first
 
+# Frozen: Esc ends it.
+frozen = pid()
+call = pool.submit(segment, large, diameter="5", measured="none")
+wait_for(lambda: "of the network" in words_of_status(), "the network")
+os.kill(frozen, 19)
+IJ.setKeyDown(27)
+asking("Segment Image", "The Python process did not answer for 20 s, and was ended. The next call starts a new one.").dispose()
+call.result()
+said["thawed"] = segment(small)
+said["no corpse"] = pid() != frozen
+
 groovy("Stop Worker")
 said["ended"] = worker() is None
 said["left"] = temporary()
@@ -155,13 +166,14 @@ done(json.dumps(said))
 def test_the_worker_stays_is_stopped_by_esc_and_starts_anew(jars: list[str], tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "small.tif", PIXELS)
     tifffile.imwrite(tmp_path / "large.tif", synthetic_field(seed=9, size_px=900, n_cells=60).phase)
-    said = drive(STAYS, jars, tmp_path)
-    for call in ("first", "again", "after", "new"):
+    said = drive(STAYS, jars, tmp_path, 240)
+    for call in ("first", "again", "after", "new", "thawed"):
         assert "both engines agree to the last digit" in said[call]
     assert said["overlay"] == said["managed"] > 3
     assert said["same process"]
     assert said["stopped"]
     assert said["new process"]
+    assert said["no corpse"]
     assert said["ended"]
     assert said["left"] == []
 
