@@ -7,9 +7,9 @@ to others, and what it was at work on is then done field by field: a field that 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
-import itertools
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from bridge.experiment.fields import Field
 
-_AT_MOST = 16  # fields in a task
+_TASK_S = 5.0  # a task; what its beginning and its end cost is then little
+_FIRST, _AT_MOST = 4, 256  # fields in a task: while nothing is known, and ever
 _AHEAD = 2  # tasks for each worker: the next one is there when one ends
 GPU, CPU = "GPU", "CPU"  # resources that workers may declare
 
@@ -117,9 +118,7 @@ class ClusterExecutor(Executor):
         phases = [(_named(steps), _resource(workers, CPU))]
         if _resource(workers, GPU):
             phases.insert(0, (_named(_networks(steps)), {GPU: 1}))
-        size = max(1, min(_AT_MOST, len(fields) // (4 * len(workers))))
-        tasks = [fields[i : i + size] for i in range(0, len(fields), size)]
-        done = self._in_turn(tasks, phases, _AHEAD * len(workers))
+        done = self._in_turn(fields, phases, len(workers))
         self._client.run(end_work, str(self.context.folder.out), on_error="ignore")
         self.records.seen.forget()  # the workers noted what they saw
         order = {item.field_id: item for item in fields}
@@ -128,13 +127,14 @@ class ClusterExecutor(Executor):
             self.fail(name, "worker", RuntimeError("no worker said what came of it"))
 
     def _in_turn(
-        self, tasks: list[list[Field]], phases: list[tuple[frozenset[str], dict[str, int]]], ahead: int
+        self, fields: list[Field], phases: list[tuple[frozenset[str], dict[str, int]]], workers: int
     ) -> set[str]:
-        """Do each task in its phases, a bounded number at a time; return the fields that are done."""
+        """Do the fields in their phases, some in a task, a bounded number of tasks at a time; return what is done."""
         from distributed import as_completed
 
         done: set[str] = set()
-        waiting = iter(tasks)
+        waiting = collections.deque(fields)
+        field_s = 0.0  # as tasks have taken lately
         running: dict[Future, tuple[list[Field], int]] = {}
         results = as_completed()
 
@@ -143,8 +143,14 @@ class ClusterExecutor(Executor):
             running[future] = (task, phase)
             results.add(future)
 
-        for task in itertools.islice(waiting, ahead):
-            submit(task, 0)
+        def submit_next() -> None:
+            size = min(_AT_MOST, int(_TASK_S / field_s)) if field_s else _FIRST
+            size = max(1, min(size, len(waiting) // (_AHEAD * workers)))  # so that all end at the same time
+            if task := [waiting.popleft() for _ in range(min(size, len(waiting)))]:
+                submit(task, 0)
+
+        for _ in range(_AHEAD * workers):
+            submit_next()
         for future in results:
             task, phase = running.pop(future)
             told = self._told(future)
@@ -161,8 +167,9 @@ class ClusterExecutor(Executor):
             self.finished += left
             for item in left:
                 self.tell(f"{item.field_id}: done")
-            if task := next(waiting, []):
-                submit(task, 0)
+            if task:
+                field_s = told.seconds / len(task)
+            submit_next()
         return done
 
     def _submit(self, fields: list[Field], steps: frozenset[str], resources: dict[str, int]) -> Future:

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +47,15 @@ class Done:
         What was read, with its SHA-256.
     fatal : MissingDependencyError or None
         What ends the whole run: a full disk, no Java.
+    seconds : float
+        It took.
     """
 
     done: set[str] = field(default_factory=set)
     failures: list[Failure] = field(default_factory=list)
     inputs: dict[Path, str] = field(default_factory=dict)
     fatal: MissingDependencyError | None = None
+    seconds: float = 0.0
 
 
 def work_on(
@@ -79,6 +83,7 @@ def work_on(
         out = context.folder.out
         seen = _seen.setdefault(f"{out} {check}", Seen(out, check, f"{socket.gethostname()}-{os.getpid()}"))
         context = dataclasses.replace(context, hashes=Hashes(out, seen))
+        began = time.perf_counter()
         note, deaths = _note(out, fields, run_id)
         told = Done()
         try:
@@ -95,6 +100,7 @@ def work_on(
         except MissingDependencyError as error:
             told.fatal = error
         note.unlink(missing_ok=True)
+        told.seconds = time.perf_counter() - began
         told.inputs = dict(context.hashes.known)
         return told
 
