@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import InputError, MissingDependencyError
-from bridge.pipeline.cluster_work import Done, end_work, work_on
+from bridge.pipeline.cluster_work import Done, end_work, load_steps, work_on
 from bridge.pipeline.executor import Executor
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.step import MAIN, Step
@@ -67,6 +67,7 @@ def connected(where: str, say: Callable[[str], None] = lambda _: None) -> Iterat
         with distributed.LocalCluster(
             n_workers=int(rest), threads_per_worker=1, processes=True, dashboard_address=None
         ) as local, distributed.Client(local) as client:  # fmt: skip
+            client.run(load_steps, wait=False)  # while the plan is made
             yield client
     elif kind in ("tcp", "tls"):
         try:
@@ -76,6 +77,7 @@ def connected(where: str, say: Callable[[str], None] = lambda _: None) -> Iterat
                 f"{where}: no Dask scheduler answers ({error}). Start one (dask scheduler), or correct the address."
             ) from error
         with client:
+            client.run(load_steps, wait=False)
             yield client
     elif where.endswith(".toml"):
         from bridge.pipeline.slurm import slurm_cluster

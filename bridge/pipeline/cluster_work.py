@@ -105,6 +105,10 @@ def work_on(
         return told
 
 
+def load_steps() -> None:
+    """Import what the steps need, which takes seconds: this module does."""
+
+
 def end_work(out: str) -> None:
     """Let a run's network and ImageJ go, and note what was seen."""
     with _one_at_a_time:
