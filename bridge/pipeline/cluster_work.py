@@ -105,7 +105,7 @@ def work_on(
         return told
 
 
-def load_steps() -> None:
+async def load_steps() -> None:  # Dask does not wait for a coroutine
     """Import what the steps need, which takes seconds: this module does."""
 
 
