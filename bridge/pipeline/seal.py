@@ -42,7 +42,7 @@ def seal_of_tree(images: Path, out: Path, settings: Settings, graph: Graph) -> s
     """Return one hash of the settings, the code, and all names, sizes and times where a plan is made from: quicker than a plan."""
     told = recorded_settings(images, settings)
     digest = hashlib.sha256(json.dumps([RECORDS, told], sort_keys=True, default=str).encode())
-    digest.update(code_hash(["bridge.pipeline.preflight"]).encode())
+    digest.update(code_hash(["bridge.pipeline.run"]).encode())
     digest.update("".join(graph.code(step) for step in graph.steps).encode())
     skipped = str(out.resolve())
     for root in [told["images"], *(told[name] for name in PATHS)]:
