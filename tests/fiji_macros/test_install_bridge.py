@@ -24,6 +24,16 @@ def install(torch="as PyPI has it"):
 
 # What cannot be had is said, and a second try heals.
 (LIB / "requirements.txt").write_text(good + "no-such-package-cellpose-fiji==9\\n")
+system = J("java.lang.System")
+for name, value in (("proxyHost", "127.0.0.1"), ("proxyPort", "9")):  # Fiji's proxy, where none answers
+    system.setProperty("https." + name, value)
+call = install()
+problem = asking("Install Bridge", "Python could not be installed: ")
+said["proxy"] = "|".join(words(problem))
+problem.dispose()
+call.result()
+for name in ("proxyHost", "proxyPort"):
+    system.clearProperty("https." + name)
 call = install()
 problem = asking("Install Bridge", "Python could not be installed: ")
 said["failed"] = "|".join(words(problem))
@@ -79,6 +89,7 @@ def test_it_fails_in_words_heals_and_follows_a_new_wheel(tmp_path: Path) -> None
         PROPERTIES=properties,
     )  # fmt: skip
     shutil.rmtree(tmp_path / "envs")  # gigabytes
+    assert "tunnel error" in said["proxy"]
     assert "no-such-package-cellpose-fiji" in said["failed"]
     assert "Nothing is lost: mend it and choose Install Bridge again" in said["failed"]
     assert said["stopped"]

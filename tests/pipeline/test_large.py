@@ -155,8 +155,9 @@ def test_plan_tells_time_and_space_and_writes_a_job_script(experiment: Path, tmp
 
 
 SBATCH = """#!/bin/sh
-# What SLURM's does, on this computer: the job runs in the background.
-setsid sh "$1" >"$1.log" 2>&1 &
+# What SLURM's does, on this computer: it takes a copy of the script, and the job runs in the background.
+cp "$1" "$1.job"
+setsid sh "$1.job" >"$1.log" 2>&1 &
 echo "Submitted batch job $!"
 """
 
