@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import importlib
 import json
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,6 @@ import pytest
 import tifffile
 
 from bridge.cli.main import app, main
-from bridge.pipeline.status import interruptible
 from bridge.rois.trace import COMPILING
 
 
@@ -233,28 +229,30 @@ def test_a_cancel_file_stops_a_run(experiment: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "status.txt.cancel").exists()
 
 
-def test_ctrl_c_lets_an_import_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+IMPORT = """
+import importlib, signal, sys, time
+from bridge.pipeline.status import interruptible
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell Ctrl-C is ignored
+try:
+    with interruptible():
+        importlib.import_module("stopped_in_here")
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("stopped", sys.modules["stopped_in_here"].ended, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+try:
+    with interruptible():
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("stopped at once")
+"""
+
+
+def test_ctrl_c_lets_an_import_end(tmp_path: Path) -> None:
     (tmp_path / "stopped_in_here.py").write_text(
         "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nended = True\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def work() -> None:
-        with interruptible():
-            importlib.import_module("stopped_in_here")
-            time.sleep(60)
-
-    # A process in the background of a shell is told to ignore Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert sys.modules["stopped_in_here"].ended
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        signal.raise_signal(signal.SIGINT)
+    ended = subprocess.run([sys.executable, "-c", IMPORT], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.stdout == "stopped True True\nstopped at once\n", ended.stderr
 
 
 def test_macros_are_installed_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
