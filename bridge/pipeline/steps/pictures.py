@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SEGMENT = "segment"
 _CELLS_ACROSS = 8  # of the larger ones
 _SAMPLE, _ALL_UP_TO = 5, 1_000  # fields: of each condition; in all
-_about_plan: dict[int, tuple[Plan, frozenset[str], int]] = {}
+_about_plan: dict[tuple[int, str | None], tuple[Plan, frozenset[str], int]] = {}
 
 
 def _ranges(task: Task) -> dict[str, tuple[float, float]]:
@@ -74,8 +74,8 @@ def is_pictured(context: Context, item: Field) -> bool:
 def _pictured(context: Context) -> tuple[frozenset[str], int]:
     """Return the fields whose overlays are drawn, and the scale of their pictures; worked out once for a plan."""
     plan, wanted = context.plan, context.settings.pictures
-    key = hash((id(plan), wanted))
-    if key not in _about_plan or _about_plan[key][0] is not plan:
+    known = _about_plan.get((id(plan), wanted))
+    if known is None or known[0] is not plan:
         fields: Sequence[Field] = () if wanted == "none" else plan.fields
         if wanted == "sample" or (wanted is None and len(fields) > _ALL_UP_TO):
             own: dict[str, list[Field]] = {}
@@ -89,9 +89,10 @@ def _pictured(context: Context) -> tuple[frozenset[str], int]:
             ]
         names = frozenset(item.field_id for item in fields)
         scale = scale_for(sum(f.height_px * f.width_px * len(_sources(context, f)) for f in fields))
-        _about_plan.clear()
-        _about_plan[key] = (plan, names, scale)
-    return _about_plan[key][1:]
+        known = (plan, names, scale)
+        _about_plan.clear()  # of other plans; lanes may be here at the same time
+        _about_plan[id(plan), wanted] = known
+    return known[1:]
 
 
 def _pictures(task: Task) -> Outcome:
