@@ -174,6 +174,8 @@ def run(
         else:
             report = bridge.pipeline.run.run(images, out, settings, update, progress, say, check, client)
     if shard is not None:
+        for failure in report.failures:
+            complain(f"[{failure.step}] {failure.message}")
         OUT.print(
             f"Part {shard}: {number(report.done, 'field')} done, {len(report.failures)} failed; when all parts are: cellpose-fiji merge {out}"
         )

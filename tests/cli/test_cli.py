@@ -255,6 +255,18 @@ def test_ctrl_c_lets_an_import_end(tmp_path: Path) -> None:
     assert ended.stdout == "stopped True True\nstopped at once\n", ended.stderr
 
 
+def test_a_part_names_the_fields_that_failed(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (experiment / "Drug" / "day1" / "f1_EdU.tif").unlink()
+    masks = experiment.parent / "masks"
+    words = ("--masks", masks, "--count", "none", "--engine", "native", "--shard", "1/1")
+    assert call("run", experiment, "--out", tmp_path / "out", *words) == 1
+    out, err = (" ".join(text.split()) for text in said(capsys))
+    assert "Error: [plan] Drug_day1_f1: no EdU image (expected one beside the others)." in err
+    assert f"Part 1/1: 3 fields done, 1 failed; when all parts are: cellpose-fiji merge {tmp_path / 'out'}" in out
+
+
 def test_macros_are_installed_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "ij.jar").touch()
