@@ -225,9 +225,11 @@ class _Run:
             self.executor.run_groups()
             for step in ("tables", "tracks"):
                 self.warnings += (self.records.facts(EXPERIMENT, step) or {}).get("warnings", [])
-        finally:
+        except BaseException:
             self.executor.close()
             seen.keep()
+            raise
+        self.executor.close()
         failures = self._sorted_failures()
         with self._own_file("failures", folder.failures):
             write_table(folder.failures, typed_table([vars(f) for f in failures], FAILURES), FAILURES)
@@ -235,9 +237,11 @@ class _Run:
         self._tell("report")
         if self.executor.finished:
             write_report(open_run(self.out))
-        if not failures:
-            same = self.tree == seal_of_tree(self.plan.images, self.out, self.settings, self.executor.graph)
-            seen.keep([self.tree] if same else [], files_without_hash(self.context, self.records))
+        # Sealed only if nothing it was made from changed meanwhile.
+        if not failures and self.tree == seal_of_tree(self.plan.images, self.out, self.settings, self.executor.graph):
+            seen.keep([self.tree], files_without_hash(self.context, self.records))
+        else:
+            seen.keep()
         self._tell("done")
         return Report(
             self.out,
