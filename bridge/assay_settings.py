@@ -52,7 +52,6 @@ class AssaySettings:
     order: Annotated[
         tuple[str, ...], Option(ASSAY, "Conditions in their order; those not named follow.", many=True)
     ] = ()
-
     exclude: Annotated[
         tuple[str, ...],
         Option(
@@ -61,6 +60,14 @@ class AssaySettings:
             many=True,
         ),
     ] = ()
+
+    cell_table: Annotated[
+        Literal["auto", "csv", "parquet"],
+        Option(
+            ASSAY,
+            "Tables of single cells and nuclei: cells.csv, or a folder cells.parquet with a part for each condition. auto: the folder above 1,048,575 rows, which is what a sheet of Excel holds.",
+        ),
+    ] = "auto"
 
     @field_validator("exclude")
     @classmethod

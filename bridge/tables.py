@@ -103,6 +103,7 @@ CORRECTIONS = (
     Column("clipped", "bool", "", "its ROI reaches beyond the image; only what lies inside counts"),
 )
 CELL, NUCLEUS, RING = "cell", "nucleus", "ring"
+ROWS = {CELL: "cells", NUCLEUS: "nuclei"}  # the names of their tables
 # Of the nuclei of one cell together; each follows from the nuclei's own numbers.
 UNION = ("Mean", "IntDen", "RawIntDen")
 
@@ -236,7 +237,7 @@ def empty_table(columns: Sequence[Column]) -> pd.DataFrame:
     """Return a table without rows, with the declared types."""
     import pandas as pd
 
-    _any_text()
+    any_text()
     return pd.DataFrame({column.name: pd.Series(dtype=column.dtype) for column in columns})
 
 
@@ -244,7 +245,7 @@ def typed_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[Column]) ->
     """Return rows as a table with the declared columns and types."""
     import pandas as pd
 
-    _any_text()
+    any_text()
     return pd.DataFrame(rows, columns=[c.name for c in columns]).astype({c.name: c.dtype for c in columns})
 
 
@@ -256,13 +257,19 @@ def write_table(path: Path, table: pd.DataFrame, columns: Sequence[Column]) -> N
     TableError
         A column is missing.
     """
+    write_text(path, csv_text(path, table, columns))
+
+
+def csv_text(path: Path, table: pd.DataFrame, columns: Sequence[Column], heading: bool = True) -> str:
+    """Return the text of the table that `path` is to hold; without its first line unless `heading`."""
     names = [column.name for column in columns]
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise TableError(
             f"{path}: a column is missing (got {', '.join(map(str, table.columns))}, expected {missing[0]}). Please report this."
         )
-    write_text(path, with_r_booleans(table[names]).to_csv(index=False, lineterminator="\n"))
+    text: str = with_r_booleans(table[names]).to_csv(index=False, header=heading, lineterminator="\n")
+    return text
 
 
 def with_r_booleans(table: pd.DataFrame) -> pd.DataFrame:
@@ -282,7 +289,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    _any_text()
+    any_text()
     dtypes = {column.name: column.dtype for column in columns}
     try:
         table: pd.DataFrame = pd.read_csv(
@@ -311,7 +318,7 @@ def read_whole_table(path: Path, columns: Sequence[Column] = ()) -> pd.DataFrame
     """
     import pandas as pd
 
-    _any_text()
+    any_text()
     dtypes = {column.name: column.dtype for column in (*KEYS, *columns)}
     names = pd.read_csv(path, nrows=0).columns
     table: pd.DataFrame = pd.read_csv(
@@ -331,7 +338,7 @@ def _exact_floats(pandas_version: str) -> dict[str, Any]:
     return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
-def _any_text() -> None:
+def any_text() -> None:
     """Let pandas hold texts as Python does: pyarrow's, its choice where that is installed, take no file name that is no UTF-8."""
     import pandas as pd
 

@@ -164,8 +164,10 @@ if (preview) {
 	if (returns) return "OK: look at " + picture;
 	exit;
 }
-if (!File.exists(out + File.separator + "cells.csv")) return "" + stop(out + ": has no cells.csv (expected one at the end of a run). " + message);
-if (!headless) open(out + File.separator + "cells.csv");
+table = out + File.separator + "cells.csv";
+// Very many cells are in the folder cells.parquet, which ImageJ does not read.
+if (!File.exists(table) && !File.exists(out + File.separator + "cells.parquet")) return "" + stop(out + ": has no cells.csv (expected one at the end of a run). " + message);
+if (!headless && File.exists(table)) open(table);
 if (state == "failed") return "" + stop(fields + " done. " + message + " What failed is listed in failures.csv.");
 showStatus("Cellpose Fiji Bridge: " + fields + " done");
 if (returns) return "OK: " + fields + " done. Results in " + out;

@@ -107,7 +107,9 @@ def share_table(
     """
     rng = np.random.default_rng(seed)
     units = called.units.assign(_positive=called.calls())
-    drawn = {batch: _draws(called, str(batch), rng, draws) for batch in units["replicate"].unique()}
+    batches = {str(batch): called.control_of(str(batch)) for batch in units["replicate"].unique()}
+    rates = {batch: _rate(called, batch, control) for batch, control in batches.items()}
+    drawn = {batch: _draws(called, batch, control, rates[batch], rng, draws) for batch, control in batches.items()}
     name, rows = " + ".join(called.channels), []
     for level, depth in _LEVELS.items():
         if level == "condition":
@@ -115,7 +117,9 @@ def share_table(
         for keys, part in _groups(units, list(_KEYS[:depth]), conditions):
             if level == "sample" and not keys[2]:
                 continue  # no sample is known
-            rows.append({"level": level, **dict(zip(_KEYS, keys, strict=False)), **_share(part, called, drawn, rng)})
+            rows.append(
+                {"level": level, **dict(zip(_KEYS, keys, strict=False)), **_share(part, called, drawn, rates, rng)}
+            )
     by_replicate = pd.DataFrame([row for row in rows if row["level"] == "replicate"])
     for condition in conditions:
         own = by_replicate[by_replicate["condition"] == condition] if len(by_replicate) else by_replicate
@@ -138,9 +142,10 @@ def _groups(
         yield tuple(map(str, keys)), part
 
 
-def _draws(called: Called, batch: str, rng: np.random.Generator, n: int) -> tuple[list[Values], Values]:
+def _draws(
+    called: Called, batch: str, control: pd.DataFrame, rate_of_all: float, rng: np.random.Generator, n: int
+) -> tuple[list[Values], Values]:
     """Draw the gates of a replicate, and the rate of false positives that is taken off."""
-    control = called.control_of(batch)
     values, rates = [], []
     for channel in called.channels:
         gate = called.gates[channel][batch]
@@ -151,12 +156,11 @@ def _draws(called: Called, batch: str, rng: np.random.Generator, n: int) -> tupl
         drawn, rate = gate_draws(gate, wells, called.percentile, n, rng)
         values.append(drawn)
         rates.append(rate)
-    return values, rates[0] if len(rates) == 1 else np.full(n, _rate(called, batch))
+    return values, rates[0] if len(rates) == 1 else np.full(n, rate_of_all)
 
 
-def _rate(called: Called, batch: str) -> float:
+def _rate(called: Called, batch: str, control: pd.DataFrame) -> float:
     """Return the share of the control above all gates at once."""
-    control = called.control_of(batch)
     if not len(control) or any(called.gates[c][batch].method != "control" for c in called.channels):
         return 0.0
     above = np.ones(len(control), np.bool_)
@@ -170,7 +174,9 @@ def net(share: Any, rate: Any) -> Any:
     return np.maximum(0.0, (share - rate) / (1.0 - rate))
 
 
-def _share(part: pd.DataFrame, called: Called, draws: dict[Any, Any], rng: np.random.Generator) -> dict[str, Any]:
+def _share(
+    part: pd.DataFrame, called: Called, draws: dict[str, Any], rates_of: dict[str, float], rng: np.random.Generator
+) -> dict[str, Any]:
     batch, n = str(part["replicate"].iloc[0]), len(part)
     if part["_positive"].isna().any():
         return {"n_units": n, "interval": "nothing is called"}
@@ -184,7 +190,7 @@ def _share(part: pd.DataFrame, called: Called, draws: dict[Any, Any], rng: np.ra
         for _, well in part.groupby("sample")
     ]
     low, high = np.percentile(net(_redrawn(wells, gates, rng), rates), (2.5, 97.5)).tolist()
-    share = float(net(raw, _rate(called, batch)))
+    share = float(net(raw, rates_of[batch]))
     return {
         "n_units": n,
         "n_positive": int(part["_positive"].sum()),

@@ -14,7 +14,7 @@ from bridge.assay.shares import SHARES, Called, control_units, share_table, with
 from bridge.experiment.condition_order import require_condition
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Context
-from bridge.tables import CELL, NUCLEUS, Column, empty_table, measure_column, typed_table
+from bridge.tables import CELL, KEYS, NUCLEUS, Column, empty_table, measure_column, typed_table
 
 if TYPE_CHECKING:
     from bridge.settings import Settings
@@ -40,6 +40,10 @@ class Assayed(NamedTuple):
     shares: pd.DataFrame
     comparisons: pd.DataFrame
     calls: dict[str, pd.Series[Any]]
+
+    def of(self, rows: pd.Series[bool]) -> Assayed:
+        """Return it with the calls of these units alone."""
+        return self._replace(calls={channel: calls[rows] for channel, calls in self.calls.items()})
 
 
 def load(settings: Settings) -> None:
@@ -69,6 +73,15 @@ def positive_channels(context: Context) -> tuple[str, ...]:
     names = {column.name for column in columns_of(context, unit_of(context))}
     measure = context.settings.gate_measure
     return tuple(c for c in channels if measure_column(c, measure, unit_of(context)) in names)
+
+
+def assay_columns(context: Context) -> set[str]:
+    """Return the columns of units that gates, shares, comparisons and the cell cycle follow from."""
+    plan, unit = context.plan, unit_of(context)
+    measures = [(channel, context.settings.gate_measure) for channel in positive_channels(context)]
+    measures += [(channel, "Mean") for channel in plan.measure_channels]
+    measures += [(plan.count_channel, "IntDen")] if plan.count_channel else []
+    return {*(key.name for key in KEYS), *(measure_column(channel, measure, unit) for channel, measure in measures)}
 
 
 def assay(context: Context, found: pd.DataFrame, counts: pd.DataFrame) -> Assayed:

@@ -24,9 +24,21 @@ from bridge.pipeline.methods import legend_text, methods_text
 from bridge.pipeline.prepared import flat_field_of
 from bridge.setting_options import ON_THE_COMMAND_LINE, PATHS
 from bridge.settings import Settings
-from bridge.tables import COUNTS, FIELDS, Column, read_table
+from bridge.tables import COUNTS, FIELDS, ROWS, Column, read_table
 
-FOLDERS = ("masks", "found", "corrections", "rois", "measurements", "conditions", "classes", "tracks", "records")
+PARQUET = tuple(f"{name}.parquet" for name in ROWS.values())
+FOLDERS = (
+    *PARQUET,
+    "masks",
+    "found",
+    "corrections",
+    "rois",
+    "measurements",
+    "conditions",
+    "classes",
+    "tracks",
+    "records",
+)
 FLAT_FIELDS = "inputs/flat_field"
 _LARGE = "_subtracted.tif"  # an image again; it follows from the images and the settings
 _README = """Results of cellpose-fiji-bridge {version}.

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bridge.names import safe_name
-from bridge.pipeline.assay import Assayed, assay, positive_channels, unit_of, with_calls
+from bridge.pipeline.assay import Assayed, assay, assay_columns, positive_channels, unit_of, with_calls
 from bridge.pipeline.cell_classes import class_counts, class_names, is_classified
 from bridge.pipeline.cell_cycle import cell_cycle, has_dna
 from bridge.pipeline.columns import columns_of
@@ -19,7 +19,7 @@ from bridge.report.figures import cells_against_nuclei
 from bridge.report.share_figure import dna_figure, share_figure
 from bridge.report.style import Look
 from bridge.report.superplot import superplot
-from bridge.tables import CELL, NUCLEUS, measure_column
+from bridge.tables import CELL, KEYS, NUCLEUS, measure_column
 
 _SHOWN = (
     ("Mean", "mean", "grey level"),
@@ -65,6 +65,13 @@ def _share_name(channel: str) -> str:
     return f"{safe_name(channel)}_positive"
 
 
+def drawn_columns(context: Context, what: str) -> set[str]:
+    """Return the columns of cells, or of nuclei, that the figures are drawn from."""
+    names = {column for _, whose, column, *_ in distributions(context) if whose == what}
+    names |= {"label"} if what == CELL else {"cell"}
+    return names | (assay_columns(context) if what == unit_of(context) else {key.name for key in KEYS})
+
+
 def draw_figures(
     context: Context,
     cells: pd.DataFrame,
@@ -90,7 +97,8 @@ def draw_figures(
     """
     conditions, unit = context.plan.conditions, unit_of(context)
     assayed = assay(context, cells if nuclei is None else nuclei, counts)
-    cells, nuclei = with_calls(assayed, cells, nuclei)
+    if is_classified(context) or has_dna(context):
+        cells, nuclei = with_calls(assayed, cells, nuclei)
     gates = {
         str(channel): dict(zip(rows["replicate"], rows["value"], strict=True))
         for channel, rows in assayed.gates.groupby("channel")

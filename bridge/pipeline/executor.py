@@ -81,7 +81,6 @@ class Executor:
         if resources is None:
             resources = Resources(context, {r.name: r for step in steps for r in step.resources}, tell)
         self.resources = resources
-        self._kept: dict[str, dict[str, Any]] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._fatal: BaseException | None = None
         self._lanes: dict[str, Lane] = {}
@@ -139,7 +138,8 @@ class Executor:
             self._lanes[steps[k].lane].put(job, k)
             return
         if not job.failed:
-            self._keep(job)
+            self.finished.append(job.fields[0])
+            self.tell(f"{job.name}: done")
         job.values.clear()
         self._lanes[MAIN].put(job, None)
 
@@ -170,16 +170,6 @@ class Executor:
             outcomes = step.together([self._task(job, step) for job in jobs]) if len(jobs) > 1 else []
             return dict(zip((job.name for job in jobs), outcomes, strict=len(jobs) > 1))
         return {}
-
-    def _keep(self, job: _Job) -> None:
-        """Keep what later steps of several fields need of this one."""
-        for step in self.graph.steps:
-            for name in step.needs:
-                needed = self.graph.by_name[name]
-                if "field" == needed.scope != step.scope and needed.load is not None and self._applies(job, needed):
-                    self._kept.setdefault(name, {})[job.name] = Given(self, job)[name]
-        self.finished.append(job.fields[0])
-        self.tell(f"{job.name}: done")
 
     # ------------------------------------------------------------ one step
 
@@ -271,8 +261,8 @@ class Executor:
         if self._fatal is not None:
             raise self._fatal
 
-    def make(self, name: str) -> tuple[Any, list[Path]]:
-        """Do a step of all finished fields where it is not current; return its value and its files.
+    def make(self, name: str) -> list[Path]:
+        """Do a step of all finished fields where it is not current; return its files.
 
         Raises
         ------
@@ -283,7 +273,7 @@ class Executor:
         ((group, fields),) = groups_of(step, self.finished).items()
         job = self._group(step, group, fields)
         self._perform(job, step)
-        return self.value(job, name), step.outputs(self._task(job, step))
+        return step.outputs(self._task(job, step))
 
     def _run_lane(self, steps: list[Step]) -> None:
         for step in steps:
@@ -304,18 +294,8 @@ class Executor:
     def _group(self, step: Step, name: str, fields: tuple[Field, ...]) -> _Job:
         job = _Job(fields, name)
         for need in step.needs:
-            needed = self.graph.by_name[need]
             job.facts[need] = self._facts_of(fields, need)
-            if needed.load is not None:
-                job.values[need] = {item.field_id: self._kept_value(needed, item) for item in fields}
         return job
-
-    def _kept_value(self, step: Step, item: Field) -> Any:
-        kept = self._kept.setdefault(step.name, {})
-        if item.field_id not in kept:
-            job = _Job((item,), item.field_id)
-            kept[item.field_id] = self.value(job, step.name)
-        return kept[item.field_id]
 
     # ------------------------------------------------------------ failures, resources
 

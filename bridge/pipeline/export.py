@@ -14,16 +14,15 @@ from bridge.files import whole_file, write_text
 from bridge.images.label_images import read_labels
 from bridge.images.reader import read_plane
 from bridge.images.write_ome import write_ome_zarr
+from bridge.many_rows import write_parquet
 from bridge.names import safe_name
-from bridge.pipeline.assay import called_columns, positive_channels, unit_of
-from bridge.pipeline.columns import columns_of
+from bridge.pipeline.assay import positive_channels, unit_of
 from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.pipeline.preflight import make_plan
 from bridge.pipeline.r_script import write_r_script
-from bridge.tables import CELL, NUCLEUS, Column, measured_columns, read_whole_table
+from bridge.tables import CELL, NUCLEUS, ROWS, Column, measured_columns, read_whole_table
 
 Form = Literal["parquet", "anndata", "fcs", "ome-zarr", "file-list", "r", "csv-semicolon"]
-_TABLES = {CELL: "cells", NUCLEUS: "nuclei"}
 
 
 def export(
@@ -75,25 +74,13 @@ def export(
 def _tables(run: FinishedRun) -> Iterator[tuple[str, pd.DataFrame, dict[str, Column]]]:
     """Give the tables of cells and nuclei, in the types that their columns declare, and what the columns are."""
     for what in (CELL, NUCLEUS) if run.plan.count_channel else (CELL,):
-        known = {c.name: c for c in (*columns_of(run.context, what), *called_columns(run.context))}
-        table = read_whole_table(run.out / f"{_TABLES[what]}.csv", tuple(known.values()))
-        for name in table.columns:
-            if name not in known and table[name].dtype.kind not in "biuf":
-                table[name] = table[name].fillna("").astype(str)
-        yield what, table, known
+        yield what, run.rows(what), {c.name: c for c in run.columns(what)}
 
 
 def _parquet(run: FinishedRun, folder: Path) -> Iterator[Path]:
-    pyarrow, parquet = _library("parquet", "pyarrow"), _library("parquet", "pyarrow.parquet")
     for what, table, known in _tables(run):
-        made = pyarrow.Table.from_pandas(table, preserve_index=False)
-        fields = [
-            f.with_metadata({"unit": known[f.name].unit, "meaning": known[f.name].meaning}) if f.name in known else f
-            for f in made.schema
-        ]
-        path = folder / f"{_TABLES[what]}.parquet"
-        with whole_file(path) as part:
-            parquet.write_table(made.cast(pyarrow.schema(fields)), part, compression="zstd")
+        path = folder / f"{ROWS[what]}.parquet"
+        write_parquet(path, table, tuple(known.values()))
         yield path
 
 
@@ -113,7 +100,7 @@ def _anndata(run: FinishedRun, folder: Path) -> Iterator[Path]:
         var.index = pd.Index(np.array(measures, dtype=object), dtype=object)
         made = anndata.AnnData(table[measures].to_numpy(np.float64), obs=obs, var=var)
         made.obsm["spatial"] = table[[f"{what}_x_px", f"{what}_y_px"]].to_numpy(np.float64)
-        path = folder / f"{_TABLES[what]}.h5ad"
+        path = folder / f"{ROWS[what]}.h5ad"
         with whole_file(path) as part:
             made.write_h5ad(part, compression="gzip")
         yield path

@@ -12,16 +12,22 @@ from bridge.experiment.fields import Field, Plan
 from bridge.foreign import read_json
 from bridge.names import safe_name
 from bridge.pipeline.executor import Executor
+from bridge.pipeline.finished_rows import columns_there, finished_rows
 from bridge.pipeline.hashes import Hashes
 from bridge.pipeline.records import Records
 from bridge.pipeline.results_folder import ResultsFolder, folder_for
 from bridge.pipeline.step import Context
 from bridge.pipeline.steps import ORDER
 from bridge.settings_file import settings_from
-from bridge.tables import FIELDS, read_table
+from bridge.tables import CELL, FIELDS, read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import pandas as pd
+
     from bridge.settings import Settings
+    from bridge.tables import Column
 
 _KEYS = ("field_id", "condition", "replicate", "sample")
 
@@ -80,11 +86,37 @@ class FinishedRun:
             )
         return self.plan.images
 
-    def make(self, step: str) -> tuple[Any, list[Path]]:
-        """Do a step of all fields again where it is not current; return its value and its files."""
+    def make(self, step: str) -> list[Path]:
+        """Do a step of all fields again where it is not current; return its files."""
         executor = Executor(self.context, self.records, ORDER, lambda _: None)
         executor.finished = list(self.fields)
         return executor.make(step)
+
+    def columns(self, what: str = CELL) -> tuple[Column, ...]:
+        """Return the columns of the table of cells, or of nuclei, that are there, with units and meanings."""
+        return columns_there(self.context, what)
+
+    def rows(
+        self, what: str = CELL, names: Collection[str] | None = None, fields: Collection[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the table of cells, or of nuclei.
+
+        Parameters
+        ----------
+        what : str
+            ``cell`` or ``nucleus``.
+        names : collection of str, optional
+            The columns that are wanted.
+        fields : collection of str, optional
+            The fields that are wanted.
+
+        Raises
+        ------
+        TableError
+            The table is missing, or is not what this program wrote.
+        """
+        wanted = [column for column in self.columns(what) if names is None or column.name in names]
+        return finished_rows(self.context, what, wanted, fields)
 
 
 def open_run(results: Path) -> FinishedRun:

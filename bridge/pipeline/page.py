@@ -26,12 +26,11 @@ from bridge.pipeline.page_tables import about, quality, tables_of
 from bridge.report.field_pictures import ids_png
 from bridge.report.page_file import packed, write_page
 from bridge.report.style import COLOURS
-from bridge.tables import CELL, COUNTS, FAILURES, NUCLEUS, Column, measure_column, read_table, read_whole_table
+from bridge.tables import CELL, COUNTS, FAILURES, NUCLEUS, ROWS, Column, measure_column, read_table
 
 _MOST_BYTES = 12_000_000  # of the columns of one kind of object
 _MOST_FIELDS = 2_000  # whose pictures are in the page
 _NOTHING = "Nothing was compared: there is no control, or no replicate."
-_PLURAL = {CELL: "cells", NUCLEUS: "nuclei"}
 
 
 def write_report(run: FinishedRun) -> list[Path]:
@@ -147,10 +146,9 @@ def _field(
 
 def _unit(run: FinishedRun, what: str, fields: Sequence[Field]) -> dict[str, Any]:
     """Return the cells or nuclei of these fields, a column for each measure."""
-    plural = _PLURAL[what]
-    table = read_whole_table(run.out / f"{plural}.csv", columns_of(run.context, what))
+    plural = ROWS[what]
     number_of = {item.field_id: k for k, item in enumerate(fields)}
-    table = table[table["field_id"].isin(number_of)]
+    table = run.rows(what, fields=number_of)
     declared = [
         c for c in columns_of(run.context, what) if c.dtype in ("float64", "int64", "Int64") and c.name in table
     ]
@@ -236,6 +234,6 @@ def _title(content: Mapping[str, Any]) -> str:
 
 def _summary(run: FinishedRun, content: Mapping[str, Any], left_out: int) -> str:
     done, failed = content["fields"]["done"], content["fields"]["failed"]
-    text = f"{number(done, 'field')}, {number(content['cells'], 'cell')}, measured in {_PLURAL[unit_of(run.context)]} by cellpose-fiji-bridge {content['program']['version']}."
+    text = f"{number(done, 'field')}, {number(content['cells'], 'cell')}, measured in {ROWS[unit_of(run.context)]} by cellpose-fiji-bridge {content['program']['version']}."
     text += f" {number(failed, 'field')} failed: see below." if failed else ""
     return text + (f" Pictures and dots of {done - left_out} fields are in this page, the first of each condition; the tables hold all." if left_out else "")  # fmt: skip

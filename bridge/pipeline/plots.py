@@ -12,9 +12,9 @@ import pandas as pd
 from bridge.errors import InputError, TableError
 from bridge.experiment.condition_order import control_of, ordered, require_condition
 from bridge.files import new_file
-from bridge.pipeline.cell_classes import CLASS, class_names
+from bridge.pipeline.cell_classes import class_names
 from bridge.pipeline.columns import columns_of
-from bridge.pipeline.draw import draw_figures
+from bridge.pipeline.draw import draw_figures, drawn_columns
 from bridge.pipeline.finished_run import FinishedRun
 from bridge.pipeline.step import Context
 from bridge.report.style import Look
@@ -65,8 +65,13 @@ def plots(
         No such column, condition or class; no cell is left.
     """
     context = _ordered(run.context, order, control)
-    whole = read_table(run.out / "cells.csv", columns_of(context))
-    nuclei = read_table(run.out / "nuclei.csv", columns_of(context, NUCLEUS)) if context.plan.count_channel else None
+    names = (
+        {"label", "cell_area_px2", "touches_border"}
+        if measure is None
+        else {measure, "label", "cell_area_px2", "touches_border"}
+    )
+    whole = run.rows(CELL, drawn_columns(context, CELL) | names)
+    nuclei = run.rows(NUCLEUS, drawn_columns(context, NUCLEUS) | names) if context.plan.count_channel else None
     kept = _kept(whole, cells, area_px, border)
     if cell_class is not None:
         kept = kept[pd.MultiIndex.from_frame(kept[["field_id", "label"]]).isin(_of_class(run, cell_class))]
@@ -99,8 +104,9 @@ def _of_class(run: FinishedRun, name: str) -> pd.MultiIndex:
     if name not in names:
         got = f"expected one of {', '.join(names)}" if names else "this run has none: run classify first"
         raise InputError(f"--class {name}: no such class of cells ({got}). Correct it.")
-    keys = (*(c for c in columns_of(run.context) if c.name in ("field_id", "label")), CLASS[0])
-    table = read_table(run.out / "cells.csv", keys)
+    table = run.rows(CELL, ("field_id", "label", "class"))
+    if "class" not in table:
+        raise InputError(f"--class {name}: the tables of {run.out} are from before its classes. Make them again: cellpose-fiji summarize {run.out}")  # fmt: skip
     return pd.MultiIndex.from_frame(table[table["class"] == name][["field_id", "label"]])
 
 

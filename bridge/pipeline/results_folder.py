@@ -94,6 +94,10 @@ class ResultsFolder:
         """Return the file of how cells are followed; where it is, the series of the run are."""
         return self.out / "tracks" / "tracking.json"
 
+    def tracks(self) -> Path:
+        """Return the file of all tracks."""
+        return self.tracking().with_name("tracks.csv")
+
     def classifier(self) -> Path:
         """Return the file of the classifier of cells; where it is, every cell gets a class."""
         return self.out / "classes" / "classifier.json"

@@ -144,8 +144,7 @@ def _choices(
     announce: Callable[[str], None],
 ) -> Iterator[_Choice]:
     s, unit = context.settings, unit_of(context)
-    table = "nuclei.csv" if unit == NUCLEUS else "cells.csv"
-    units = read_table(run.out / table, columns_of(context, unit))
+    units = run.rows(unit, {c.name for c in columns_of(context, unit)})
     yield _Choice(AS_RUN, "", context, units)
     plan = make_plan(run.images(), s)
     for radius in _RADII:
@@ -157,7 +156,7 @@ def _choices(
         yield _Choice("rolling ball", words, context, _measured_again(run, plan, other, units, unit, channel))
     yield from _gates(context, units, channel)
     if unit == NUCLEUS:
-        cells = read_table(run.out / "cells.csv", columns_of(context, CELL))
+        cells = run.rows(CELL, {c.name for c in columns_of(context, CELL)})
         of_cells = replace(context, plan=replace(context.plan, count_channel=None))
         yield _Choice("compartment", "whole cell", of_cells, cells)
     inside = units[~units["touches_border"]]

@@ -25,7 +25,21 @@ if TYPE_CHECKING:
     from bridge.source import ChannelFile
 
 RECORDS = 2  # how records are written; a folder with others is not mixed with these
-_LIBRARIES = ("numpy", "pandas", "roifile", "tifffile", "cellpose", "torch", "jpype1", "scyjava", "pyimagej")
+_LIBRARIES = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "statsmodels",
+    "xlsxwriter",
+    "roifile",
+    "tifffile",
+    "cellpose",
+    "torch",
+    "jpype1",
+    "scyjava",
+    "pyimagej",
+)
 
 
 def recorded_settings(images: Path, settings: Settings) -> dict[str, Any]:

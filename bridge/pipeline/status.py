@@ -90,11 +90,15 @@ class Status:
         )
 
     def tell(self, **facts: str) -> None:
-        """Change some of the facts and write all of them; a file that cannot be written now is written next time."""
+        """Change some of the facts and write all of them; a file that cannot be written now is written next time.
+
+        One that its reader removed stays away: nobody reads it any more.
+        """
         with self._lock:
             self.facts |= facts
             with contextlib.suppress(OSError):
-                self._write()
+                if self.path.exists():
+                    self._write()
 
     def _write(self) -> None:
         # In place: Windows does not let a file be replaced while the macro reads it. The last line says it is whole.

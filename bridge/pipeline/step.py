@@ -53,9 +53,10 @@ class Task:
     name : str
         Of the field, condition or replicate.
     given : dict
-        What the steps it needs hand over: by step; for scopes of several fields by step and ``field_id``.
+        What the steps it needs hand over, by step; a step of several fields reads their files, for nobody holds
+        ten thousand label images.
     facts : dict
-        What those steps noted in their records, likewise.
+        What those steps noted in their records, by step; for scopes of several fields by step and ``field_id``.
     in_memory : mapping
         Whatever else of the field is still in memory: values by step.
     known : mapping

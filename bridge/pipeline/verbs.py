@@ -281,9 +281,9 @@ def summarize(results: Path | str) -> pd.DataFrame:
     from bridge.pipeline.page import write_report
 
     run = open_run(Path(results))
-    cells: pd.DataFrame = run.make("tables")[0]
+    run.make("tables")
     write_report(run)
-    return cells
+    return run.rows()
 
 
 def plot(
@@ -341,6 +341,6 @@ def plot(
 
     run = open_run(Path(results))
     if out is None:
-        return run.make("figures")[1]
+        return run.make("figures")
     table = None if cells is None else Path(cells)
     return plots(run, Path(out), Look(**look), measure, order, control, table, area_px, border, cell_class)

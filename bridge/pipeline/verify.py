@@ -15,7 +15,7 @@ from bridge.errors import BridgeError, InputError
 from bridge.files import sha256
 from bridge.foreign import read_json
 from bridge.names import number
-from bridge.pipeline.bundle import belongs, texts
+from bridge.pipeline.bundle import PARQUET, belongs, texts
 from bridge.pipeline.bundle_zip import MANIFEST, METADATA, digest_of, read_manifest, unpack
 from bridge.pipeline.finished_run import FinishedRun, open_run
 from bridge.pipeline.graph import EXPERIMENT
@@ -25,7 +25,7 @@ from bridge.pipeline.seen import SEEN
 
 Kind = Literal["file", "table", "image", "segmentation", "arithmetic"]
 _AGAIN = "Get the bundle again."
-_NOT_TABLES = ("fields.csv", "failures.csv", "inputs.csv")
+_NOT_TABLES = ("fields.csv", "failures.csv", "inputs.csv", "robustness.csv")  # the last needs the images
 _ODD = (
     KeyError,
     IndexError,
@@ -34,7 +34,7 @@ _ODD = (
     AttributeError,
     OverflowError,
 )  # what odd content of a stranger raises
-_OF_TABLES = ("numpy", "pandas", "scipy", "statsmodels", "xlsxwriter")
+_OF_TABLES = ("numpy", "pandas", "pyarrow", "scipy", "statsmodels", "xlsxwriter")
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,12 @@ def is_table(name: str) -> bool:
     --------
     >>> is_table("cells.csv"), is_table("conditions/A.xlsx"), is_table("fields.csv"), is_table("records/f1/cells.csv")
     (True, True, False, False)
+    >>> is_table("cells.parquet/condition=A/part-0.parquet")
+    True
     """
-    return name.startswith("conditions/") or ("/" not in name and name.endswith(".csv") and name not in _NOT_TABLES)
+    return name.startswith(("conditions/", *(f"{folder}/" for folder in PARQUET))) or (
+        "/" not in name and name.endswith(".csv") and name not in _NOT_TABLES
+    )
 
 
 def _tables(
@@ -254,7 +258,7 @@ def _tables(
         (run.out / name).rename(kept / name)
     (run.records.folder(EXPERIMENT) / "tables.json").unlink(missing_ok=True)
     try:
-        _, paths = run.make("tables")
+        paths = run.make("tables")
         written = dict(zip(("methods.txt", "legend.txt"), texts(run, content), strict=True))
     except Exception as error:  # what a stranger wrote raises whatever it likes
         text = str(error).replace(f"{run.out}/", "") if isinstance(error, BridgeError) else f"{type(error).__name__}: {error}"  # fmt: skip

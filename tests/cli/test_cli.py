@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from bridge.cli.main import app, main
+from bridge.pipeline.status import Status
 from bridge.rois.trace import COMPILING
 
 
@@ -191,6 +192,16 @@ def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     for name in Settings().as_json():
         assert f"--{name.replace('_', '-')}" in out
     assert app.name[0] == "cellpose-fiji"
+
+
+def test_a_status_file_that_its_reader_removed_stays_away(tmp_path: Path) -> None:
+    """A macro that was stopped has no more use for it, and the program may end later."""
+    path = tmp_path / "status.txt"
+    with Status(path) as status:
+        status.tell(done="1")
+        path.unlink()
+        status.tell(done="2")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_status_file_tells_what_happens(tmp_path: Path) -> None:

@@ -53,10 +53,10 @@ def hello_file(task: Task) -> list[Path]:
 
 def hello(task: Task) -> Outcome:
     CALLS.append(("hello", task.name))
-    rows = [
-        f"{item.field_id},{task.given['whole'][item.field_id]},{task.facts['whole'][item.field_id]['length']}"
-        for item in task.fields
-    ]
+    rows = []
+    for item in task.fields:  # a step of several fields reads their files
+        said = (task.folder.out / "made" / f"{item.field_id}.txt").read_text().upper()
+        rows.append(f"{item.field_id},{said},{task.facts['whole'][item.field_id]['length']}")
     write_text(hello_file(task)[0], "\n".join(["field_id,said,length", *rows, ""]))
     return Outcome()
 

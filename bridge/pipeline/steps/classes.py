@@ -80,7 +80,7 @@ def _classify(task: Task) -> Outcome:
     counts = {name: int((table["class"] == name).sum()) for name in names}
     _draw(task, labels, number, counts)
     warnings = [f"{len(gone)} cells of given class are not there any more (labels {', '.join(gone[:5])}): give the truth again"]  # fmt: skip
-    return Outcome(table, {"classes": counts, "warnings": warnings if gone else []})
+    return Outcome(None, {"classes": counts, "warnings": warnings if gone else []})
 
 
 def _draw(task: Task, labels: Labels, number: Any, counts: dict[str, int]) -> None:
@@ -120,11 +120,7 @@ def _files(task: Task) -> list[Path]:
     return [folder.class_table(item), folder.class_roiset(item), *picture]
 
 
-def _load(task: Task) -> pd.DataFrame:
-    return read_table(task.folder.class_table(task.item), CLASS_TABLE)
-
-
 CLASSES = Step(
     "classes", "field", _classify, lane="draw", needs=("segment", "filter", "corrected", "count"), outputs=_files,
-    made_from=_made_from, load=_load, applies=_applies, derived=True, words="classes of cells",
+    made_from=_made_from, applies=_applies, derived=True, words="classes of cells",
 )  # fmt: skip

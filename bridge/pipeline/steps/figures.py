@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from bridge.pipeline.cell_classes import class_names
-from bridge.pipeline.draw import background_words, draw_figures, figure_names
+from bridge.pipeline.draw import background_words, draw_figures, drawn_columns, figure_names
 from bridge.pipeline.step import Outcome, Step, Task
-from bridge.pipeline.steps.all_fields import all_cells, all_counts, all_nuclei, with_classes
+from bridge.pipeline.steps.all_fields import all_counts, rows_of, with_classes
 from bridge.report.style import Look
 from bridge.setting_options import ASSAY
+from bridge.tables import CELL, NUCLEUS
 
 
 def _figures(task: Task) -> Outcome:
     def path_of(name: str) -> Path:
         return task.folder.figure(name)[0].with_suffix("")
 
-    cells = with_classes(task, all_cells(task))
-    draw_figures(task.context, cells, all_nuclei(task), all_counts(task), path_of, Look())
+    context = task.context
+    cells = with_classes(task, rows_of(task, CELL, drawn_columns(context, CELL)))
+    nuclei = rows_of(task, NUCLEUS, drawn_columns(context, NUCLEUS)) if context.plan.count_channel else None
+    draw_figures(context, cells, nuclei, all_counts(task), path_of, Look())
     return Outcome()
 
 

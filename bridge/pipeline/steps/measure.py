@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,21 +24,12 @@ from bridge.pipeline.steps.objects import Objects, cell_rows, nucleus_rows
 from bridge.pipeline.steps.read import has_count, read_measured, source
 from bridge.pipeline.steps.rings import has_rings
 from bridge.pipeline.steps.segment import require_shape
-from bridge.tables import CELL, NUCLEUS, RING, read_table, write_table
+from bridge.tables import CELL, NUCLEUS, RING, ROWS, write_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bridge.calibration import Calibration
     from bridge.imagej.engine import Engine, Measured
     from bridge.images.image import Plane
-
-
-class Tables(NamedTuple):
-    """A field's rows of `cells.csv` and, with a count channel, of `nuclei.csv`."""
-
-    cells: pd.DataFrame
-    nuclei: pd.DataFrame | None
 
 
 def scale_of(task: Task) -> Calibration:
@@ -132,9 +123,9 @@ def _measure(task: Task) -> Outcome:
         else None
     )
     cells = cell_rows(of[CELL], nuclei, columns_of(task.context))
-    write_table(folder.table(item, "cells"), cells, columns_of(task.context))
+    write_table(folder.table(item, ROWS[CELL]), cells, columns_of(task.context))
     if nuclei is not None:
-        write_table(folder.table(item, "nuclei"), nuclei, columns_of(task.context, NUCLEUS))
+        write_table(folder.table(item, ROWS[NUCLEUS]), nuclei, columns_of(task.context, NUCLEUS))
     facts = _facts(task, measured, planes, info)
     if nuclei is not None:
         facts["nuclei"] = {
@@ -142,7 +133,7 @@ def _measure(task: Task) -> Outcome:
             "n_cells_without_nucleus": int((cells["n_nuclei"] == 0).sum()),
             "n_cells_with_several": int((cells["n_nuclei"] > 1).sum()),
         }
-    return Outcome(_load(task), facts)
+    return Outcome(None, facts)
 
 
 def _facts(
@@ -201,16 +192,9 @@ def _files(task: Task) -> list[Path]:
             for c in channels
         ),
         *(folder.subtracted(item, c) for c in channels if task.settings.save_subtracted),
-        folder.table(item, "cells"),
-        *([folder.table(item, "nuclei")] if nuclei else []),
+        folder.table(item, ROWS[CELL]),
+        *([folder.table(item, ROWS[NUCLEUS])] if nuclei else []),
     ]
-
-
-def _load(task: Task) -> Tables:
-    cells = read_table(task.folder.table(task.item, "cells"), columns_of(task.context))
-    if task.context.plan.count_channel is None:
-        return Tables(cells, None)
-    return Tables(cells, read_table(task.folder.table(task.item, "nuclei"), columns_of(task.context, NUCLEUS)))
 
 
 ENGINE = Resource("engine", _engine, start=_start, close=_close)
@@ -224,5 +208,5 @@ ARITHMETIC = Step(
 MEASURE = Step(
     "measure", "field", _measure, lane="write",
     needs=("segment", "filter", "corrected", "count", "rois", "nuclei_rois", "rings", "measured_images", "engine"), outputs=_files,
-    settings=("measure",), made_from=_made_from, load=_load,
+    settings=("measure",), made_from=_made_from,
 )  # fmt: skip

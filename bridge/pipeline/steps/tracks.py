@@ -18,7 +18,7 @@ from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.measure import scale_of
 from bridge.pipeline.track_files import Series, track_paths, write_tracks
-from bridge.tables import Column, measured_columns, read_table
+from bridge.tables import CELL, ROWS, Column, measured_columns, read_table
 from bridge.tracking.ctc import require_all
 from bridge.tracking.track_settings import TrackSettings
 
@@ -90,7 +90,9 @@ def _series(task: Task, name: str, items: list[Field], columns: Sequence[Any]) -
 
     first = Task(task.context, (items[0],), items[0].field_id)
     parts = [
-        task.given["measure"][item.field_id].cells[["label", *(c.name for c in columns)]].assign(frame=k)
+        read_table(task.folder.table(item, ROWS[CELL]), columns_of(task.context))[
+            ["label", *(c.name for c in columns)]
+        ].assign(frame=k)
         for k, item in enumerate(items)
     ]
     scale = scale_of(first)
