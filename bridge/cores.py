@@ -7,10 +7,21 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+# Who starts several processes on one computer gives each its part (Dask, batch systems); the first is OpenMP's own.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: those it is bound to, at most ``OMP_NUM_THREADS``.
+
+    Examples
+    --------
+    >>> cores() >= 1
+    True
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get(THREADS[0], "").partition(",")[0].strip()  # a list is for nested teams
+    return min(bound, int(asked)) if asked.isdigit() and int(asked) else bound
 
 
 @cache

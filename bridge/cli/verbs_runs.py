@@ -214,6 +214,9 @@ def clean(
     return 0
 
 
+_MOST_SHOWN = 500  # fields of a plan
+
+
 def _show_plan(found: Plan) -> None:
     from rich.table import Table
 
@@ -224,7 +227,7 @@ def _show_plan(found: Plan) -> None:
     )
     for heading in ("field", "condition", "replicate", "sample", *channels, "size (px)", "type", "um/px"):
         table.add_column(heading, overflow="fold")
-    for item in found.fields:
+    for item in found.fields[:_MOST_SHOWN]:
         files = [item.segment] if found.segment_channel else []
         files += [item.measure.get(c) for c in found.measure_channels]
         files += [item.count] if found.count_channel else []
@@ -243,6 +246,10 @@ def _show_plan(found: Plan) -> None:
         )
     console = OUT if OUT.is_terminal else Console(width=200, **AS_IT_IS)
     console.print(table)
+    if len(found.fields) > _MOST_SHOWN:
+        OUT.print(
+            f"... and {number(len(found.fields) - _MOST_SHOWN, 'more field')}: the run writes all of them to fields.csv"
+        )
     roles = [f"cells in {found.segment_channel}" if found.segment_channel else "cells from label images"]
     roles.append(
         f"measured: {', '.join(found.measure_channels)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from bridge.experiment.fields import NONE
 from bridge.settings import Settings
@@ -49,9 +50,21 @@ def named_channels(settings: Settings) -> list[str]:
 
 def split_channel(text: str, settings: Settings) -> tuple[str, str | None]:
     """Take the channel word out of a name: ('r1_f1_phase', ...) -> ('r1_f1', 'phase'). The last and longest one counts."""
-    known = [word for words in KNOWN_WORDS.values() for word in words]
-    for words in ([*named_channels(settings), *known], VAGUE_WORDS):
-        matches = [match for word in words for match in channel_regex([word]).finditer(text)]
+    return _split(text, tuple(named_channels(settings)))
+
+
+_KNOWN = tuple(word for words in KNOWN_WORDS.values() for word in words)
+
+
+@lru_cache
+def _each(words: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    return tuple(channel_regex([word]) for word in words)
+
+
+@lru_cache(maxsize=1 << 18)  # of 10^5 files each name is asked for three times
+def _split(text: str, named: tuple[str, ...]) -> tuple[str, str | None]:
+    for words in ((*named, *_KNOWN), VAGUE_WORDS):
+        matches = [match for regex in _each(words) for match in regex.finditer(text)]
         if matches:
             last = max(matches, key=lambda match: (match.end(), match.end() - match.start()))
             rest = text[: last.start()] + text[last.end() :]

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.cores import THREADS, cores
 from bridge.errors import InputError, MissingDependencyError
 from bridge.pipeline.cluster_work import Done, end_work, load_steps, work_on
 from bridge.pipeline.executor import Executor
@@ -57,6 +58,7 @@ def connected(where: str, say: Callable[[str], None] = lambda _: None) -> Iterat
         It is none of these.
     """
     try:
+        import dask
         import distributed
     except ImportError as error:
         raise MissingDependencyError(
@@ -64,10 +66,10 @@ def connected(where: str, say: Callable[[str], None] = lambda _: None) -> Iterat
         ) from error
     kind, _, rest = where.partition(":")
     if kind == "local" and rest.isdigit() and int(rest):
-        with distributed.LocalCluster(
-            n_workers=int(rest), threads_per_worker=1, processes=True, dashboard_address=None
+        with dask.config.set(_of_workers_here(int(rest))), distributed.LocalCluster(
+            n_workers=0, threads_per_worker=1, processes=True, dashboard_address=None
         ) as local, distributed.Client(local) as client:  # fmt: skip
-            client.run(load_steps, wait=False)  # while the plan is made
+            local.scale(int(rest))  # they start meanwhile
             yield client
     elif kind in ("tcp", "tls"):
         try:
@@ -89,6 +91,25 @@ def connected(where: str, say: Callable[[str], None] = lambda _: None) -> Iterat
         raise InputError(
             f"--cluster: not known (got {where}, expected local:4, tcp://host:8786 or a .toml file). Correct it."
         )
+
+
+def _of_workers_here(n: int) -> dict[str, Any]:
+    """Return Dask's configuration for workers of this computer."""
+    import dask
+
+    threads, asked = max(1, cores() // n), dask.config.get("distributed.worker.preload") or []
+    return {
+        # It looks at its workers a hundred times a second, for a dashboard that is not there: 8 % of their time.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
+        # Not its MALLOC_TRIM_THRESHOLD_, with which glibc asks the system for the memory of every image anew.
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, threads),
+        "distributed.worker.preload": [
+            work_on.__module__,
+            *([asked] if isinstance(asked, str) else asked),
+        ],  # what the steps need is imported while the plan is made
+    }
 
 
 def executor_for(client: Client | None) -> Callable[..., Executor]:
@@ -199,7 +220,10 @@ class ClusterExecutor(Executor):
         return told
 
     def _workers(self) -> dict[str, Any]:
-        self._client.wait_for_workers(1)
+        from distributed import LocalCluster
+
+        cluster = self._client.cluster
+        self._client.wait_for_workers(len(cluster.worker_spec) if isinstance(cluster, LocalCluster) else 1)
         workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
         return workers
 
