@@ -101,11 +101,15 @@ class FijiEngine(Engine):
         ImageJError
             It did not start.
         """
-        try:
-            with self._starting:
-                self._begin()
-        except _WorkerLost as error:
-            raise MissingDependencyError(f"ImageJ: did not start ({error}). {_advice(str(error))}") from error
+        for attempt in (1, 2):
+            try:
+                with self._starting:
+                    self._begin()
+                return
+            except _WorkerLost as error:
+                self._kill()
+                if attempt == 2 or not str(error).startswith("died"):
+                    raise MissingDependencyError(f"ImageJ: did not start ({error}). {_advice(str(error))}") from error
 
     def _begin(self) -> None:
         if self._closed:

@@ -107,10 +107,12 @@ if __name__ == "__main__":
     main(json.loads(sys.argv[1]))
 """
 
-# What a worker loads before its work: it dies, or stops, when it is given a certain image.
+# What a worker loads before its work: it dies, or stops, when it is given a certain image; or its ImageJ, or its disk.
 FATE = """
-import os, signal
+import errno, os, signal, time
 from pathlib import Path
+import psutil
+import bridge.files
 from bridge.pipeline.steps import read
 before = getattr(read, "before", read.read)  # a process may load this twice
 read.before = before
@@ -118,8 +120,25 @@ def reading(task, file, measured):
     fate = Path(os.environ["FATE"])
     if task.name == "DMSO_day1_f1" and (os.environ["ALWAYS"] or not fate.exists()):
         fate.touch()
-        os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL"]))
+        what = os.environ["WHAT"]
+        if what == "imagej":
+            kill_imagej()
+        elif what == "disk":
+            bridge.files.os = NoRoom()
+        else:
+            os.kill(os.getpid(), getattr(signal, what))
     return before(task, file, measured)
+def kill_imagej():
+    for _ in range(600):
+        for child in psutil.Process().children():
+            if "bridge.imagej.worker" in child.cmdline():
+                return child.kill()
+        time.sleep(0.1)
+class NoRoom:
+    def __getattr__(self, name):
+        return getattr(os, name)
+    def fsync(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")
 read.read = reading
 """
 
@@ -137,15 +156,16 @@ class Cluster:
         ]  # fmt: skip
 
     def start(self, where: str, **variables: str) -> subprocess.Popen[str]:
+        self.words[self.words.index("--engine") + 1] = variables.pop("ENGINE", "native")
         return subprocess.Popen(
             [sys.executable, str(self.folder / "main.py"), json.dumps([*self.words, where])], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **variables}, cwd=self.folder,
         )  # fmt: skip
 
-    def fated(self, signal_name: str, always: bool) -> dict[str, str]:
+    def fated(self, what: str, always: bool) -> dict[str, str]:
         return {
             "DASK_DISTRIBUTED__WORKER__PRELOAD": str(self.folder / "fate.py"), "FATE": str(self.folder / "fate"),
-            "SIGNAL": signal_name, "ALWAYS": "yes" if always else "",
+            "WHAT": what, "ALWAYS": "yes" if always else "",
             "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
         }  # fmt: skip
 
@@ -188,6 +208,27 @@ def test_a_field_that_kills_two_workers_is_named_and_the_others_go_on(cluster: C
         "DMSO_day1_f1: 2 processes that worked on it died (out of memory?). The other fields went on. Look at its images, or run it alone with more memory."
     ]
     assert set(pd.read_csv(cluster.out / "cells.csv")["field_id"]) == {"DMSO_day2_f1", "Drug_day1_f1", "Drug_day2_f1"}
+
+
+@pytest.mark.slow
+def test_an_imagej_that_dies_is_replaced(cluster: Cluster, whole: dict[str, bytes]) -> None:
+    code, said = cluster.run("local:2", **cluster.fated("imagej", always=False), ENGINE="fiji")
+    assert code == 0, said
+    assert (cluster.folder / "fate").exists()
+    found = results(cluster.out)
+    names = [name for name in whole if name == "cells.csv" or name.startswith(("measurements/", "rois/", "masks/"))]
+    assert len(names) > 4
+    assert {name: found[name] for name in names} == {name: whole[name] for name in names}
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_one_worker_ends_the_run_and_it_goes_on(cluster: Cluster, whole: dict[str, bytes]) -> None:
+    code, said = cluster.run("local:2", **cluster.fated("disk", always=False))
+    assert code == 3, said
+    text = "the disk is full or over its quota (No space left on device). Make room and give the same command again; what is done is kept."
+    assert text in " ".join(said.split())
+    assert cluster.run("local:2")[0] == 0
+    assert results(cluster.out) == whole
 
 
 @pytest.mark.slow
