@@ -48,12 +48,21 @@ def verify(
         Path | None,
         Parameter(group=GENERAL, help="Folder of the images, wherever it is now: every field is computed again."),
     ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        Parameter(
+            group=GENERAL,
+            consume_multiple=True,
+            negative=(),
+            help="Weights of a network of one's own, where the bundle is without them.",
+        ),
+    ] = None,
 ) -> int:
     """Check a bundle: its files, its tables, and with the images every cell and number."""
     from bridge.pipeline.verify import verify as work
 
     with progress_bar() as progress:
-        found = work(bundle, images, progress)
+        found = work(bundle, images, progress, weights or ())
     for text in found.notes:
         say(f"Note: {text}")
     for difference in found.differences:

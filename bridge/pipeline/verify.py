@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -98,7 +98,10 @@ class Verification:
 
 
 def verify(
-    bundle: Path | str, images: Path | str | None = None, progress: Callable[[Progress], None] | None = None
+    bundle: Path | str,
+    images: Path | str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    weights: Sequence[Path | str] = (),
 ) -> Verification:
     """Check a bundle that `bridge.bundle` wrote, on any machine.
 
@@ -110,6 +113,8 @@ def verify(
         Folder of the images it was made from, wherever it is now: every field is then computed again.
     progress : callable, optional
         Called after each field and step.
+    weights : sequence of Path or str
+        Weights of the run's networks, where the bundle was made without them (`images` is given, too).
 
     Returns
     -------
@@ -118,7 +123,7 @@ def verify(
     Raises
     ------
     InputError
-        Not a bundle, a damaged one, or one that reaches out of itself; no such folder of images.
+        Not a bundle, a damaged one, or one that reaches out of itself; no such folder of images; other weights.
     MissingDependencyError
         The disk is full, or this machine cannot do the arithmetic.
 
@@ -134,12 +139,14 @@ def verify(
     bundle, images = Path(bundle), None if images is None else Path(images)
     if images is not None and not images.exists():
         raise InputError(f"{images}: no such folder (expected the images of the run). Check the path given with --images.")  # fmt: skip
+    if weights and images is None:
+        raise InputError(f"{weights[0]}: nothing is computed again without the images (got weights alone, expected --images, too). Name their folder.")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="cellpose-fiji-") as name:
         scratch = Path(name)
         folder = scratch / "bundle"
         folder.mkdir()
         try:
-            return _verify(bundle, folder, images, progress)
+            return _verify(bundle, folder, images, progress, [Path(path) for path in weights])
         except BridgeError as error:
             if f"{scratch}" not in str(error):
                 raise
@@ -151,7 +158,11 @@ def verify(
 
 
 def _verify(
-    bundle: Path, folder: Path, images: Path | None, progress: Callable[[Progress], None] | None
+    bundle: Path,
+    folder: Path,
+    images: Path | None,
+    progress: Callable[[Progress], None] | None,
+    weights: Sequence[Path],
 ) -> Verification:
     found = unpack(bundle, folder)
     listed = read_manifest(folder, bundle)
@@ -174,7 +185,7 @@ def _verify(
         return _with(result, differences, [*notes, "nothing was computed again from the images, since the bundle was changed"])  # fmt: skip
     from bridge.pipeline.verify_images import compute_again
 
-    again = compute_again(run, content, found, images, progress)
+    again = compute_again(run, content, found, images, progress, weights)
     result = Verification(
         bundle, result.sha256, result.files, n_tables, again.fields, again.cells, again.segmented, again.cells_differ
     )

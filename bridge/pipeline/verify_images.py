@@ -29,7 +29,7 @@ from bridge.pipeline.steps.corrected import CORRECTED
 from bridge.pipeline.steps.filter import FILTER
 from bridge.pipeline.steps.read import has_count
 from bridge.pipeline.verify import Difference
-from bridge.pipeline.verify_inputs import rows_of, with_images
+from bridge.pipeline.verify_inputs import rows_of, weights_by_digest, with_images
 from bridge.setting_options import MACHINE, PATHS
 from bridge.settings import Settings
 
@@ -67,6 +67,7 @@ def compute_again(
     digests: Mapping[str, str],
     images: Path,
     progress: Callable[[Progress], None] | None,
+    weights: Sequence[Path] = (),
 ) -> Again:
     """Compute the fields of an unpacked bundle again, and compare.
 
@@ -81,15 +82,19 @@ def compute_again(
     images : Path
         The images, wherever they are now.
     progress : callable, optional
+    weights : sequence of Path
+        Of the run's networks, where the bundle has none.
 
     Raises
     ------
+    InputError
+        Weights of another network.
     MissingDependencyError
         This machine cannot do the arithmetic.
     """
     fields, differences = with_images(run, images)
     again = Again(differences=differences)
-    work = _Work(run, content, digests, images, progress, again)
+    work = _Work(run, content, digests, images, progress, again, weights_by_digest(content, weights))
     work.measure(fields)
     work.segment([item for item in fields if item.segment is not None or item.count is not None])
     return again
@@ -135,6 +140,7 @@ class _Work:
     images: Path
     progress: Callable[[Progress], None] | None
     again: Again
+    weights: Mapping[str, Path]
 
     def _settings(self, **changes: Any) -> Settings:
         """Return the run's settings without a path of its machine, and without what runs a program."""
@@ -282,12 +288,17 @@ class _Work:
         noted = self.content["models"][role]
         name, digest = str(noted.get("name")), str(noted.get("sha256"))
         what = "nuclei" if role == "count" else "cells"
-        own = [path for path, known in self.digests.items() if path.startswith("weights/") and known == digest]
+        own = [
+            self.run.out / path
+            for path, known in self.digests.items()
+            if path.startswith("weights/") and known == digest
+        ]
+        own += [self.weights[digest]] if digest in self.weights else []
         try:
             if own:
-                return resolve_model(str(self.run.out / own[0]))
+                return resolve_model(str(own[0]))
             if not is_model_name(name):
-                self.again.notes.append(f"the {what} were not looked for again: the weights are not in the bundle (SHA-256 {digest[:12]}...)")  # fmt: skip
+                self.again.notes.append(f"the {what} were not looked for again: the weights are not in the bundle (SHA-256 {digest[:12]}...): give them with --weights")  # fmt: skip
                 return None
             model = resolve_model(name, role == "count")
         except (MissingDependencyError, ModelError) as error:

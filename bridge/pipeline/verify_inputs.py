@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import BridgeError, InputError
 from bridge.experiment.fields import Field, root_of
+from bridge.files import sha256
 from bridge.images.reader import inspect
 from bridge.pipeline.bundle import images_of
 from bridge.pipeline.finished_run import FinishedRun
@@ -81,3 +82,22 @@ def _image(
     if digest != expected:
         return None, f"{address} is not the image of the run (got SHA-256 {digest[:12]}..., expected SHA-256 {expected[:12]}...). Bring the original back."  # fmt: skip
     return file, ""
+
+
+def weights_by_digest(content: Mapping[str, Any], weights: Sequence[Path]) -> dict[str, Path]:
+    """Return files of weights by their SHA-256, each that of a network of the run.
+
+    Raises
+    ------
+    InputError
+        It is of none of them.
+    """
+    wanted = {str(model.get("sha256")) for model in content["models"].values()}
+    found = {}
+    for path in weights:
+        got = sha256(path) if path.is_file() else "no file"
+        if got not in wanted:
+            expected = " or ".join(f"{digest[:12]}..." for digest in sorted(wanted))
+            raise InputError(f"{path}: not the weights of this run (got {got[:12]}, expected SHA-256 {expected}). Check the path given with --weights.")  # fmt: skip
+        found[got] = path
+    return found

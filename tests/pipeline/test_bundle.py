@@ -528,8 +528,23 @@ def test_weights_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (found.exit_code, found.fields, found.segmented, found.notes) == (0, 1, 1, ())
     found = bridge.verify(tmp_path / "without.zip", images)
     assert (found.exit_code, found.fields, found.segmented) == (0, 1, 0)
-    assert found.notes == (
-        f"the cells were not looked for again: the weights are not in the bundle (SHA-256 {digest[:12]}...)",
+    assert found.notes == (f"the cells were not looked for again: the weights are not in the bundle (SHA-256 {digest[:12]}...): give them with --weights",)  # fmt: skip
+    # Whoever has them hands them in.
+    elsewhere = tmp_path / "theirs"
+    shutil.copy(Path(bridge.__file__).parent / "segmentation" / "demo_model", elsewhere)
+    found = bridge.verify(tmp_path / "without.zip", images, weights=[elsewhere])
+    assert (found.exit_code, found.fields, found.segmented, found.notes) == (0, 1, 1, ())
+    (tmp_path / "other").write_bytes(b"other weights")
+    for path, got in ((tmp_path / "other", sha256(tmp_path / "other")[:12]), (tmp_path / "gone", "no file")):
+        with pytest.raises(InputError) as refused:
+            bridge.verify(tmp_path / "without.zip", images, weights=[path])
+        assert str(refused.value) == (
+            f"{path}: not the weights of this run (got {got}, expected SHA-256 {digest[:12]}...). Check the path given with --weights."
+        )
+    with pytest.raises(InputError) as refused:
+        bridge.verify(tmp_path / "without.zip", weights=[elsewhere])
+    assert str(refused.value) == (
+        f"{elsewhere}: nothing is computed again without the images (got weights alone, expected --images, too). Name their folder."
     )
 
 
