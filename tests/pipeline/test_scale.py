@@ -123,6 +123,9 @@ def reading(task, file, measured):
         what = os.environ["WHAT"]
         if what == "imagej":
             kill_imagej()
+        elif what == "nanny":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)  # Dask ends a worker whose nanny is gone
         elif what == "disk":
             bridge.files.os = NoRoom()
         else:
@@ -231,17 +234,38 @@ def test_a_full_disk_of_one_worker_ends_the_run_and_it_goes_on(cluster: Cluster,
     assert results(cluster.out) == whole
 
 
+def scheduler_of(cluster: Cluster) -> tuple[subprocess.Popen[bytes], str, list[str]]:
+    """Start a scheduler; return it, its address, and the command of a worker."""
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    at = cluster.folder / "at.json"
+    scheduler = subprocess.Popen([*dask, "--port", "0", "--no-dashboard", "--scheduler-file", str(at)], stderr=subprocess.DEVNULL)  # fmt: skip
+    while not at.exists():
+        time.sleep(0.1)
+    address = json.loads(at.read_text())["address"]
+    return scheduler, address, [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_nanny_that_dies_costs_nothing(cluster: Cluster, whole: dict[str, bytes]) -> None:
+    scheduler, address, worker = scheduler_of(cluster)
+    env = {**os.environ, **cluster.fated("nanny", always=False)}
+    workers = [subprocess.Popen(worker, env=env, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        code, said = cluster.run(address)
+        assert code == 0, said
+        assert sorted(process.poll() is None for process in workers) == [False, True]
+        assert results(cluster.out) == whole
+    finally:
+        for process in (*workers, scheduler):
+            process.terminate()
+            process.wait()
+
+
 @pytest.mark.slow
 def test_client_and_scheduler_may_die(cluster: Cluster, whole: dict[str, bytes]) -> None:
     """What is done is kept; the same command goes on, on another cluster."""
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-    scheduler = subprocess.Popen([*dask, "--port", "0", "--no-dashboard", "--scheduler-file", str(cluster.folder / "at.json")],
-                                 stderr=subprocess.DEVNULL)  # fmt: skip
+    scheduler, address, worker = scheduler_of(cluster)
     try:
-        while not (cluster.folder / "at.json").exists():
-            time.sleep(0.1)
-        address = json.loads((cluster.folder / "at.json").read_text())["address"]
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
         stopped = cluster.fated("SIGSTOP", always=True)
         working = subprocess.Popen([*worker, "--no-nanny"], env={**os.environ, **stopped}, stderr=subprocess.DEVNULL)
         try:
