@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_S = 120
+LIMIT_S = 240
 needs_window = pytest.mark.skipif(
     shutil.which("xvfb-run") is None, reason="no virtual display here (Debian's package xvfb)"
 )

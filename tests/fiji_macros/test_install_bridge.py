@@ -44,6 +44,13 @@ call.result()
 # Stopped by its button.
 call = install()
 press(wait_for(lambda: titled("Install Bridge"), "the window"), "Cancel")
+# A Python that is importing cannot stop; after 20 s it is ended, and that is said.
+def frozen():
+    return next((w for w in jpype.JClass("java.awt.Window").getWindows() if w.isShowing() and "did not answer for 20 s" in "".join(words(w))), None)
+while not call.done():
+    if (window_of_error := frozen()) is not None:
+        window_of_error.dispose()
+    time.sleep(0.2)
 call.result()
 said["stopped"] = "Segment Image" not in words_of_status() and titled("Install Bridge") is None
 
