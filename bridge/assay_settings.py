@@ -60,7 +60,6 @@ class AssaySettings:
             many=True,
         ),
     ] = ()
-
     cell_table: Annotated[
         Literal["auto", "csv", "parquet"],
         Option(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -177,10 +176,18 @@ class Parts:
         write_parquet(self.part(condition), rows, [column for column in columns if column.name != _CONDITION])
 
     def names(self) -> list[str]:
-        """Return the names of the columns."""
+        """Return the names of the columns.
+
+        Raises
+        ------
+        TableError
+            The first part is missing, or is no such table.
+        """
         from pyarrow import parquet
 
-        return [_CONDITION, *parquet.read_schema(self.part(self.conditions[0])).names]
+        path = self.part(self.conditions[0])
+        with _said_of(path):
+            return [_CONDITION, *parquet.read_schema(path).names]
 
     def read(self, columns: Sequence[Column], fields: Collection[str] | None = None) -> pd.DataFrame:
         """Read the declared columns of all conditions, of these fields alone where they are given.
@@ -199,13 +206,9 @@ class Parts:
         parts = []
         for condition in self.conditions:
             path = self.part(condition)
-            try:
+            with _said_of(path):
                 table = parquet.read_table(path, columns=[c.name for c in own], filters=only, partitioning=None)
                 frame = _as_declared(table, own)
-            except FileNotFoundError:
-                raise TableError(f"{path}: no such table. Run `cellpose-fiji run` first.") from None
-            except (pa.ArrowException, KeyError) as error:
-                raise TableError(f"{path}: not the table this program wrote ({error}). Delete it and run again.") from error  # fmt: skip
             if len(frame):
                 parts.append(frame.assign(**{_CONDITION: condition}))
         if not parts:
@@ -214,9 +217,29 @@ class Parts:
         declared = {column.name: column.dtype for column in columns}
         return frame[list(declared)].astype(declared)
 
-    def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def keep_only(self, conditions: Collection[str]) -> None:
+        """Remove the parts of other conditions: who reads the folder reads all that lies there."""
+        kept = {self.part(condition) for condition in conditions}
+        for path in self.folder.glob(f"{_CONDITION}=*/part-0.parquet"):
+            if path not in kept:
+                path.unlink()
+                with suppress(OSError):  # not empty: somebody's own file
+                    path.parent.rmdir()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Say of a part that cannot be read what is wrong with it."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such table. Run `cellpose-fiji run` first.") from None
+    except (pa.ArrowException, KeyError) as error:
+        raise TableError(f"{path}: not the table this program wrote ({error}). Delete it and run again.") from error
 
 
 def write_parquet(path: Path, rows: pd.DataFrame, columns: Sequence[Column]) -> None:

@@ -65,11 +65,7 @@ def plots(
         No such column, condition or class; no cell is left.
     """
     context = _ordered(run.context, order, control)
-    names = (
-        {"label", "cell_area_px2", "touches_border"}
-        if measure is None
-        else {measure, "label", "cell_area_px2", "touches_border"}
-    )
+    names = {"label", "cell_area_px2", "touches_border", *([measure] if measure is not None else [])}
     whole = run.rows(CELL, drawn_columns(context, CELL) | names)
     nuclei = run.rows(NUCLEUS, drawn_columns(context, NUCLEUS) | names) if context.plan.count_channel else None
     kept = _kept(whole, cells, area_px, border)

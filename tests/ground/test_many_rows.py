@@ -105,6 +105,9 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(TableError) as refused:
         parts.read(COLUMNS)
     assert str(refused.value).startswith(f"{parts.part('A')}: not the table this program wrote (")
+    with pytest.raises(TableError) as again:
+        parts.names()
+    assert str(again.value).startswith(f"{parts.part('A')}: not the table this program wrote (")
 
 
 def test_a_name_that_is_no_utf8_is_written_as_in_csv(tmp_path: Path) -> None:

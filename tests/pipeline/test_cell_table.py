@@ -88,6 +88,17 @@ def test_the_form_changes_and_nothing_of_the_other_stays(both: tuple[Path, Path]
     assert run(images, out, **DEMO, engine="native", cell_table="parquet").exit_code == 0
     assert tree(out) == tree(both[1])
     assert {p: p.stat().st_mtime_ns for p in before} == before
+    # A condition that is left out is in no part, and what a person changed is not lost.
+    less = {**DEMO, "engine": "native", "allow_missing": True, "exclude": ["Drug_day1_f1", "Drug_day2_f1"]}
+    assert run(images, out, **less, cell_table="parquet").exit_code == 0
+    assert [path.name for path in (out / "cells.parquet").iterdir()] == ["condition=DMSO"]
+    assert set(pd.read_parquet(out / "cells.parquet")["condition"]) == {"DMSO"}
+    part = out / "cells.parquet" / "condition=DMSO" / "part-0.parquet"
+    pd.read_parquet(part, partitioning=None).to_parquet(part, compression=None)
+    mine = part.read_bytes()
+    (failure,) = run(images, out, **less, cell_table="csv").failures
+    assert failure.message.startswith(f"{part}: was changed since it was written (its SHA-256 differs). ")
+    assert part.read_bytes() == mine
 
 
 def test_more_rows_than_excel_has(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

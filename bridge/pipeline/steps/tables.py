@@ -133,7 +133,7 @@ def _with_tracks(task: Task, cells: pd.DataFrame) -> pd.DataFrame:
 
 @contextmanager
 def _writers(task: Task) -> Iterator[Callable[[str, Rows], None]]:
-    """Yield what writes the rows of one condition after the other; the other form of these tables goes."""
+    """Yield what writes the rows of one condition after the other."""
     context, parquet = task.context, as_parquet(task.context, task.facts)
     kinds = (CELL, NUCLEUS) if context.plan.count_channel else (CELL,)
     columns = {what: finished_columns(context, what) for what in kinds}
@@ -151,12 +151,7 @@ def _writers(task: Task) -> Iterator[Callable[[str, Rows], None]]:
 
         yield write
     for what in kinds:
-        if parquet:
-            csv_of(context, what).unlink(missing_ok=True)
-        else:
-            parts_of(context, what).remove()
-    for condition in context.plan.conditions if parquet else ():
-        task.folder.condition_table(condition, ".csv").unlink(missing_ok=True)
+        parts_of(context, what).keep_only(context.plan.conditions if parquet else ())
 
 
 def _sums(task: Task, condition: str, cells: pd.DataFrame, counts: pd.DataFrame) -> dict[str, pd.DataFrame]:
