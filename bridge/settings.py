@@ -58,6 +58,14 @@ class Settings(AssaySettings, ImageSettings):
     segment: Annotated[
         str | None, Option(PLAN, "Channel (name or number) in which the cells are found. Default: phase contrast.")
     ] = None
+    segment_with: Annotated[
+        tuple[str, ...],
+        Option(
+            PLAN,
+            "Further channels that the network sees with it: for Cellpose the nuclei.",
+            many=True,
+        ),
+    ] = ()
     measure: Annotated[
         tuple[str, ...],
         Option(

@@ -26,6 +26,8 @@ class ChannelFile:
         Number of the frame, from 0; None when the file holds one.
     z : str or None
         What becomes of the slices of a z stack: the number of one (from 1), or ``max``, ``mean``, ``sum``, ``min``.
+    also : tuple of ChannelFile
+        What a network sees beside it: further channels of the same place.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class ChannelFile:
     scene: int | None = None
     frame: int | None = None
     z: str | None = None
+    also: tuple[ChannelFile, ...] = ()
 
     @property
     def name(self) -> str:

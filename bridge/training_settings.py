@@ -50,6 +50,10 @@ class TrainSettings:
         Path | None, Option(PAIRS, "Folder of the label images, named as the images. Default: beside them.")
     ] = None
     segment: Annotated[str | None, Option(PAIRS, "Channel (name or number) of images with several.")] = None
+    segment_with: Annotated[
+        tuple[str, ...],
+        Option(PAIRS, "Further channels that the network sees with it: for Cellpose the nuclei.", many=True),
+    ] = ()
     rgb_channel: Annotated[
         Literal["red", "green", "blue"] | None, Option(PAIRS, "Which channel of a colour image shows the cells.")
     ] = None

@@ -28,6 +28,7 @@ def main() -> None:
             "export",
             "--quiet",
             "--all-groups",
+            "--all-extras",
             "--no-hashes",
             "--no-emit-project",
             "--no-header",

@@ -108,6 +108,10 @@ def track(
         float, Parameter(group=GENERAL, help="A division candidate needs at least this, 0 to 1; 2 for no divisions.")
     ] = 0.3,
     drift: Annotated[bool, Parameter(group=GENERAL, help="Take the drift of the stage out.")] = True,
+    trackastra: Annotated[
+        Path | None,
+        Parameter(group=GENERAL, help="Folder of a Trackastra model, whose network then links the cells."),
+    ] = None,
     interval: Annotated[
         float | None, Parameter(group=GENERAL, help="Seconds from one frame to the next, for speeds.")
     ] = None,
@@ -132,7 +136,14 @@ def track(
             work.untrack(source, progress, say)
         OUT.print(f"Tracks taken out; tables and figures are in {source}")
         return 0
-    how = TrackSettings(max_move, gap_frames, min_daughter_life, division_confidence, drift)
+    how = TrackSettings(
+        max_move,
+        gap_frames,
+        min_daughter_life,
+        division_confidence,
+        drift,
+        None if trackastra is None else str(trackastra),
+    )
     with progress_bar() as progress:
         found = work.track(source, out, how, interval, edited, geff, progress, say)
     for step, message in found.failures:

@@ -61,6 +61,10 @@ def evaluate(
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(group=_TRIED, help="As in run.")] = "auto",
     colour: Annotated[Literal["adaptive", "merged"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
     channel: Annotated[str | None, Parameter(group=_TRIED, help="Channel of images with several.")] = None,
+    channel_with: Annotated[
+        tuple[str, ...],
+        Parameter(group=_TRIED, negative=(), consume_multiple=True, help="Channels that the network sees with it."),
+    ] = (),
     rgb_channel: Annotated[Literal["red", "green", "blue"] | None, Parameter(group=_TRIED, help="As in run.")] = None,
     tracks: Annotated[
         bool,
@@ -90,13 +94,14 @@ def evaluate(
             "device": device,
             "colour": colour,
             "channel": channel,
+            "channel_with": channel_with,
             "rgb_channel": rgb_channel,
             "accept_labels": accept_labels,
         }
         return _try_settings(truth, predicted[0], out, sweep, model, diameter, held_out, seen)
     _refuse(
         "label images", model=model, diameter=diameter, held_out=held_out, device=device != "auto", colour=colour,
-        channel=channel, rgb_channel=rgb_channel,
+        channel=channel, channel_with=channel_with, rgb_channel=rgb_channel,
     )  # fmt: skip
 
     from bridge.evaluation.evaluate import evaluate as work

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ def find_pairs(
     rgb_channel: str | None = None,
     colour: str | None = None,
     accept_labels: bool = False,
+    channel_with: Sequence[str] = (),
 ) -> Found:
     """Find images and their ground truth.
 
@@ -97,6 +98,8 @@ def find_pairs(
         Which channel shows the cells, or what the network sees of a colour image.
     accept_labels : bool
         Take labels that do not look like any: see `bridge.images.label_check`.
+    channel_with : sequence of str
+        Channels that the network sees beside it. Of a run those that it saw.
 
     Raises
     ------
@@ -129,9 +132,12 @@ def find_pairs(
         )
     bare = [name for name in images if name not in truths]
     warnings = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
+
+    def shown(path: Path) -> ChannelFile:
+        return ChannelFile(path, channel, also=tuple(ChannelFile(path, other) for other in channel_with))
+
     return Found(
-        tuple(Pair(n, ChannelFile(images[n], channel), truths[n], rgb_channel, colour, accept_labels) for n in truths),
-        warnings,
+        tuple(Pair(n, shown(images[n]), truths[n], rgb_channel, colour, accept_labels) for n in truths), warnings
     )
 
 
@@ -168,7 +174,12 @@ def _of_run(results: Path, channel: str | None, rgb_channel: str | None, colour:
         image = at_address(run.plan.root, str(rows.loc[name, "segment_path"]), results / "fields.csv")
         several = len(inspect(image).channels) > 1
         shown = channel or (run.plan.segment_channel if several else None)
-        pairs.append(Pair(name, replace(image, channel=shown), path, rgb_channel or run.settings.rgb_channel, colour))
+        also = tuple(
+            at_address(run.plan.root, str(rows.loc[name, f"segment_with_path_{c}"]), results / "fields.csv", c)
+            for c in run.plan.segment_with
+        )
+        image = replace(image, channel=shown, also=also)
+        pairs.append(Pair(name, image, path, rgb_channel or run.settings.rgb_channel, colour))
     if not pairs:
         raise InputError(
             f"{results / 'corrections'}: no corrected label images (expected FIELD{MASK_SUFFIXES[0]}.tif). Correct cells, then: cellpose-fiji correct --collect {results}"
@@ -181,7 +192,7 @@ def read_pair(pair: Pair) -> tuple[npt.NDArray[Any], Labels, list[str]]:
 
     Returns
     -------
-    image : ndarray, shape (Y, X) or (2, Y, X)
+    image : ndarray, shape (Y, X) or (C, Y, X)
     labels : ndarray of uint16 or uint32, shape (Y, X)
     warnings : list of str
 

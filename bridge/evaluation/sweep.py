@@ -64,6 +64,7 @@ def sweep(
     channel: str | None = None,
     rgb_channel: str | None = None,
     accept_labels: bool = False,
+    channel_with: Sequence[str] = (),
     say: Say | None = None,
 ) -> Swept:
     """Try flow and cell probability thresholds, with one pass of the network for each image.
@@ -80,6 +81,8 @@ def sweep(
         As in `bridge.run`.
     channel : str, optional
         Channel of images with several.
+    channel_with : sequence of str
+        Channels that the network sees beside it.
     accept_labels : bool
         Take labels that do not look like any.
     held_out : sequence of str
@@ -95,7 +98,7 @@ def sweep(
     ------
     InputError, LabelError, ModelError, SegmentationError, OutputError
     """
-    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour, accept_labels)
+    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour, accept_labels, channel_with)
     diameter = settings_from({"diameter": diameter}, "sweep").diameter
     require_writable(Path(out))
     path, picture = new_file(Path(out) / "sweep.csv"), new_file(Path(out) / "sweep.png")
@@ -143,6 +146,7 @@ def compare_diameters(
     channel: str | None = None,
     rgb_channel: str | None = None,
     accept_labels: bool = False,
+    channel_with: Sequence[str] = (),
     say: Say | None = None,
 ) -> pd.DataFrame:
     """Compare the ways to find the diameter of cells on images with ground truth.
@@ -152,7 +156,7 @@ def compare_diameters(
 
     Parameters
     ----------
-    images, labels, model, device, colour, channel, rgb_channel, say
+    images, labels, model, device, colour, channel, channel_with, rgb_channel, say
         As in `sweep`.
     out : Path or str
         Folder for ``diameters.csv``.
@@ -162,7 +166,7 @@ def compare_diameters(
     DataFrame
         `bridge.evaluation.tables.DIAMETERS`: one row for each image and way.
     """
-    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour, accept_labels)
+    found = find_pairs(Path(images), path_or_none(labels), channel, rgb_channel, colour, accept_labels, channel_with)
     require_writable(Path(out))
     path = new_file(Path(out) / "diameters.csv")
     segmenter = Segmenter(model, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from natsort import natsorted
@@ -49,7 +50,7 @@ def assign_channels(
     files: dict[str, dict[str, list[ChannelFile]]] = defaultdict(lambda: defaultdict(list))
     spelling: dict[str, str] = {}
     broken: dict[str, str] = {}
-    wanted = [name for name in (settings.segment, *settings.measure, settings.count) if name]
+    wanted = [name for name in (settings.segment, *settings.segment_with, *settings.measure, settings.count) if name]
     numbers = {same(name): name for name in wanted if name.removeprefix("#").isdecimal()}
     places: dict[str, dict[int, Path]] = defaultdict(dict)  # name -> position in a file -> such a file
     asked: set[int] = set()
@@ -86,14 +87,15 @@ def assign_channels(
     if layout:
         _require_meaning(images, found, spelling, settings)
     segment, measure, count = _roles(images, spelling, settings)
-    playing = {name for name in (segment, *measure, count) if name}
+    beside = _beside(images, spelling, settings, segment)
+    playing = {name for name in (segment, *beside, *measure, count) if name}
     factors = {ids[item.key]: item.factors for item in found}
     fields: list[Field] = []
     for field_id, channels in files.items():
         if not playing & set(channels) and field_id not in broken:
             continue
         problems: list[str] = [broken[field_id]] if field_id in broken else []
-        for role in (segment, *measure, count):
+        for role in dict.fromkeys((segment, *beside, *measure, count)):
             doubles = channels.get(role, []) if role else []
             if role and len(doubles) > 1:
                 problems.append(
@@ -104,6 +106,12 @@ def assign_channels(
         def one(name: str | None, channels: dict[str, list[ChannelFile]] = channels) -> ChannelFile | None:
             return channels[name][0] if name and channels.get(name) else None
 
+        others = [one(name) for name in beside]
+        for name, other in zip(beside, others, strict=True):
+            if other is None and one(segment) is not None:
+                problems.append(
+                    f"{field_id}: no {spelling[name]} image (expected one beside the others). Add it, take the field out, or leave {spelling[name]} out of --segment-with."
+                )
         given = factors[field_id]
         sample = given.get("sample") or given.get("well") or ""
         fields.append(
@@ -115,7 +123,7 @@ def assign_channels(
                 cell_type=given.get("cell_type") or "",
                 series_id=safe_name(given["series"]).replace("/", "_") if given.get("series") else "",
                 frame=int(given["frame"]) if given.get("frame") else None,
-                segment=one(segment),
+                segment=replace(cells, also=tuple(filter(None, others))) if (cells := one(segment)) else None,
                 measure={spelling[name]: file for name in measure if (file := one(name))},
                 count=one(count),
                 problems=tuple(problems),
@@ -125,7 +133,7 @@ def assign_channels(
     def place(file: ChannelFile | Opened) -> tuple[Path, int | None, int | None]:
         return file.path, file.scene, file.frame
 
-    used = {place(file) for f in fields for file in (f.segment, *f.measure.values(), f.count) if file}
+    used = {place(file) for f in fields for file in f.files}
     taken = used | {place(file) for f in files.values() for name in playing for file in f.get(name, [])}
     for item in found:
         if place(item.image) not in taken and ids[item.key] not in broken:
@@ -142,7 +150,18 @@ def assign_channels(
         ignored=tuple(natsorted(ignored, key=lambda pair: str(pair[0]))),
         layout=layout,
         warnings=tuple(_shortened(ids)),
+        segment_with=tuple(spelling[name] for name in beside),
     )
+
+
+def _beside(images: Path, spelling: dict[str, str], settings: Settings, segment: str | None) -> list[str]:
+    """Return the channels that the network sees beside the one with the cells."""
+    for name in settings.segment_with:
+        if same(name) not in spelling:
+            raise InputError(f"{images}: no channel {name} (got {', '.join(spelling.values()) or 'none'}). Correct --segment-with.")  # fmt: skip
+        if same(name) == segment:
+            raise InputError(f"--segment-with {name}: the channel in which the cells are found (expected another one beside it). Leave it out.")  # fmt: skip
+    return list(dict.fromkeys(same(name) for name in settings.segment_with))
 
 
 def _require_meaning(images: Path, found: list[NamedFile], spelling: dict[str, str], settings: Settings) -> None:

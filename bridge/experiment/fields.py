@@ -66,6 +66,12 @@ class Field:
     series_id: str = ""
     frame: int | None = None
 
+    @property
+    def files(self) -> tuple[ChannelFile, ...]:
+        """All images of the field, each channel once."""
+        cells = (self.segment, *self.segment.also) if self.segment else ()
+        return tuple(file for file in (*cells, *self.measure.values(), self.count) if file)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -80,6 +86,8 @@ class Plan:
         In the order of the sample sheet, else natural order.
     segment_channel, count_channel : str or None
     measure_channels : tuple of str
+    segment_with : tuple of str
+        Channels that the network sees beside the segment channel.
     control : str or None
         The condition that the others are compared with.
     warnings : tuple of str
@@ -101,6 +109,7 @@ class Plan:
     measure_channels: tuple[str, ...]
     count_channel: str | None
     control: str | None = None
+    segment_with: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     ignored: tuple[tuple[Path, str], ...] = ()
     missing: tuple[str, ...] = ()

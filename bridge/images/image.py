@@ -148,8 +148,8 @@ class Plane:
     title : str
         The title ImageJ would give the image: its file name.
     warnings : tuple of str
-    two_planes : ndarray of float32, shape (2, Y, X), or None
-        What a network of two channels sees, where that was asked for.
+    planes : ndarray of float32, shape (C, Y, X), or None
+        What a network sees, where that is more than the pixels.
     source : Source or None
         Where ImageJ finds the same pixels.
     taken : ndarray or None
@@ -160,7 +160,7 @@ class Plane:
     calibration: Calibration
     title: str
     warnings: tuple[str, ...] = ()
-    two_planes: npt.NDArray[np.float32] | None = None
+    planes: npt.NDArray[np.float32] | None = None
     source: Source | None = None
     taken: npt.NDArray[Any] | None = None
 
@@ -179,8 +179,8 @@ class Plane:
 
     @property
     def seen(self) -> npt.NDArray[Any]:
-        """What the network sees: the two planes, or the pixels."""
-        return self.pixels if self.two_planes is None else self.two_planes
+        """What the network sees: the planes, or the pixels."""
+        return self.pixels if self.planes is None else self.planes
 
 
 def require_size(path: Path, height: int, width: int) -> None:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InputError
@@ -101,7 +102,8 @@ def read_plane(
         Which channel of a colour image to take. Without it a colour image is used only where one channel holds
         all of the signal or all three are equal.
     measured : bool
-        False for an image that only shows where the cells are: then JPEG is allowed.
+        False for an image that only shows where the cells are: then JPEG is allowed, and what goes with the channel is
+        read, too (`ChannelFile.also`).
     colour : {"adaptive", "merged"}, optional
         Also return the two planes a network sees: see `two_planes`.
 
@@ -112,7 +114,8 @@ def read_plane(
     Raises
     ------
     InputError
-        Damaged in any way, NaN or infinite pixels, ambiguous colour, lossy format for a measured image.
+        Damaged in any way, NaN or infinite pixels, ambiguous colour, lossy format for a measured image; channels of
+        unlike sizes.
 
     Examples
     --------
@@ -137,10 +140,26 @@ def read_plane(
         sample, warning = one_of_rgb(path, pixels, rgb_channel)
         pixels = pixels[..., sample]
         warnings.append(warning)
+    if file.also and not measured:
+        if colour is not None:
+            raise InputError(f"{path}: the network is shown its colours and further channels (got --colour {colour} and --segment-with, expected one of them). Leave one out.")  # fmt: skip
+        seen = _with_others(file, pixels, rgb_channel)
     calibration = dataclasses.replace(info.calibration, inverted_lut=info.inverted[index])
     # ImageJ is no witness of a projection.
     source = info.plane_source(index, sample, frame, slices[0]) if len(slices) == 1 else None
     return Plane(measurable(path, pixels), calibration, info.title, tuple(warnings), seen, source)
+
+
+def _with_others(file: ChannelFile, pixels: npt.NDArray[Any], rgb_channel: str | None) -> npt.NDArray[Any]:
+    """Return a channel and those that a network sees with it, float32 (C, Y, X)."""
+    others = [read_plane(other, rgb_channel, measured=False).pixels for other in file.also]
+    for other, found in zip(file.also, others, strict=True):
+        if found.shape != pixels.shape:
+            raise InputError(
+                f"{other.path}: not the size of {file.name} (got {found.shape[0]} x {found.shape[1]}, expected {pixels.shape[0]} x {pixels.shape[1]} px). Use channels of one field."
+            )
+    together: npt.NDArray[Any] = np.stack([pixels, *others]).astype(np.float32)
+    return together
 
 
 def require_readable(info: ImageInfo, measured: bool) -> None:

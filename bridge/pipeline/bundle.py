@@ -268,13 +268,18 @@ def images_of(run: FinishedRun) -> dict[str, dict[str, tuple[str, dict[str, Any]
     dict
         By ``field_id`` and channel: address, and ``image`` (SHA-256), ``channel``, ``scene``, ``frame``, ``z``.
     """
-    measured = [Column(f"measure_path_{c}", "str", "", "") for c in run.plan.measure_channels]
-    table = read_table(run.folder.fields, [c for c in FIELDS if c.dtype == "str"] + measured)
+    measured = {c: f"measure_path_{c}" for c in run.plan.measure_channels}
+    beside = {c: f"segment_with_path_{c}" for c in run.plan.segment_with}
+    table = read_table(
+        run.folder.fields,
+        [c for c in FIELDS if c.dtype == "str"]
+        + [Column(name, "str", "", "") for name in (*beside.values(), *measured.values())],
+    )
     rows = {row["field_id"]: row for row in table.to_dict("records")}
-    columns = {run.plan.segment_channel or "segment": "segment_path"}
+    columns = beside | {run.plan.segment_channel or "segment": "segment_path"}
     if run.plan.count_channel:
         columns[run.plan.count_channel] = "count_path"
-    columns |= {c: f"measure_path_{c}" for c in run.plan.measure_channels}
+    columns |= measured
     found: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {}
     for item in run.fields:
         images = run.records.made_from(item.field_id, "checks").get("images", {})

@@ -136,7 +136,10 @@ class ClusterExecutor(Executor):
 
     def run_fields(self, fields: list[Field]) -> None:
         """Run every step of scope ``field`` that can be done without the other fields."""
+        from bridge.pipeline.cluster_plugin import Ending
+
         workers = self._workers()
+        self._client.register_plugin(Ending())
         steps = [step for step in self.graph.of_fields() if not step.early]
         phases = [(_named(steps), _resource(workers, CPU))]
         if _resource(workers, GPU):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DEATHS = 2  # of workers, until a field is given up
 _one_at_a_time = threading.Lock()
+_at_work: dict[Path, dict[str, int]] = {}  # what is noted of these fields, as it was before
+_ended = threading.Event()
 _kept: dict[str, Resources] = {}
 _seen: dict[str, Seen] = {}
 
@@ -87,19 +89,21 @@ def work_on(
         note, deaths = _note(out, fields, run_id)
         told = Done()
         try:
+            _at_work[note] = deaths
             if not deaths:
-                write_text(note, json.dumps({item.field_id: 1 for item in fields}))
+                _write(note, {item.field_id: 1 for item in fields})
                 _run(context, fields, steps, Records(out, update, seen), told)
             for item in fields if deaths else ():
                 died = deaths.get(item.field_id, 0)
                 if died >= _DEATHS:
                     told.failures.append(_given_up(item))
                     continue
-                write_text(note, json.dumps({**deaths, item.field_id: died + 1}))
+                _write(note, {**deaths, item.field_id: died + 1})
                 _run(context, [item], steps, Records(out, update, seen), told)
         except MissingDependencyError as error:
             told.fatal = error
-        note.unlink(missing_ok=True)
+        _at_work.pop(note, None)
+        _write(note, {})
         told.seconds = time.perf_counter() - began
         told.inputs = dict(context.hashes.known)
         return told
@@ -107,6 +111,13 @@ def work_on(
 
 async def load_steps() -> None:  # Dask does not wait for a coroutine
     """Import what the steps need, which takes seconds: this module does."""
+
+
+def end_in_order() -> None:
+    """Take back what is noted of the fields at work: a worker whose time is over does not die of them."""
+    _ended.set()
+    for note, before in list(_at_work.items()):
+        _write(note, before, ended=True)
 
 
 def end_work(out: str) -> None:
@@ -147,6 +158,15 @@ def _note(out: Path, fields: list[Field], run_id: str) -> tuple[Path, dict[str, 
         return note, {str(name): int(n) for name, n in read_json(note).items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return note, {}
+
+
+def _write(note: Path, deaths: dict[str, int], ended: bool = False) -> None:
+    if _ended.is_set() and not ended:
+        return  # another worker has these fields, and its own word about them
+    if deaths:
+        write_text(note, json.dumps(deaths))
+    else:
+        note.unlink(missing_ok=True)
 
 
 def _given_up(item: Field) -> Failure:

@@ -134,6 +134,7 @@ def open_run(results: Path) -> FinishedRun:
         images = Path(values.pop("images"))
         channels, conditions = dict(content["channels"]), tuple(map(str, content["conditions"]))
         segment, measure, count = channels["segment"], tuple(map(str, channels["measure"])), channels["count"]
+        beside = tuple(map(str, channels.get("segment_with", ())))
         state, finished = content["state"], set(content["finished"])
         segmentation = dict(content.get("segmentation") or {})
     except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
@@ -153,7 +154,7 @@ def open_run(results: Path) -> FinishedRun:
             )
     settings = settings_from(values, str(folder.run))
     control = control_of(conditions, settings.control, settings.edu_control)
-    plan = Plan(images, fields, conditions, segment, measure, count, control)
+    plan = Plan(images, fields, conditions, segment, measure, count, control, beside)
     context = Context(plan, settings, folder, Hashes(results))
     done = tuple(item for item in fields if item.field_id in finished)
     records = Records(results)

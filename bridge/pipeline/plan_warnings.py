@@ -43,7 +43,7 @@ def mixtures(fields: Sequence[Field], plan: Plan, settings: Settings) -> list[st
         listed = ", ".join(f"{'none' if size is None else f'{size:g} um'} in {n} fields" for size, n in sizes.items())
         warnings.append(f"mixed pixel size: {listed}; areas in px cannot be compared")
     for f in fields:
-        for file in (f.segment, *f.measure.values(), f.count):
+        for file in f.files:
             if file:
                 try:
                     warnings += [f"{file.path.name}: {warning}" for warning in inspect(file).warnings]

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 from natsort import natsorted
@@ -65,7 +66,7 @@ def make_plan(images: Path, settings: Settings | None = None) -> Plan:
     plan = without(plan, settings.exclude)
     plan = _order_conditions(plan, named.sheet, settings)
     if not settings.pattern and not named.sheet and root_of(images) == images:
-        used = [file.path for f in plan.fields for file in (f.segment, *f.measure.values(), f.count) if file]
+        used = [file.path for f in plan.fields for file in f.files]
         troubled = {f.field_id for f in plan.fields if f.problems}
         used += [item.path for item in named.files if safe_name(item.key.replace("/", "_")) in troubled]
         plan = replace(plan, missing=(*plan.missing, *lost_folders(images, used, plan.ignored)))
@@ -148,7 +149,7 @@ def _check(plan: Plan, settings: Settings) -> Plan:
 def _check_field(plan: Plan, item: Field, settings: Settings, masks: MaskFolder | None) -> Field:
     problems = list(item.problems)
     mask = region = None
-    files = [f.path for f in (item.segment, *item.measure.values(), item.count) if f]
+    files = [file.path for file in item.files]
     try:
         region = find_region(settings.regions, [item.field_id, *(path.stem for path in files)])
     except InputError as error:
@@ -180,6 +181,7 @@ def _check_field(plan: Plan, item: Field, settings: Settings, masks: MaskFolder 
     infos: dict[str, ImageInfo] = {}
     roles = [
         (plan.segment_channel or "segment", item.segment, False),
+        *zip(plan.segment_with, item.segment.also if item.segment else (), repeat(False)),
         *((c, f, True) for c, f in item.measure.items()),
         (plan.count_channel or "count", item.count, True),
     ]

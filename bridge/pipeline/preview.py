@@ -163,11 +163,11 @@ def _middle(plane: Plane) -> Plane:
     height, width = plane.pixels.shape
     top, left = max(0, (height - _MOST_PX) // 2), max(0, (width - _MOST_PX) // 2)
     window = (..., slice(top, top + _MOST_PX), slice(left, left + _MOST_PX))
-    two = plane.two_planes
+    planes = plane.planes
     return replace(
         plane,
         pixels=np.ascontiguousarray(plane.pixels[window]),
-        two_planes=None if two is None else np.ascontiguousarray(two[window]),
+        planes=None if planes is None else np.ascontiguousarray(planes[window]),
     )
 
 

@@ -105,6 +105,7 @@ class RunRecord:
             "split": sorted(self._context.folder.split),
             "channels": {
                 "segment": plan.segment_channel,
+                "segment_with": list(plan.segment_with),
                 "measure": list(plan.measure_channels),
                 "count": plan.count_channel,
             },
@@ -170,6 +171,7 @@ def plan_rows(plan: Plan) -> tuple[list[dict[str, Any]], list[Column]]:
     for column in FIELDS:
         columns.append(column)
         if column.name == "segment_path":
+            columns += [Column(f"segment_with_path_{c}", "str", "", f"{c} image that the network saw with it") for c in plan.segment_with]  # fmt: skip
             columns += [Column(f"measure_path_{c}", "str", "", f"measured {c} image") for c in plan.measure_channels]
     rows = []
     for item in plan.fields:
@@ -178,6 +180,8 @@ def plan_rows(plan: Plan) -> tuple[list[dict[str, Any]], list[Column]]:
         row["count_path"] = address(item.count)
         row["mask_path"] = name(item.mask)
         row["problems"] = " ".join(item.problems)
+        others = item.segment.also if item.segment else ()
+        row |= {f"segment_with_path_{c}": address(file) for c, file in zip(plan.segment_with, others, strict=False)}
         row |= {f"measure_path_{c}": address(item.measure.get(c)) for c in plan.measure_channels}
         rows.append(row)
     return rows, columns

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bridge.errors import InputError
+from bridge.errors import BridgeError, InputError
 from bridge.experiment.fields import Field
 from bridge.files import new_file, write_text
 from bridge.images.label_files import label_files
@@ -34,6 +34,7 @@ from bridge.tracking.geff_file import require_geff
 from bridge.tracking.tables import DIVISIONS, DRIFT
 from bridge.tracking.tables import TRACKS as TRACK_COLUMNS
 from bridge.tracking.track_settings import TrackSettings
+from bridge.tracking.trackastra_links import model_digest
 from bridge.tracking.trackmate import read_trackmate
 
 
@@ -98,9 +99,11 @@ def track(
     LabelError
         Frames of different sizes, or edited links that no tracks can have.
     MissingDependencyError
-        GEFF is asked for, and its library is not there.
+        GEFF or Trackastra is asked for, and its library is not there.
     OutputError
         A file is there already, or cannot be written.
+    BridgeError
+        The cells of a run could not be followed.
 
     Examples
     --------
@@ -119,6 +122,8 @@ def track(
         if out is not None:
             raise InputError("track: the tracks of a run go into its folder (got --out, expected none). Leave it out.")
         return _in_run(source, s, interval_s, None if edited is None else Path(edited), geff, progress, say)
+    if s.trackastra:
+        raise InputError("--trackastra: the network looks at the images (got label images alone, expected the folder of a run). Make a run of them first: cellpose-fiji run IMAGES --masks MASKS")  # fmt: skip
     if out is None:
         raise InputError("track: label images need a folder for their tracks (expected --out). Name one.")
     return _of_masks(source, Path(out), s, interval_s, None if edited is None else Path(edited), geff, say)
@@ -189,15 +194,19 @@ def _in_run(
         labels = [read_labels(run_.folder.mask(item)) for item in series[name]]
         links[name] = _edges(edited, labels)
         follow(len(labels), labels.__getitem__, s, name, edges=links[name])  # refuses what no tracks can have
+    told = {**asdict(s), "interval_s": interval_s, "geff": geff}
+    if s.trackastra:
+        told |= {"trackastra": str(Path(s.trackastra).resolve()), "trackastra_sha256": model_digest(Path(s.trackastra))}
     with locked(run_.out):
         for name in series if edited is None else ():
             edited_file(run_.folder.tracking(), name).unlink(missing_ok=True)
         for name, table in links.items():
             write_table(edited_file(run_.folder.tracking(), name), table, EDGES)
-        write_text(
-            run_.folder.tracking(), json.dumps({**asdict(s), "interval_s": interval_s, "geff": geff}, indent=1) + "\n"
-        )
+        write_text(run_.folder.tracking(), json.dumps(told, indent=1) + "\n")
     report = run_again(run_, progress, say)
+    for failure in report.failures:
+        if failure.step == TRACKS.name:
+            raise BridgeError(failure.message)
     folder = run_.folder.tracking().parent
     tracks, divisions = (
         read_table(folder / "tracks.csv", TRACK_COLUMNS),

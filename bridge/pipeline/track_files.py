@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bridge.errors import InputError
 from bridge.files import write_bytes, write_text
 from bridge.images.label_images import write_labels
 from bridge.names import safe_name
@@ -27,6 +28,7 @@ from bridge.tracking.geff_file import write_geff
 from bridge.tracking.summary import summary_columns, summary_of
 from bridge.tracking.tables import DIVISIONS, DRIFT, TRACKS
 from bridge.tracking.track_settings import TrackSettings
+from bridge.tracking.trackastra_links import trackastra_links
 from bridge.tracking.trackmate import write_trackmate
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def sometimes(folder: Path, series_id: str) -> list[Path]:
 
 def write_tracks(
     folder: Path, series: Sequence[Series], settings: TrackSettings, interval_s: float | None,
-    announce: Callable[[str], None], geff: bool = False,
+    announce: Callable[[str], None], geff: bool = False, device: str = "auto",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Follow each series and write all files; return tracks and divisions of all of them.
 
@@ -116,11 +118,15 @@ def write_tracks(
     announce : callable
     geff : bool
         Also write GEFF.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Of a network that links the cells.
 
     Raises
     ------
     LabelError
         One frame, or frames of different sizes.
+    InputError
+        A network shall link cells without images.
     OutputError
         A file cannot be written.
     """
@@ -128,7 +134,10 @@ def write_tracks(
     columns = tuple(dict.fromkeys(c for one in series for c in one.columns))
     for one in series:
         announce(f"{one.series_id}: {len(one.field_ids)} frames")
-        found = follow(len(one.field_ids), one.labels_of, settings, one.series_id, one.field_ids, one.edges)
+        edges = (
+            _by_network(one, settings.trackastra, device) if one.edges is None and settings.trackastra else one.edges
+        )
+        found = follow(len(one.field_ids), one.labels_of, settings, one.series_id, one.field_ids, edges)
         followed.append(found)
         measured = found.tracks
         if one.measures is not None:
@@ -149,6 +158,13 @@ def write_tracks(
     summary = _together(summaries, summary_columns(columns))
     write_table(folder / "track_summary.csv", summary, summary_columns(columns))
     return tracks, divisions
+
+
+def _by_network(one: Series, folder: str, device: str) -> pd.DataFrame:
+    if one.image_of is None:
+        raise InputError(f"{one.series_id}: Trackastra looks at the images (got frames without one, expected an image each). Leave out --trackastra.")  # fmt: skip
+    frames = range(len(one.field_ids))
+    return trackastra_links([one.image_of(k) for k in frames], [one.labels_of(k) for k in frames], Path(folder), device)
 
 
 def _together(parts: list[pd.DataFrame], columns: Sequence[Column]) -> pd.DataFrame:

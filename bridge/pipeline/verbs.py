@@ -129,7 +129,9 @@ def segment(
 
 def read_segmented(image: Path, s: Settings, channel: str | None = None) -> Plane:
     """Read what Cellpose shall look at."""
-    return read_plane(ChannelFile(image, channel or s.segment, z=s.z), s.rgb_channel, measured=False, colour=s.colour)
+    also = tuple(ChannelFile(image, name, z=s.z) for name in s.segment_with)
+    file = ChannelFile(image, channel or s.segment, z=s.z, also=also)
+    return read_plane(file, s.rgb_channel, measured=False, colour=s.colour)
 
 
 def find_cells(image: Path, plane: Plane, s: Settings, segmenter: Segmenter, **watch: Any) -> Segmented:

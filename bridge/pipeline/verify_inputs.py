@@ -49,7 +49,8 @@ def with_images(run: FinishedRun, images: Path) -> tuple[list[Field], list[Diffe
         found.append(
             replace(
                 items[field_id],
-                segment=files.get(plan.segment_channel or "segment") if row["segment_path"] else None,
+                segment=replace(cells, also=tuple(files[c] for c in plan.segment_with if c in files))
+                if row["segment_path"] and (cells := files.get(plan.segment_channel or "segment")) else None,
                 measure={c: files[c] for c in plan.measure_channels if c in files},
                 count=files.get(plan.count_channel) if plan.count_channel else None,
                 height_px=int(row["height_px"]), width_px=int(row["width_px"]), dtype=str(row["dtype"]),

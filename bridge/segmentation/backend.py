@@ -68,6 +68,8 @@ class Backend(Protocol):
     device: str
     diameter_px: float | None
     """The model's own diameter; None when it does not rescale."""
+    most_channels: int
+    """That it looks at."""
 
     @property
     def inference(self) -> str:
@@ -85,7 +87,7 @@ class Backend(Protocol):
         normalize: bool,
         watch: Watch = NOBODY,
     ) -> Prediction:
-        """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
+        """Run the network on one plane (Y, X), or on several (C, Y, X): the cell, the nucleus."""
 
     def masks(
         self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float, window: Window = WHOLE

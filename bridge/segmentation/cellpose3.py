@@ -63,7 +63,7 @@ class Cellpose3:
         self._on_processor: TileByTile | None = None
         if device.type == "cpu" and isinstance(self._model.net, CPnet):
             self._on_processor = on_processor(self._model.net, model, inference, precision)
-        self.device = device.type
+        self.device, self.most_channels = device.type, 2
         self.diameter_px: float | None = float(self._model.diam_labels)
 
     def _load(self, mkldnn: bool) -> None:

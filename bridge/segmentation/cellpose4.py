@@ -49,7 +49,7 @@ class Cellpose4:
             raise SegmentationError(
                 f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path."
             )
-        self.device = device.type
+        self.device, self.most_channels = device.type, 3
         self.inference = "torch"
         self.diameter_px: float | None = None
 
@@ -61,7 +61,7 @@ class Cellpose4:
         normalize: bool,
         watch: Watch = NOBODY,
     ) -> Prediction:
-        """Run the network on one plane (Y, X), or on two (2, Y, X): the cell and the nucleus."""
+        """Run the network on one plane (Y, X), or on several (C, Y, X): the cell, the nucleus."""
         two = image.ndim == 3
         rescale = 30.0 / diameter_px if diameter_px else 1.0
         rows, columns = cellpose_tiles(transforms, image.shape[-2:], rescale, _TILE_PX, min_size=(_TILE_PX, _TILE_PX))

@@ -10,7 +10,7 @@ import importlib.util
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,13 @@ from scipy import ndimage
 from torch import nn
 
 from bridge.errors import MissingDependencyError, ModelError
+from bridge.segmentation.mask_rcnn_networks import TILE_PX, Kind, kind_of, new_mask_rcnn
 from bridge.segmentation.models import MASK_RCNN, ModelFile
 from bridge.segmentation.tiles import tiles
 from bridge.segmentation.watch import NOBODY, Watch
 
 CELL_PX = 30.0  # the diameter to which cells are scaled
-_TILE, _OVERLAP, _MOST = 256, 64, 400  # px at the network's scale; cells of a tile
-_SCORE, _MASK, _COVERED = 0.5, 0.5, 0.5
+_OVERLAP_PX, _MASK = 64, 0.5  # at the network's scale
 
 
 def require_torchvision(why: str) -> None:
@@ -40,95 +40,11 @@ def require_torchvision(why: str) -> None:
         raise MissingDependencyError(f"{why}: torchvision is not installed (expected the extra mask-rcnn). Install it: pip install 'cellpose-fiji-bridge[mask-rcnn]'")  # fmt: skip
 
 
-def new_mask_rcnn(n_channels: int, n_classes: int, features: int = 32, seed: int = 0) -> Any:
-    """Return a Mask R-CNN that has learnt nothing: four levels, a feature pyramid, group normalisation.
-
-    Parameters
-    ----------
-    n_channels : int
-        Of the images.
-    n_classes : int
-        Without the background.
-    features : int
-        At its first level, a multiple of 8.
-    seed : int
-        For its random weights.
-    """
-    from torchvision.models.detection import MaskRCNN
-    from torchvision.models.detection.anchor_utils import AnchorGenerator
-    from torchvision.models.detection.backbone_utils import BackboneWithFPN
-    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-    from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        widths = [features * k for k in (1, 2, 3, 4)]
-        body = _Body(n_channels, widths)
-        levels = {f"level{k}": str(k - 1) for k in range(1, 4)}
-        backbone = BackboneWithFPN(body, levels, widths[1:], 2 * features)
-        sizes = ((16, 24), (32, 44), (64, 88), (128, 176))
-        wide = 4 * features
-        heads = {
-            "box_head": TwoMLPHead(2 * features * 7 * 7, 8 * features),
-            "box_predictor": FastRCNNPredictor(8 * features, n_classes + 1),
-            "mask_head": MaskRCNNHeads(2 * features, (wide, wide), 1),
-            "mask_predictor": MaskRCNNPredictor(wide, wide, n_classes + 1),
-        }
-        # Tiles come in one size and on one grey scale: nothing is resized or normalised behind our back.
-        return MaskRCNN(
-            backbone, None, min_size=_TILE, max_size=_TILE, image_mean=[0.0] * n_channels,
-            image_std=[1.0] * n_channels, box_detections_per_img=_MOST, rpn_pre_nms_top_n_test=2 * _MOST,
-            rpn_post_nms_top_n_test=2 * _MOST, rpn_post_nms_top_n_train=1000, box_score_thresh=_SCORE,
-            rpn_anchor_generator=AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)), box_batch_size_per_image=128,
-            **heads,
-        )  # fmt: skip
-
-
-class _Body(nn.Sequential):  # type: ignore[misc]
-    def __init__(self, n_channels: int, widths: Sequence[int]) -> None:
-        parts, before = {}, n_channels
-        for k, width in enumerate(widths):
-            layers: list[Any] = [] if k == 0 else [nn.MaxPool2d(2)]
-            for i in range(2):
-                step = 2 if k == i == 0 else 1
-                layers += [nn.Conv2d(before, width, 3, step, 1), nn.GroupNorm(8, width), nn.ReLU(inplace=True)]
-                before = width
-            parts[f"level{k}"] = nn.Sequential(*layers)
-        super().__init__(_ordered(parts))
-
-
-def _ordered(parts: dict[str, Any]) -> Any:
-    from collections import OrderedDict
-
-    return OrderedDict(parts)
-
-
-def size_of(model: ModelFile) -> tuple[int, int]:
-    """Return channels and features of a trained Mask R-CNN.
-
-    Raises
-    ------
-    ModelError
-        It is a model of another kind.
-    """
-    content = torch.load(model.path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict) or MASK_RCNN not in content:
-        raise ModelError(f"{model.path}: not a Mask R-CNN of this program (expected what train --kind mask-rcnn wrote). Give such a file with --base, or leave it out.")  # fmt: skip
-    return int(content[MASK_RCNN]["n_channels"]), int(content[MASK_RCNN]["features"])
-
-
-def begin_with(net: Any, model: ModelFile) -> None:
-    """Give a network all weights of a trained one that fit: those of other classes do not."""
-    known = torch.load(model.path, map_location="cpu", weights_only=True)["weights"]
-    own = net.state_dict()
-    net.load_state_dict({n: known[n] if n in known and known[n].shape == w.shape else w for n, w in own.items()})
-
-
-def model_bytes(net: Any, classes: Sequence[str], n_channels: int, features: int, diameter_px: float) -> bytes:
+def model_bytes(net: Any, classes: Sequence[str], kind: Kind, diameter_px: float) -> bytes:
     """Return a model file: what `run --model` takes; tensors and plain data, no program."""
     content = io.BytesIO()
     state = {name: value.detach().cpu() for name, value in net.state_dict().items()}
-    facts = {"classes": list(classes), "n_channels": n_channels, "features": features, "diameter_px": diameter_px}
+    facts = {"classes": list(classes), **asdict(kind), "diameter_px": diameter_px}
     torch.save({MASK_RCNN: facts, "weights": state}, content)
     return content.getvalue()
 
@@ -198,8 +114,9 @@ class MaskRcnn:
         content = torch.load(model.path, map_location="cpu", weights_only=True)
         facts = content[MASK_RCNN]
         self.classes = tuple(map(str, facts["classes"]))
-        self.n_channels = int(facts["n_channels"])
-        self.net = new_mask_rcnn(self.n_channels, len(self.classes), int(facts["features"]))
+        kind = kind_of(facts)
+        self.n_channels = self.most_channels = kind.n_channels
+        self.net = new_mask_rcnn(kind, len(self.classes))
         try:
             self.net.load_state_dict(content["weights"])
         except RuntimeError as error:
@@ -220,7 +137,7 @@ class MaskRcnn:
         """Find the cells of an image (Y, X) or (C, Y, X)."""
         planes = grey_scaled(image, normalize)
         if len(planes) != self.n_channels:
-            raise ModelError(f"{self._file.name}: was trained on images of {self.n_channels} channels (got {len(planes)}). Use images of the same channels (--colour merged gives two).")  # fmt: skip
+            raise ModelError(f"{self._file.name}: was trained on images of {self.n_channels} channels (got {len(planes)}). Use images of the same channels (--segment-with names further ones; --colour merged gives two).")  # fmt: skip
         scale = CELL_PX / (diameter_px or self.diameter_px or CELL_PX)
         found = sorted(self._cells(resized(planes, scale), batch_size, watch), key=lambda cell: -cell[0])
         height, width = planes.shape[1:]
@@ -248,8 +165,8 @@ class MaskRcnn:
     ) -> Iterator[tuple[float, int, int, int, npt.NDArray[np.bool_]]]:
         """Yield score, class, row, column and mask of each cell of all tiles; those cut at a tile's inner edge but once."""
         shape = planes.shape[1:]
-        padded = np.pad(planes, [(0, 0), *((0, max(0, _TILE - side)) for side in shape)])
-        windows = list(tiles(padded.shape[1:], _TILE, _OVERLAP))
+        padded = np.pad(planes, [(0, 0), *((0, max(0, TILE_PX - side)) for side in shape)])
+        windows = list(tiles(padded.shape[1:], TILE_PX, _OVERLAP_PX))
         for k in range(0, len(windows), max(1, batch_size // 2)):
             watch.tell(k / len(windows))
             some = windows[k : k + max(1, batch_size // 2)]
@@ -261,7 +178,7 @@ class MaskRcnn:
                 for score, kind, box, mask in zip(found["scores"].tolist(), found["labels"].tolist(), found["boxes"].tolist(), masks, strict=True):  # fmt: skip
                     left, top, right, bottom = (int(np.floor(v)) if i < 2 else int(np.ceil(v)) for i, v in enumerate(box))  # fmt: skip
                     # Of a cell that is cut here the neighbour has more; it comes later, where nobody has it.
-                    at_edge = (top <= 1 and rows.start > 0) or (left <= 1 and columns.start > 0) or (bottom >= _TILE - 1 and rows.stop < padded.shape[1]) or (right >= _TILE - 1 and columns.stop < padded.shape[2])  # fmt: skip
+                    at_edge = (top <= 1 and rows.start > 0) or (left <= 1 and columns.start > 0) or (bottom >= TILE_PX - 1 and rows.stop < padded.shape[1]) or (right >= TILE_PX - 1 and columns.stop < padded.shape[2])  # fmt: skip
                     part = mask[top:bottom, left:right]
                     if part.any():
                         yield score - at_edge, int(kind), top + rows.start, left + columns.start, part

@@ -14,10 +14,8 @@ import torch
 from bridge.errors import SegmentationError
 from bridge.labels import Labels
 from bridge.segmentation.backend import torch_device
-from bridge.segmentation.mask_rcnn import CELL_PX, begin_with, grey_scaled, new_mask_rcnn, resized
-from bridge.segmentation.models import ModelFile
-
-_CROP = 256
+from bridge.segmentation.mask_rcnn import CELL_PX, grey_scaled, resized
+from bridge.segmentation.mask_rcnn_networks import TILE_PX, Base, Kind, begin_with, new_mask_rcnn, train_mode
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Example:
 
     Attributes
     ----------
-    image : ndarray, shape (Y, X) or (2, Y, X)
+    image : ndarray, shape (Y, X) or (C, Y, X)
     labels : ndarray of unsigned int, shape (Y, X)
     kinds : dict of int to int
         Number of each label's class, from 1.
@@ -45,35 +43,35 @@ class MaskRcnnRecipe:
     learning_rate: float
     batch_size: int
     crops: int
-    features: int
     seed: int
 
 
 def train_network(
     examples: Sequence[Example],
-    n_channels: int,
+    kind: Kind,
     n_classes: int,
     how: MaskRcnnRecipe,
     device_name: str,
     diameter: float,
     say: Callable[[str], None],
-    base: ModelFile | None = None,
+    base: Base | None = None,
 ) -> tuple[Any, list[float]]:
     """Train a Mask R-CNN from nothing, or from what another one has learnt.
 
     Parameters
     ----------
     examples : sequence of Example
-    n_channels, n_classes : int
-        Of the images; without the background.
+    kind : Kind
+    n_classes : int
+        Without the background.
     how : MaskRcnnRecipe
     device_name : {"auto", "cpu", "cuda", "mps"}
     diameter : float
         Of the cells in px.
     say : callable
         Called with a line of text every ten epochs.
-    base : ModelFile, optional
-        A model of the same size: all of its weights but those of other classes.
+    base : Base, optional
+        Of the same kind: all of its weights but those of other classes.
 
     Returns
     -------
@@ -87,16 +85,18 @@ def train_network(
         The loss is not a number any more.
     """
     device = torch_device(device_name)
-    net = new_mask_rcnn(n_channels, n_classes, how.features, how.seed).to(device)
+    net = new_mask_rcnn(kind, n_classes, how.seed).to(device)
     if base is not None:
         begin_with(net, base)
+    train_mode(net)
     rng = np.random.default_rng(how.seed)
     torch.manual_seed(how.seed)
     epochs, batch, crops = how.epochs, how.batch_size, how.crops
-    optimizer = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(
+        [p for p in net.parameters() if p.requires_grad], lr=how.learning_rate, weight_decay=1e-4
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, how.learning_rate, total_steps=epochs * -(-crops // batch) + 1)  # fmt: skip
     scaled = [(grey_scaled(e.image), e) for e in examples]
-    net.train()
     curve, begin = [], time.monotonic()
     for epoch in range(1, epochs + 1):
         order = np.concatenate([rng.permutation(len(scaled)) for _ in range(-(-crops // len(scaled)))])[:crops]
@@ -133,10 +133,13 @@ def _crop(
     small = resized(planes, scale)
     rows, columns = (np.minimum((np.arange(n) + 0.5) / scale, side - 1).astype(np.int64) for n, side in zip(small.shape[1:], planes.shape[1:], strict=True))  # fmt: skip
     labels = example.labels[np.ix_(rows, columns)].astype(np.int64)
-    around = [(0, max(0, _CROP - side)) for side in labels.shape]
+    around = [(0, max(0, TILE_PX - side)) for side in labels.shape]
     small, labels = np.pad(small, [(0, 0), *around]), np.pad(labels, around)
-    top, left = (int(rng.integers(0, side - _CROP + 1)) for side in labels.shape)
-    small, labels = small[:, top : top + _CROP, left : left + _CROP], labels[top : top + _CROP, left : left + _CROP]
+    top, left = (int(rng.integers(0, side - TILE_PX + 1)) for side in labels.shape)
+    small, labels = (
+        small[:, top : top + TILE_PX, left : left + TILE_PX],
+        labels[top : top + TILE_PX, left : left + TILE_PX],
+    )
     turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
     small, labels = np.rot90(small, turns, (1, 2)), np.rot90(labels, turns)
     if mirrored:

@@ -33,7 +33,7 @@ class Training:
     ----------
     backend : Backend
         As `bridge.segmentation.segmenter.Segmenter` holds it: what it segments meanwhile is segmented with the network as it is.
-    images : sequence of ndarray, shape (Y, X) or (2, Y, X)
+    images : sequence of ndarray, shape (Y, X) or (C, Y, X)
     targets : sequence of ndarray of float32, shape (3, Y, X)
         `Segmenter.targets` of their label images.
     diameters_px : sequence of float

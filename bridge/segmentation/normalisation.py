@@ -27,7 +27,7 @@ class Normalisation(NamedTuple):
     block_px: int = 0
 
     def apply(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return an image of shape (Y, X) or (2, Y, X) on this grey scale, each plane on its own.
+        """Return an image of shape (Y, X) or (C, Y, X) on this grey scale, each plane on its own.
 
         Examples
         --------

@@ -106,7 +106,7 @@ class Segmenter:
 
         Parameters
         ----------
-        image : ndarray, shape (Y, X), or (2, Y, X) for the cell and the nucleus
+        image : ndarray, shape (Y, X), or (C, Y, X); of two the first shows the cell, the second the nucleus
         diameter : float, "auto", "style" or None
             Diameter of a cell in px; None is the model's own; "auto" runs twice, the second time with the median
             diameter found; "style" does so after a first estimate by the model's size model.
@@ -164,10 +164,11 @@ class Segmenter:
         So the network can look at the next image meanwhile. Parameters and errors as in `segment`, of the returned
         callable as well, which takes another flow and cell probability threshold (not for an image larger than `tile`).
         """
-        if image.ndim != 2 and (image.ndim != 3 or image.shape[0] != 2):
+        if image.ndim not in (2, 3):
             raise SegmentationError(
                 f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Choose one channel."
             )
+        self._require_channels(image, name)
         shape = image.shape[-2:]
         thresholds = (batch_size, tile, flow_threshold, cellprob_threshold, normalisation)
         watch = Watch(progress, stop)
@@ -217,7 +218,16 @@ class Segmenter:
         """Train this segmenter's network in place; see `bridge.segmentation.network_training.Training`."""
         from bridge.segmentation.network_training import Training
 
+        for image in images:
+            self._require_channels(image, "training")
         return Training(self._backend, images, targets, diameters_px, recipe)
+
+    def _require_channels(self, image: npt.NDArray[Any], name: str) -> None:
+        most = self._backend.most_channels
+        if image.ndim == 3 and not 2 <= len(image) <= most:
+            raise SegmentationError(
+                f"{name}: more channels than {self.model.name} looks at (got {len(image)}, expected {most} at most). Name fewer with --segment-with."
+            )
 
     def _predict(
         self,

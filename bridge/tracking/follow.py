@@ -69,7 +69,7 @@ def follow(
         Of each frame, for the table.
     edges : DataFrame, optional
         Links that a person made: ``frame, label, to_frame, to_label``. They are taken as they are; a cell with two is a
-        division.
+        division. With a column ``weight`` they are a network's: gaps are closed, and its weights are the confidence.
 
     Returns
     -------
@@ -98,6 +98,10 @@ def follow(
     if edges is not None:
         after[:], before[:] = -1, -1
         divided = _as_edited(cells, edges, after, before, cost, series_id)
+        if "weight" in edges:
+            _close_gaps(series, cells, after, before, cost, reach, s.gap_frames)
+        for *_, daughter, _ in divided:
+            before[daughter] = -1  # it begins here
         return _tables(series, cells, after, before, cost, divided, series_id, list(field_ids))
     _close_gaps(series, cells, after, before, cost, reach, s.gap_frames)
     moved = np.cumsum([(0.0, 0.0), *series.moved], axis=0)
@@ -145,11 +149,13 @@ def _joined(series: _Series, n: int) -> tuple[Ints, Ints, Floats]:
 def _as_edited(
     cells: dict[str, Any], edges: pd.DataFrame, after: Ints, before: Ints, cost: Floats, series_id: str
 ) -> list[tuple[int, int, int, float]]:
-    """Take links as a person made them; return the divisions among them."""
+    """Take links as a person or a network made them; return the divisions among them."""
     at = {key: k for k, key in enumerate(zip(cells["frame"].tolist(), cells["label"].tolist(), strict=True))}
     cost[:] = np.nan
     daughters: dict[int, list[int]] = {}
-    for frame, label, to_frame, to_label in edges[["frame", "label", "to_frame", "to_label"]].to_numpy().tolist():
+    weight = {}
+    told = edges if "weight" in edges else edges.assign(weight=1.0)
+    for frame, label, to_frame, to_label, sure in told[["frame", "label", "to_frame", "to_label", "weight"]].itertuples(index=False):  # fmt: skip
         for key in ((frame, label), (to_frame, to_label)):
             if key not in at:
                 raise LabelError(f"{series_id}: an edited link of a cell that is not there (got label {key[1]} in frame {key[0]}, expected one of its label image). Edit the tracks of these label images.")  # fmt: skip
@@ -158,7 +164,9 @@ def _as_edited(
         one, other = at[frame, label], at[to_frame, to_label]
         if before[other] >= 0:
             raise LabelError(f"{series_id}: two edited links into one cell (got label {to_label} in frame {to_frame}, expected one). Cells divide, and never merge.")  # fmt: skip
-        before[other] = one
+        before[other], weight[other] = one, float(sure)
+        if "weight" in edges:
+            cost[other] = 1 - sure
         daughters.setdefault(one, []).append(other)
     divided = []
     for one, others in sorted(daughters.items()):
@@ -166,8 +174,7 @@ def _as_edited(
             raise LabelError(f"{series_id}: a cell with {len(others)} edited links (got label {int(cells['label'][one])} in frame {int(cells['frame'][one])}, expected 1 or 2). Remove some.")  # fmt: skip
         after[one] = min(others)
         if len(others) == 2:
-            before[max(others)] = -1  # it begins here, as a daughter
-            divided.append((one, min(others), max(others), 1.0))
+            divided.append((one, min(others), max(others), min(weight[k] for k in others)))
     return divided
 
 

@@ -24,6 +24,9 @@ class TrackSettings:
         A candidate needs at least this, 0 to 1; above 1 there are no divisions.
     drift : bool
         Take the drift of the stage out.
+    trackastra : str or None
+        Folder of a model of Trackastra, whose network then says which cells are the same and which divide, in place of
+        `bridge.tracking.link`; gaps are closed as without.
     """
 
     max_move_px: float | None = None
@@ -31,6 +34,7 @@ class TrackSettings:
     min_daughter_life: int = 3
     division_confidence: float = 0.3
     drift: bool = True
+    trackastra: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_move_px is not None and not 0 < self.max_move_px < math.inf:

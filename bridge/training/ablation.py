@@ -61,7 +61,9 @@ def ablate(
     out = Path(out)
     if s.base == "none":
         raise InputError("--base none: an ablation begins from a base model (got none, expected a model). Name one.")
-    found = find_pairs(Path(images), s.labels, s.segment, s.rgb_channel, accept_labels=s.accept_labels)
+    found = find_pairs(
+        Path(images), s.labels, s.segment, s.rgb_channel, accept_labels=s.accept_labels, channel_with=s.segment_with
+    )
     pixels = {pair.name: image_hash(pair.image) for pair in found.pairs}
     sets = split(pixels, s.held_out, s.validation)
     if not sets.held_out:

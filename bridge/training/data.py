@@ -32,7 +32,7 @@ class Data:
 
 def read_data(folder: Path, s: TrainSettings) -> Data:
     """Read all images and their ground truth; refuse what nothing can be learnt from."""
-    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, s.colour, s.accept_labels)
+    found = find_pairs(folder, s.labels, s.segment, s.rgb_channel, s.colour, s.accept_labels, s.segment_with)
     data = Data((), {}, {}, {}, {}, list(found.warnings), found.corrected_model)
     for pair in found.pairs:
         image, labels, warnings = read_pair(pair)

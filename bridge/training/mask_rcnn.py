@@ -24,9 +24,9 @@ from bridge.names import TRAINING_RECORD, image_name, safe_name
 from bridge.pipeline.lock import locked
 from bridge.scores.coco import annotations_of, counts_of, drawn
 from bridge.segmentation.diameter import median_diameter
-from bridge.segmentation.mask_rcnn import model_bytes, require_torchvision, size_of
+from bridge.segmentation.mask_rcnn import model_bytes, require_torchvision
+from bridge.segmentation.mask_rcnn_networks import Kind, read_base
 from bridge.segmentation.mask_rcnn_training import Example, MaskRcnnRecipe, train_network
-from bridge.segmentation.models import resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.source import ChannelFile
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bridge.training_settings import TrainSettings
 
 _BATCH, _EPOCHS, _RATE, _LEAST = 4, 60, 1e-3, 5
+_RATE_OF_RESNET = 1e-4  # what it has learnt of photographs is to stay
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def train_mask_rcnn(
     out : Path or str
         Folder for the model file, ``training.json``, ``curve.csv`` and the scores.
     settings : TrainSettings
-        ``base, images, held_out, epochs, learning_rate, batch_size, crops, features, seed, device, segment, colour`` count.
+        ``base, images, held_out, epochs, learning_rate, batch_size, crops, features, seed, device, segment, segment_with, colour`` count.
     say : callable
         Called with a line of text now and then.
 
@@ -106,22 +107,23 @@ def train_mask_rcnn(
         )
     n_channels = next(iter(examples.values())).image.shape[0] if next(iter(examples.values())).image.ndim == 3 else 1
     diameter = float(np.median([d for name in parts.train if (d := median_diameter(examples[name].labels))]))
-    features = max(8, s.features // 8 * 8)
-    base = resolve_model(s.base) if s.base not in (None, "none") else None
+    base = read_base(s.base) if s.base not in (None, "none") else None
+    kind = Kind(n_channels, features=max(8, s.features // 8 * 8))
     if base is not None:
-        base_channels, features = size_of(base)
-        if base_channels != n_channels:
-            raise InputError(f"{base.path}: was trained on images of {base_channels} channels (got {n_channels}). Give the same kind of images (--colour merged gives two), or leave out --base.")  # fmt: skip
+        if base.n_channels not in (None, n_channels):
+            raise InputError(f"{base.path}: was trained on images of {base.n_channels} channels (got {n_channels}). Give the same kind of images (--segment-with, --colour merged), or leave out --base.")  # fmt: skip
+        kind = Kind(n_channels, base.body, base.features)
+    rate = s.learning_rate or (_RATE if kind.body == "own" else _RATE_OF_RESNET)
     learnt = [examples[name] for name in parts.train]
     with locked(out):
-        how = MaskRcnnRecipe(s.epochs or _EPOCHS, s.learning_rate or _RATE, s.batch_size or _BATCH, s.crops or max(8, len(learnt)), features, s.seed)  # fmt: skip
-        net, curve = train_network(learnt, n_channels, len(classes), how, s.device, diameter, say, base)
-        write_bytes(model, model_bytes(net, classes, n_channels, features, diameter))
+        how = MaskRcnnRecipe(s.epochs or _EPOCHS, rate, s.batch_size or _BATCH, s.crops or max(8, len(learnt)), s.seed)  # fmt: skip
+        net, curve = train_network(learnt, kind, len(classes), how, s.device, diameter, say, base)
+        write_bytes(model, model_bytes(net, classes, kind, diameter))
         pd.DataFrame({"epoch": range(1, len(curve) + 1), "loss": curve}).to_csv(out / "curve.csv", index=False)
         scores = _scored(model, examples, parts, content, out, s) if parts.held_out else None
         record = {
             "kind": "mask-rcnn", "model": model.name, "model_sha256": sha256(model), "classes": classes,
-            "diameter_px": diameter, "n_channels": n_channels, "coco_sha256": sha256(coco), "settings": s.as_json(),
+            "diameter_px": diameter, "n_channels": n_channels, "body": kind.body, "coco_sha256": sha256(coco), "settings": s.as_json(),
             "base_sha256": base.sha256 if base else None, "train": list(parts.train), "held_out": list(parts.held_out), "torch": version("torch"),
         }  # fmt: skip
         write_text(out / TRAINING_RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -140,7 +142,8 @@ def _examples(coco: Path, content: Mapping[str, Any], s: TrainSettings) -> Itera
         found = [there[file]] if file in there else by_name.get(image_name(Path(file)), [])
         if len(found) != 1:
             raise InputError(f"{coco}: {'no image' if not found else 'several images'} of the name {file} in {folder} (expected one). Name the images' folder with --images.")  # fmt: skip
-        plane = read_plane(ChannelFile(found[0], s.segment), s.rgb_channel, False, s.colour)
+        also = tuple(ChannelFile(found[0], name) for name in s.segment_with)
+        plane = read_plane(ChannelFile(found[0], s.segment, also=also), s.rgb_channel, False, s.colour)
         height, width = plane.pixels.shape
         if (height, width) != (image["height"], image["width"]):
             raise InputError(f"{coco}: {file} has another size than its image (got {image['height']} x {image['width']}, expected {height} x {width} px). Export it again.")  # fmt: skip

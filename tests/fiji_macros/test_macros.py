@@ -212,6 +212,9 @@ def test_segment_and_measure_headless(tmp_path: Path, macro) -> None:
 @needs_window
 def test_escape_stops_the_run_and_the_same_settings_go_on(tmp_path: Path) -> None:
     images = make_experiment(tmp_path / "images")
+    for path in list(images.rglob("f1_*.tif")):  # so many fields that the run does not end before it is told to
+        for k in range(2, 30):
+            shutil.copy(path, path.with_name(path.name.replace("f1_", f"f{k}_")))
     settings = tmp_path / "settings.toml"
     settings.write_text('model = "demo"\ndiameter = 37\ncount = "none"\nengine = "native"\n', "utf-8")
     argument = f"images=[{images}] out=[{tmp_path / 'results'}] settings=[{settings}] command=[{PROGRAM}]"

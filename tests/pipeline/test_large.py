@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from small import given, tree
 
 import bridge
 from bridge.errors import InputError
-from bridge.pipeline import results_folder, seen
+from bridge.pipeline import results_folder, seen, slurm
 from bridge.pipeline.clean import clean
 from bridge.pipeline.run import run
-from bridge.pipeline.slurm import read_workers
+from bridge.pipeline.slurm import read_workers, slurm_cluster
 
 
 def how(experiment: Path) -> dict[str, object]:
@@ -162,14 +163,49 @@ echo "Submitted batch job $!"
 """
 
 
-@pytest.mark.slow
-def test_slurm_starts_workers_of_two_kinds(experiment: Path, tmp_path: Path) -> None:
-    """A GPU for the network, processors for the rest, under one scheduler."""
+def queue_here(tmp_path: Path) -> Path:
+    """Write a sbatch and a scancel into a folder for the PATH; return it."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in (("sbatch", SBATCH), ("scancel", '#!/bin/sh\nkill -- "-$1" 2>/dev/null\nexit 0\n')):
         (folder / name).write_text(text)
         (folder / name).chmod((folder / name).stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_job_that_has_ended_is_given_to_the_queue_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run may take longer than a job may."""
+    import dask
+    from distributed import Client
+
+    monkeypatch.setenv("PATH", f"{queue_here(tmp_path)}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bridge.pipeline.slurm._LOOK_S", 0.5)
+    path = tmp_path / "slurm.toml"
+    path.write_text('[[workers]]\njobs = 1\ncores = 1\nmemory = "2 GB"\nwalltime = "00:00:08"\n')
+    seen: set[str] = set()
+    quickly = dask.config.set({"distributed.deploy.lost-worker-timeout": "500ms"})
+    with quickly, slurm_cluster(path) as cluster, Client(cluster) as client:
+        ends = time.monotonic() + 90
+        while len(seen) < 2 and time.monotonic() < ends:
+            seen |= set(client.scheduler_info()["workers"])
+            time.sleep(0.2)
+    assert len(seen) == 2
+    assert "SLURM: 1 jobs have ended, and are given to the queue again" in caplog.text
+
+
+def test_the_time_of_a_job_is_read_as_slurm_does() -> None:
+    told = {"30": 1800, "30:15": 1815, "04:00:00": 14400, "1-12": 129600, "1-00:30": 88200, "2-01:02:03": 176523}
+    assert {walltime: slurm._seconds(walltime) for walltime in told} == told
+
+
+@pytest.mark.slow
+def test_slurm_starts_workers_of_two_kinds(experiment: Path, tmp_path: Path) -> None:
+    """A GPU for the network, processors for the rest, under one scheduler."""
+    folder = queue_here(tmp_path)
     workers = tmp_path / "slurm.toml"
     kind = '[[workers]]\njobs = 1\ncores = 1\nmemory = "4 GB"\nwalltime = "00:10:00"\n'
     workers.write_text(
@@ -194,7 +230,8 @@ def test_slurm_starts_workers_of_two_kinds(experiment: Path, tmp_path: Path) -> 
 
 def test_workers_that_are_not_described_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "slurm.toml"
-    for text in ("", "[[workers]]\njobs = 1\n", "workers = 3\n", "no toml"):
+    described = '[[workers]]\njobs = 1\ncores = 1\nmemory = "4 GB"\nwalltime = "a day"\n'
+    for text in ("", "[[workers]]\njobs = 1\n", "workers = 3\n", "no toml", described):
         path.write_text(text)
         with pytest.raises(InputError) as refused:
             read_workers(path)

@@ -118,9 +118,16 @@ before = getattr(read, "before", read.read)  # a process may load this twice
 read.before = before
 def reading(task, file, measured):
     fate = Path(os.environ["FATE"])
+    what = os.environ["WHAT"]
+    if what == "walltime" and task.name == "DMSO_day1_f1":
+        if fate.exists() and len(fate.read_text()) == 2:
+            return before(task, file, measured)
+        with fate.open("a") as f:
+            f.write("x")
+        os.kill(os.getppid(), signal.SIGTERM)  # as SLURM does
+        time.sleep(60)
     if task.name == "DMSO_day1_f1" and (os.environ["ALWAYS"] or not fate.exists()):
         fate.touch()
-        what = os.environ["WHAT"]
         if what == "imagej":
             kill_imagej()
         elif what == "nanny":
@@ -254,6 +261,25 @@ def test_a_nanny_that_dies_costs_nothing(cluster: Cluster, whole: dict[str, byte
         code, said = cluster.run(address)
         assert code == 0, said
         assert sorted(process.poll() is None for process in workers) == [False, True]
+        assert results(cluster.out) == whole
+    finally:
+        for process in (*workers, scheduler):
+            process.terminate()
+            process.wait()
+
+
+@pytest.mark.slow
+def test_a_field_whose_workers_come_to_the_end_of_their_time_is_not_given_up(
+    cluster: Cluster, whole: dict[str, bytes]
+) -> None:
+    """Two jobs end while they hold it: they did not die of it."""
+    scheduler, address, worker = scheduler_of(cluster)
+    env = {**os.environ, **cluster.fated("walltime", always=False)}
+    workers = [subprocess.Popen(worker, env=env, stderr=subprocess.DEVNULL) for _ in range(3)]
+    try:
+        code, said = cluster.run(address)
+        assert code == 0, said
+        assert (cluster.folder / "fate").read_text() == "xx"
         assert results(cluster.out) == whole
     finally:
         for process in (*workers, scheduler):

@@ -16,7 +16,8 @@ from bridge.errors import InputError, LabelError, ModelError
 from bridge.evaluation.coco_scores import evaluate_coco
 from bridge.files import sha256
 from bridge.images.label_images import read_labels, write_labels
-from bridge.segmentation.mask_rcnn import MaskRcnn, model_bytes, new_mask_rcnn
+from bridge.segmentation.mask_rcnn import MaskRcnn, model_bytes
+from bridge.segmentation.mask_rcnn_networks import Kind, begin_with, new_mask_rcnn, read_base
 from bridge.segmentation.models import resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.segmentation.watch import Watch
@@ -83,15 +84,119 @@ def test_trained_further(labelled: Path, trained: Path, tmp_path: Path) -> None:
     more = train_mask_rcnn(tmp_path / "three.json", tmp_path / "more", settings(labelled, base=str(trained))).model
     assert Segmenter(str(more), "cpu").model.classes == ("HEK", "N2a", "third")
     with pytest.raises(
-        ModelError, match=r": not a Mask R-CNN of this program \(expected what train --kind mask-rcnn wrote\)"
+        ModelError,
+        match=r": not a Mask R-CNN \(expected what train --kind mask-rcnn wrote, or torchvision's Mask R-CNN or ResNet-50\)",
     ):
         train_mask_rcnn(labelled / "cells.json", tmp_path / "m", settings(labelled, base="demo"))
+
+
+@pytest.fixture(scope="module")
+def of_torchvision(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files as torchvision publishes them, with random numbers; the first version's has frozen statistics."""
+    from torchvision.models import resnet50
+    from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+
+    folder = tmp_path_factory.mktemp("torchvision")
+    torch.manual_seed(1)
+    states = {
+        "v1": maskrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict(),
+        "v2": maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None).state_dict(),
+        "alone": resnet50(weights=None).state_dict(),
+    }
+    states["v1"] = {name: value for name, value in states["v1"].items() if not name.endswith("num_batches_tracked")}
+    for name, state in states.items():
+        for key in state:
+            if key.endswith("running_mean"):
+                state[key] = 0.01 * torch.rand_like(state[key])
+        torch.save(state, folder / name)
+    return {name: folder / name for name in states}
+
+
+@pytest.mark.parametrize(("name", "body"), [("v1", "resnet50_fpn"), ("v2", "resnet50_fpn_v2"), ("alone", "resnet50_fpn_v2")])  # fmt: skip
+def test_torchvisions_weights_are_all_taken(of_torchvision: dict[str, Path], name: str, body: str) -> None:
+    base = read_base(str(of_torchvision[name]))
+    assert (base.body, base.n_channels, base.sha256) == (body, None, sha256(of_torchvision[name]))
+    net = new_mask_rcnn(Kind(3, base.body), 2)
+    begin_with(net, base)
+    taken, known = net.state_dict(), base.weights
+    unlike = {key for key in known if key not in taken or not torch.equal(taken[key], known[key])}
+    ends = {"backbone.body.fc.weight", "backbone.body.fc.bias"}
+    predictors = {f"roi_heads.{head}.{end}" for end in ("weight", "bias") for head in ("box_predictor.cls_score", "box_predictor.bbox_pred", "mask_predictor.mask_fcn_logits")}  # fmt: skip
+    assert unlike == (ends if name == "alone" else predictors)
+    assert net.backbone.body.bn1.eps == (0.0 if name == "v1" else 1e-5)
+
+
+def test_colours_are_shared_out(of_torchvision: dict[str, Path]) -> None:
+    """A grey image in one channel gives what it gives in red, green and blue; so it does in four."""
+    base = read_base(str(of_torchvision["alone"]))
+    colours = base.weights["backbone.body.conv1.weight"]
+    grey = torch.rand(1, 1, 20, 20)
+    expected = torch.nn.functional.conv2d(grey.expand(1, 3, 20, 20), colours)
+    for n in (1, 6):
+        net = new_mask_rcnn(Kind(n, base.body), 2)
+        begin_with(net, base)
+        found = torch.nn.functional.conv2d(grey.expand(1, n, 20, 20), net.backbone.body.conv1.weight)
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.slow
+def test_trained_from_torchvisions_weights(labelled: Path, of_torchvision: dict[str, Path], tmp_path: Path) -> None:
+    """Its statistics stay, its weights learn, and `run` takes the model."""
+    base = read_base(str(of_torchvision["v1"]))
+    model = train_mask_rcnn(labelled / "cells.json", tmp_path / "m", settings(labelled, base=str(base.path))).model
+    record = json.loads((model.parent / "training.json").read_text())
+    assert (record["body"], record["base_sha256"]) == ("resnet50_fpn", base.sha256)
+    weights = torch.load(model, weights_only=True)["weights"]
+    for name in ("running_mean", "weight"):
+        key = f"backbone.body.layer2.0.bn1.{name}"
+        assert torch.equal(weights[key], base.weights[key])
+    assert not torch.equal(weights["backbone.body.layer2.0.conv1.weight"], base.weights["backbone.body.layer2.0.conv1.weight"])  # fmt: skip
+    assert Segmenter(str(model), "cpu").segment(np.zeros((64, 64), np.float32)).labels.shape == (64, 64)
+    on = train_mask_rcnn(labelled / "cells.json", tmp_path / "on", settings(labelled, base=str(model), epochs=1)).model
+    assert json.loads((on.parent / "training.json").read_text())["body"] == "resnet50_fpn"
+
+
+def test_three_channels_of_one_file(labelled: Path, tmp_path: Path) -> None:
+    """Learnt from and found in: the first shows the cells, the others go with it."""
+    for path in (labelled / "images" / "all").glob("*.tif"):
+        green = tifffile.imread(path)
+        target = tmp_path / "images" / "all" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(target, np.stack([green, green[::-1], green // 2]), imagej=True, metadata={"axes": "CYX"})
+    three = settings(labelled, images=tmp_path / "images", segment="1", segment_with=("2", "3"))
+    trained = train_mask_rcnn(labelled / "cells.json", tmp_path / "m", three)
+    assert json.loads((trained.model.parent / "training.json").read_text())["n_channels"] == 3
+    assert trained.scores is not None
+    options = {"model": str(trained.model), "measure": ["3"], "engine": "native", "device": "cpu", "positive": ["none"], "count": "none"}  # fmt: skip
+    report = bridge.run(tmp_path / "images", tmp_path / "out", segment="1", segment_with=["2", "3"], **options)
+    assert not report.failures
+    assert len(list((tmp_path / "out" / "masks").rglob("*_mask.tif"))) == 4
+    report = bridge.run(tmp_path / "images", tmp_path / "two", segment="1", segment_with=["2"], **options)
+    assert "was trained on images of 3 channels (got 2). Use images of the same channels (--segment-with names further ones; --colour merged gives two)." in report.failures[0].message  # fmt: skip
+
+
+def test_what_no_training_begins_with(of_torchvision: dict[str, Path], tmp_path: Path) -> None:
+    from torchvision.models import resnet18
+
+    path = tmp_path / "w"
+    torch.save(resnet18(weights=None).state_dict(), path)
+    with pytest.raises(ModelError) as refused:
+        read_base(str(path))
+    assert str(refused.value) == f"{path}: not a ResNet-50 (expected torchvision's Mask R-CNN or ResNet-50). Give such a file with --base, or leave it out."  # fmt: skip
+    boxes = torch.load(of_torchvision["v1"], weights_only=True)
+    torch.save({key: value for key, value in boxes.items() if "mask" not in key}, path)
+    with pytest.raises(ModelError) as refused:
+        read_base(str(path))
+    assert str(refused.value) == f"{path}: finds boxes, not masks (expected torchvision's Mask R-CNN or ResNet-50). Give such a file with --base, or leave it out."  # fmt: skip
+    path.write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=r"not a Cellpose model \("):
+        read_base(str(path))
 
 
 def sure_model(folder: Path, monkeypatch: pytest.MonkeyPatch, labels: np.ndarray, kinds: np.ndarray) -> Path:
     """A model file whose network is asked, and whose answers are those of a network that knows the truth."""
     path = folder / "sure"
-    path.write_bytes(model_bytes(new_mask_rcnn(1, 2, 8), ["HEK", "N2a"], 1, 8, 30.0))
+    path.write_bytes(model_bytes(new_mask_rcnn(Kind(1, features=8), 2), ["HEK", "N2a"], Kind(1, features=8), 30.0))
 
     def cells(self: MaskRcnn, planes: np.ndarray, batch_size: int, watch: Watch) -> object:
         assert planes.shape[1:] == labels.shape

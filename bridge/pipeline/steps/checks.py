@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def files_of(context: Context, item: Field) -> dict[str, ChannelFile]:
     """Return the files of a field by channel, that in which the cells were found among them."""
     files = {} if item.segment is None else {context.plan.segment_channel or "segment": item.segment}
+    files |= dict(zip(context.plan.segment_with, item.segment.also if item.segment else (), strict=False))
     return files | context.plan.measured(item)
 
 

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 def source(task: Task, file: ChannelFile) -> dict[str, Any]:
     """Return what stands for a channel's pixels in a record."""
     place = {"scene": file.scene, "frame": file.frame, "z": file.z}
+    beside = [source(task, other) for other in file.also]
     return {
         "image": task.context.hashes.of(file.path, inspect(file).parts),
         "channel": file.channel,
         "rgb_channel": task.settings.rgb_channel,
         **{name: value for name, value in place.items() if value is not None},
+        **{f"{name}_{k}": value for k, other in enumerate(beside, 2) for name, value in other.items()},
     }
 
 
 def read(task: Task, file: ChannelFile, measured: bool) -> Plane:
     """Read a channel, to be measured or to be shown to a network."""
-    task.context.hashes.of(file.path, inspect(file).parts)
+    for one in (file, *file.also):
+        task.context.hashes.of(one.path, inspect(one).parts)
     colour = None if measured else task.settings.colour
     return read_plane(file, task.settings.rgb_channel, measured, colour)
 

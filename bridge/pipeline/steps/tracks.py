@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bridge.errors import InputError
+from bridge.errors import InputError, ModelError
 from bridge.files import sha256
 from bridge.foreign import read_json
 from bridge.images.label_images import read_labels
@@ -21,6 +21,7 @@ from bridge.pipeline.track_files import Series, track_paths, write_tracks
 from bridge.tables import CELL, ROWS, Column, measured_columns, read_table
 from bridge.tracking.ctc import require_all
 from bridge.tracking.track_settings import TrackSettings
+from bridge.tracking.trackastra_links import model_digest
 
 if TYPE_CHECKING:
     from bridge.experiment.fields import Field
@@ -71,11 +72,19 @@ def _whole(fields: Sequence[Field]) -> tuple[dict[str, list[Field]], list[str]]:
 def _track(task: Task) -> Outcome:
     how = read_json(task.folder.tracking())
     interval, geff = how.pop("interval_s", None), how.pop("geff", False)
-    columns = measured_columns(columns_of(task.context))
+    columns, digest = measured_columns(columns_of(task.context)), how.pop("trackastra_sha256", None)
+    if digest and digest != model_digest(Path(how["trackastra"])):
+        raise ModelError(f"{how['trackastra']}: not the model that followed these cells. Bring it back, or give the new one: cellpose-fiji track {task.folder.out} --trackastra FOLDER")  # fmt: skip
     whole, problems = _whole(task.fields)
     series = [_series(task, name, items, columns) for name, items in whole.items()]
     tracks, divisions = write_tracks(
-        task.folder.tracking().parent, series, TrackSettings(**how), interval, lambda _: None, geff
+        task.folder.tracking().parent,
+        series,
+        TrackSettings(**how),
+        interval,
+        lambda _: None,
+        geff,
+        task.settings.device,
     )
     return Outcome(None, {"series": len(series), "tracks": int(tracks.groupby("series_id")["track_id"].nunique().sum()), "divisions": len(divisions), "warnings": problems})  # fmt: skip
 
