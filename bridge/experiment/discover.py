@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -63,9 +64,9 @@ def image_files(images: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     for path in natsorted(_below(images), key=str, alg=ns.IGNORECASE):
         if junk(path.name):
             others.append((path, JUNK))
-        elif not path.exists():
+        elif (mode := _mode(path)) is None:
             others.append((path, "a link that leads nowhere"))
-        elif path.is_dir() and path.suffix.lower() != ".zarr":
+        elif stat.S_ISDIR(mode) and path.suffix.lower() != ".zarr":
             others.append((path, "a folder that cannot be read"))
         elif suffix_of(path):
             files.append(path)
@@ -113,6 +114,13 @@ def _below(images: Path) -> Iterator[Path]:
         ]
         yield from (folder / name for name in names if (not name.startswith(".") or name.startswith("._")) and ((folder / name).is_file() or (folder / name).is_symlink()))  # fmt: skip
         yield from (folder / name for name in folders if not os.access(folder / name, os.R_OK | os.X_OK))
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
 
 
 def is_results(folder: Path) -> bool:

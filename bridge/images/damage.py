@@ -14,19 +14,23 @@ import numpy as np
 from bridge.errors import InputError
 
 
+class _Listener(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.problems: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "correcting LSM" not in (message := record.getMessage()):  # a quirk of all such files, not damage
+            self.problems.append(message)
+
+
 @contextmanager
 def tifffile_on_record(path: Path) -> Iterator[list[str]]:
     """Tifffile logs damage and goes on with zeros; here what it logs is an error."""
     import tifffile
 
-    problems: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "correcting LSM" not in (message := record.getMessage()):  # a quirk of all such files, not damage
-                problems.append(message)
-
-    listener = Listener(logging.WARNING)
+    listener = _Listener(logging.WARNING)
+    problems = listener.problems
     logger = logging.getLogger("tifffile")
     logger.addHandler(listener)
     try:

@@ -37,9 +37,12 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
     InputError
         Unreadable, damaged, or of a type that cannot be measured.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such image. Check the path.")
-    state = path.stat()
+    try:
+        state = path.stat()
+    except OSError as error:
+        if path.exists():
+            raise
+        raise InputError(f"{path}: no such image. Check the path.") from error
     return _scenes(path, state.st_mtime_ns, state.st_size)
 
 

@@ -51,7 +51,8 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
     """
     import tifffile
 
-    with tifffile_on_record(path) as said, tifffile.TiffFile(path, is_ome=False) as tif:
+    # Given an open file it does not look up each folder of the path, which takes its time on a network drive.
+    with tifffile_on_record(path) as said, path.open("rb") as file, tifffile.TiffFile(file, name=path.name, is_ome=False) as tif:  # fmt: skip
         every = all_pages(tif)
         if said:
             raise damaged(path, said[0])
