@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.experiment.fields import Field
 
 _log = logging.getLogger(__name__)
-_FIELDS_AT_ONCE = 4  # in memory
+_FIELDS_AT_ONCE, _LARGE_AT_ONCE, _PX_AT_ONCE = 16, 4, 16_000_000  # in memory
 _EARLY_AT_MOST = 1_000  # fields
 
 
@@ -109,7 +109,7 @@ class Executor:
         """Put fields on their way, a bounded number at a time, and serve the lane of this thread."""
         waiting, on_the_way = collections.deque(fields), 0
         while waiting or on_the_way:
-            while waiting and on_the_way < _FIELDS_AT_ONCE:
+            while waiting and on_the_way < self._at_once(waiting[0]):
                 item = waiting.popleft()
                 on_the_way += 1
                 self._advance(_Job((item,), item.field_id), 0)
@@ -118,6 +118,11 @@ class Executor:
             self._work([(job, k) for job, k in events if k is not None])
             if self._fatal is not None:
                 raise self._fatal
+
+    def _at_once(self, item: Field) -> int:
+        """How many fields like this one may be in memory."""
+        px = max(1, item.height_px * item.width_px)
+        return min(_FIELDS_AT_ONCE, max(_LARGE_AT_ONCE, _PX_AT_ONCE // px))
 
     def _serve(self, lane: Lane) -> None:
         while events := lane.take(self._many):
@@ -167,8 +172,8 @@ class Executor:
             return {}
         with contextlib.suppress(Exception):
             jobs = [job for job, _ in events if self._must_run(job, step)]
-            outcomes = step.together([self._task(job, step) for job in jobs]) if len(jobs) > 1 else []
-            return dict(zip((job.name for job in jobs), outcomes, strict=len(jobs) > 1))
+            if len(jobs) > 1 and (outcomes := step.together([self._task(job, step) for job in jobs])):
+                return dict(zip((job.name for job in jobs), outcomes, strict=True))
         return {}
 
     # ------------------------------------------------------------ one step

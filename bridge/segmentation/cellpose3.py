@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +19,7 @@ from torch import nn
 from bridge.cores import cores
 from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, WHOLE, Inference, Precision, Prediction, Window, labels_of
+from bridge.segmentation.batches import Batches
 from bridge.segmentation.dynamics.masks import masks_of
 from bridge.segmentation.inference import AT_ONCE, Remembering, TileByTile, on_processor
 from bridge.segmentation.models import ModelFile
@@ -61,6 +64,7 @@ class Cellpose3:
         self._file, self._device = model, device
         self._load(mkldnn=False)
         self._on_processor: TileByTile | None = None
+        self._shared = Batches(self._model.net) if device.type == "cuda" else None
         if device.type == "cpu" and isinstance(self._model.net, CPnet):
             self._on_processor = on_processor(self._model.net, model, inference, precision)
         self.device, self.most_channels = device.type, 2
@@ -104,21 +108,23 @@ class Cellpose3:
         rows, columns = cellpose_tiles(transforms, image.shape[-2:], rescale, _TILE_PX)
         at_once = self._at_once(batch_size)
         watched = watch.over(
-            self._model.net if net is None else net, rows.size * columns.size, at_once if net is None else 2 * cores()
+            net or self._shared or self._model.net, rows.size * columns.size, at_once if net is None else 2 * cores()
         )
+        together = self._shared.image(at_once) if self._shared is not None else nullcontext()
 
         def look() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             # Cellpose 3 changes float images in place; it gets its own copy.
-            _, (_, flows, cellprob), _ = self._eval(
-                np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
-                net=watched,
-                channels=[1, 2] if two else [0, 0],
-                channel_axis=-1 if two else None,
-                diameter=diameter_px,
-                batch_size=at_once,
-                normalize={**NORMALIZE, "normalize": normalize},
-                compute_masks=False,
-            )
+            with together:
+                _, (_, flows, cellprob), _ = self._eval(
+                    np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
+                    net=watched,
+                    channels=[1, 2] if two else [0, 0],
+                    channel_axis=-1 if two else None,
+                    diameter=diameter_px,
+                    batch_size=at_once,
+                    normalize={**NORMALIZE, "normalize": normalize},
+                    compute_masks=False,
+                )
             return np.asarray(flows), np.asarray(cellprob)
 
         def again(doubtful: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -146,13 +152,10 @@ class Cellpose3:
 
     def _eval(self, *image: Any, net: Any, **options: Any) -> Any:
         """Run Cellpose's own eval, with what computes its network on this device."""
-        own = self._model.net
+        model = copy.copy(self._model)  # of its own for each thread
         if net is not None:
-            self._model.net = net
-        try:
-            return self._model.eval(*image, **options)
-        finally:
-            self._model.net = own
+            model.net = net
+        return model.eval(*image, **options)
 
     @property
     def inference(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import IO, Any
 
@@ -15,6 +17,7 @@ from cellpose import models, train, transforms
 
 from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, WHOLE, Prediction, Window, labels_of
+from bridge.segmentation.batches import Batches
 from bridge.segmentation.dynamics.masks import without_bad_flows
 from bridge.segmentation.models import ModelFile
 from bridge.segmentation.tiles import cellpose_tiles
@@ -50,6 +53,7 @@ class Cellpose4:
                 f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path."
             )
         self.device, self.most_channels = device.type, 3
+        self._shared = Batches(self._model.net) if device.type == "cuda" else None
         self.inference = "torch"
         self.diameter_px: float | None = None
 
@@ -65,11 +69,12 @@ class Cellpose4:
         two = image.ndim == 3
         rescale = 30.0 / diameter_px if diameter_px else 1.0
         rows, columns = cellpose_tiles(transforms, image.shape[-2:], rescale, _TILE_PX, min_size=(_TILE_PX, _TILE_PX))
-        own = self._model.net
-        self._model.net = watch.over(own, rows.size * columns.size, batch_size)
+        model = copy.copy(self._model)  # of its own for each thread
+        model.net = watch.over(self._shared or self._model.net, rows.size * columns.size, batch_size)
+        together = self._shared.image(batch_size) if self._shared is not None else nullcontext()
         known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
-        try:
-            _, (_, flows, cellprob), _ = self._model.eval(
+        with together:
+            _, (_, flows, cellprob), _ = model.eval(
                 np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
                 channel_axis=-1 if two else None,
                 diameter=diameter_px,
@@ -77,8 +82,6 @@ class Cellpose4:
                 normalize={**known, "normalize": normalize},
                 compute_masks=False,
             )
-        finally:
-            self._model.net = own
         return Prediction(np.asarray(flows), np.asarray(cellprob), int(200 / rescale))
 
     def masks(

@@ -83,6 +83,11 @@ class Segmenter:
         }
 
     @property
+    def shares_batches(self) -> bool:
+        """Whether images that several threads let it look at come out sooner: on a card their tiles share batches."""
+        return self._backend.device == "cuda"
+
+    @property
     def own_diameter_px(self) -> float | None:
         """Diameter of a cell that the model was trained on; None for a network that does not rescale."""
         return self._backend.diameter_px
@@ -226,7 +231,7 @@ class Segmenter:
         most = self._backend.most_channels
         if image.ndim == 3 and not 2 <= len(image) <= most:
             raise SegmentationError(
-                f"{name}: more channels than {self.model.name} looks at (got {len(image)}, expected {most} at most). Name fewer with --segment-with."
+                f"{name}: more channels than {self.model.name} looks at (got {len(image)}, expected {most} at most). Choose one channel, or name fewer with --segment-with."
             )
 
     def _predict(

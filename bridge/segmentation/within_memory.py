@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class WithinMemory:
     def __init__(self, backend: Backend, on_processor: Callable[[], Backend]) -> None:
         self._backend, self._on_processor = backend, on_processor
         self._most: int | None = None  # tiles at once
+        self._lessening = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked for by copy and pickle before anything is there
@@ -51,27 +53,34 @@ class WithinMemory:
     ) -> Prediction:
         """Run the network on an image, with as many tiles at once as the memory has room for."""
         while True:
-            at_once = min(batch_size, self._most or batch_size)
+            backend, at_once = self._backend, min(batch_size, self._most or batch_size)
             try:
-                return self._backend.predict(image, diameter_px, at_once, normalize, watch)
+                return backend.predict(image, diameter_px, at_once, normalize, watch)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or self._backend.device == "cpu":
+                if not out_of_memory(error) or backend.device == "cpu":
                     raise
-            self._less(at_once)
+            self._less(backend, at_once)
 
     def masks(
         self, prediction: Prediction, flow_threshold: float, cellprob_threshold: float, window: Window
     ) -> tuple[npt.NDArray[Any], Counter[str]]:
         """Make a label image, on the processor where the card's memory does not suffice."""
+        backend = self._backend
         try:
-            return self._backend.masks(prediction, flow_threshold, cellprob_threshold, window)
+            return backend.masks(prediction, flow_threshold, cellprob_threshold, window)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or self._backend.device == "cpu":
+            if not out_of_memory(error) or backend.device == "cpu":
                 raise
-        self._less(1)
+        self._less(backend, 1)
         return self._backend.masks(prediction, flow_threshold, cellprob_threshold, window)
 
-    def _less(self, at_once: int) -> None:
+    def _less(self, backend: Backend, at_once: int) -> None:
+        with self._lessening:
+            # Images that share batches run out of memory together: once is enough.
+            if backend is self._backend and at_once <= (self._most or at_once):
+                self._lessen(at_once)
+
+    def _lessen(self, at_once: int) -> None:
         device = self._backend.device
         if at_once > 1:
             self._most = at_once // 2

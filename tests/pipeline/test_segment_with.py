@@ -161,7 +161,7 @@ def test_a_field_without_it_is_named(images: Path, tmp_path: Path) -> None:
 def test_too_many_and_colours(images: Path, tmp_path: Path) -> None:
     with pytest.raises(SegmentationError) as refused:
         Segmenter("demo", "cpu").segment(np.random.default_rng(0).random((3, 64, 64)), name="f1")
-    assert str(refused.value) == "f1: more channels than demo looks at (got 3, expected 2 at most). Name fewer with --segment-with."  # fmt: skip
+    assert str(refused.value) == "f1: more channels than demo looks at (got 3, expected 2 at most). Choose one channel, or name fewer with --segment-with."  # fmt: skip
     file = images / "DMSO" / "day1" / "f1_phase.tif"
     with pytest.raises(InputError) as odd:
         bridge.segment(file, tmp_path, segment_with=["2"], colour="merged", model="demo", device="cpu")

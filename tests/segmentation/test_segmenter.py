@@ -85,8 +85,8 @@ def test_an_image_without_contrast_has_no_cells(segmenter: Segmenter, value: int
 
 def test_not_one_plane(segmenter: Segmenter) -> None:
     with pytest.raises(SegmentationError) as refused:
-        segmenter.segment(np.ones((3, 40, 40)), 37, name="a.tif")
-    assert str(refused.value) == "a.tif: not one plane (got shape (3, 40, 40), expected (Y, X)). Choose one channel."
+        segmenter.segment(np.ones((3, 2, 40, 40)), 37, name="a.tif")
+    assert str(refused.value) == "a.tif: not one plane (got shape (3, 2, 40, 40), expected (Y, X)). Choose one channel."
 
 
 # ---------------------------------------------------------------- tiles

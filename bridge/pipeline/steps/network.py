@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from bridge.images.image import Plane
     from bridge.segmentation.kept import Segmented
     from bridge.settings import Settings
+
+
+_AT_ONCE = 8  # fields: on a card their tiles share batches
 
 
 def _segmenter(context: Context, role: str) -> Segmenter:
@@ -60,6 +64,22 @@ def _nuclei(task: Task) -> Outcome:
     return Outcome(predict_nuclei(network, task.given["count_image"], task.settings, task.name))
 
 
+def _cells_together(tasks: list[Task]) -> list[Outcome]:
+    return _in_shared_batches(tasks, "segment_network", _cells)
+
+
+def _nuclei_together(tasks: list[Task]) -> list[Outcome]:
+    return _in_shared_batches(tasks, "count_network", _nuclei)
+
+
+def _in_shared_batches(tasks: list[Task], network: str, work: Callable[[Task], Outcome]) -> list[Outcome]:
+    segmenter: Segmenter = tasks[0].resources[network]
+    if not segmenter.shares_batches:
+        return []
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return list(pool.map(work, tasks))
+
+
 def _without_mask(task: Task) -> bool:
     return task.item.mask is None
 
@@ -68,9 +88,9 @@ CELLS = Resource("segment_network", _segment_network, words="loading Cellpose")
 NUCLEI = Resource("count_network", _count_network, words="loading Cellpose")
 CELL_NETWORK = Step(
     "cell_network", "field", _cells, lane=MAIN, needs=("segment_image",), resources=(CELLS,), recorded=False,
-    applies=_without_mask, words="cells",
+    applies=_without_mask, words="cells", together=_cells_together, at_once=_AT_ONCE,
 )  # fmt: skip
 NUCLEUS_NETWORK = Step(
     "nucleus_network", "field", _nuclei, lane=MAIN, needs=("count_image",), resources=(NUCLEI,), recorded=False,
-    applies=has_count, words="nuclei",
+    applies=has_count, words="nuclei", together=_nuclei_together, at_once=_AT_ONCE,
 )  # fmt: skip
