@@ -231,6 +231,14 @@ class Settings(AssaySettings, ImageSettings):
         ),
     ] = None
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(MACHINE, "Where Cellpose runs.")] = "auto"
+    keep_network: Annotated[
+        bool,
+        Option(
+            MACHINE,
+            "Keep what the network says of each image (12 bytes a px, in network/): other thresholds then need no second look.",
+            switch=True,
+        ),
+    ] = False
     batch_size: Annotated[int, Field(ge=1), Option(MACHINE, "Tiles that go through the network at once.")] = 8
     tile: Annotated[
         int,

@@ -14,6 +14,7 @@ _AGAIN = {
     "overlays": ("overlays/**/*", "outlines on the images, contact sheets"),
     "pictures": ("pictures/**/*", "pictures of the page; the page itself stays"),
     "subtracted": ("measurements/**/*_subtracted.tif", "background-subtracted images"),
+    "network": ("network/*.npz", "what the networks said of the images (--keep-network)"),
     "seen": (f"records/{SEEN}/*", "what was noted of sizes and times"),
 }
 

@@ -54,6 +54,11 @@ class ResultsFolder:
         """Return the file of a field's label image."""
         return self._of_condition("masks", item, "_mask.tif")
 
+    @property
+    def network(self) -> Path:
+        """The folder of what the networks said, where it is kept."""
+        return self.out / "network"
+
     def found(self, item: Field) -> Path:
         """Return the file of the label image of all cells, of which filters leave some out."""
         return self._of_condition("found", item, "_mask.tif")

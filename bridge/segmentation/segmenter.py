@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from bridge.segmentation.backend import Backend, Inference, Precision, load_back
 from bridge.segmentation.diameter import median_diameter
 from bridge.segmentation.kept import Made, Segmented, kept_cells, without_small
 from bridge.segmentation.models import ModelFile, cellpose_version, resolve_model, size_model_of
+from bridge.segmentation.network_cache import NetworkCache
 from bridge.segmentation.normalisation import CELLPOSES, Normalisation
 from bridge.segmentation.size_model import SizeModel
 from bridge.segmentation.tiles import stitch, tiles
@@ -24,6 +25,8 @@ from bridge.segmentation.watch import Watch
 from bridge.segmentation.within_memory import out_of_memory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bridge.segmentation.network_training import Training
     from bridge.segmentation.recipe import Recipe
 
@@ -42,6 +45,8 @@ class Segmenter:
         What computes a network of Cellpose 3 on a processor; auto: OpenVINO where it can.
     precision : {"exact", "fast"}
         ``exact``: the masks of Cellpose's own eval. ``fast``: bfloat16 where the processor has it.
+    keep : Path, optional
+        Folder where what the network says of each image is kept, and looked up.
 
     Examples
     --------
@@ -58,11 +63,14 @@ class Segmenter:
         device: str = "auto",
         inference: Inference = "auto",
         precision: Precision = "exact",
+        keep: Path | None = None,
     ) -> None:
         self.model = model if isinstance(model, ModelFile) else resolve_model(model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._backend: Backend = load_backend(self.model, device, inference, precision)
+        if keep is not None:
+            self._backend = cast("Backend", NetworkCache(self._backend, keep, self.info))
         self._size: SizeModel | None = None
         # torch's word about a call of Cellpose's is nothing a user can mend; masks are made in threads, where only a
         # lasting filter is safe.

@@ -23,7 +23,8 @@ _AT_ONCE = 8  # fields: on a card their tiles share batches
 
 def _segmenter(context: Context, role: str) -> Segmenter:
     s = context.settings
-    return Segmenter(context.models[role], s.device, s.inference, s.precision)
+    keep = context.folder.network if s.keep_network else None
+    return Segmenter(context.models[role], s.device, s.inference, s.precision, keep)
 
 
 def _segment_network(context: Context) -> Segmenter:
