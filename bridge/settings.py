@@ -131,7 +131,10 @@ class Settings(AssaySettings, ImageSettings):
     )
     inference: Annotated[
         Literal["auto", "torch", "openvino"],
-        Option(CELLPOSE, "What computes Cellpose 3 on a processor. auto: OpenVINO where it can, at the same masks."),
+        Option(
+            CELLPOSE,
+            "What computes Cellpose on a processor. auto: OpenVINO for Cellpose 3 where it can, at the same masks.",
+        ),
     ] = "auto"
     precision: Annotated[
         Literal["exact", "fast"],

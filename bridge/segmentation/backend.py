@@ -191,17 +191,24 @@ def labels_of(
     return labels, Counter(flow=found - fitting, inside=fitting - n_objects(labels))
 
 
-def planned(inference: Inference, device: str = "auto") -> str:
-    """Return what would compute a network of Cellpose 3 on a processor here, for a record; nothing is loaded.
+def with_openvino_4(inference: Inference, precision: Precision) -> bool:
+    """Whether OpenVINO shall compute a network of Cellpose 4 on a processor: only where it is asked for.
+
+    That its cells are those of torch could not be seen on CP-SAM's own weights.
+    """
+    return inference == "openvino" or (inference == "auto" and precision == "fast")
+
+
+def planned(inference: Inference, device: str = "auto", precision: Precision = "exact") -> str:
+    """Return what would compute a network on a processor here, for a record; nothing is loaded.
 
     Examples
     --------
     >>> planned("torch")
     'torch'
     """
-    if cellpose_version()[0] != 3 or device in ("cuda", "mps"):
-        return "torch"
-    if inference == "torch" or importlib.util.find_spec("openvino") is None:
+    asked = inference != "torch" if cellpose_version()[0] == 3 else with_openvino_4(inference, precision)
+    if not asked or device in ("cuda", "mps") or importlib.util.find_spec("openvino") is None:
         return "torch"
     return f"openvino {version('openvino')}"
 
@@ -216,7 +223,7 @@ def load_backend(
     model : ModelFile
     device : {"auto", "cpu", "cuda", "mps"}
     inference : {"auto", "torch", "openvino"}
-        What computes a network of Cellpose 3 on a processor.
+        What computes a network on a processor.
     precision : {"exact", "fast"}
 
     Raises
@@ -236,7 +243,7 @@ def load_backend(
             return Cellpose3(model, device, inference, precision)
         from bridge.segmentation.cellpose4 import Cellpose4
 
-        return Cellpose4(model, device)
+        return Cellpose4(model, device, inference, precision)
 
     chosen = torch_device(device)
     if chosen.type == "cpu":

@@ -15,10 +15,21 @@ import numpy.typing as npt
 import torch
 from cellpose import models, train, transforms
 
+from bridge.cores import cores
 from bridge.errors import ModelError, SegmentationError
-from bridge.segmentation.backend import NORMALIZE, WHOLE, Prediction, Window, labels_of
+from bridge.segmentation.backend import (
+    NORMALIZE,
+    WHOLE,
+    Inference,
+    Precision,
+    Prediction,
+    Window,
+    labels_of,
+    with_openvino_4,
+)
 from bridge.segmentation.batches import Batches
 from bridge.segmentation.dynamics.masks import without_bad_flows
+from bridge.segmentation.inference import AT_ONCE, TileByTile, on_processor
 from bridge.segmentation.models import ModelFile
 from bridge.segmentation.tiles import cellpose_tiles
 from bridge.segmentation.watch import NOBODY, Watch
@@ -34,6 +45,10 @@ class Cellpose4:
     ----------
     model : ModelFile
     device : torch.device
+    inference : {"auto", "torch", "openvino"}
+        What computes the network on a processor: torch, unless OpenVINO or ``fast`` is asked for.
+    precision : {"exact", "fast"}
+        ``fast``: bfloat16 on a processor that has it, which is what Cellpose itself takes on a card.
 
     Raises
     ------
@@ -41,7 +56,9 @@ class Cellpose4:
         Cellpose loaded other weights than asked for.
     """
 
-    def __init__(self, model: ModelFile, device: torch.device) -> None:
+    def __init__(
+        self, model: ModelFile, device: torch.device, inference: Inference = "auto", precision: Precision = "exact"
+    ) -> None:
         if device.type == "cpu":
             _log.warning("Cellpose 4 on a processor takes minutes for each image; a GPU is advised")
         # bfloat16 is fast on GPUs, and slow on most processors.
@@ -54,7 +71,10 @@ class Cellpose4:
             )
         self.device, self.most_channels = device.type, 3
         self._shared = Batches(self._model.net) if device.type == "cuda" else None
-        self.inference = "torch"
+        self._on_processor: TileByTile | None = None
+        if device.type == "cpu" and with_openvino_4(inference, precision):
+            found = on_processor(self._model.net, model, inference, precision)
+            self._on_processor = found if found.words != "torch" else None
         self.diameter_px: float | None = None
 
     def predict(
@@ -70,7 +90,11 @@ class Cellpose4:
         rescale = 30.0 / diameter_px if diameter_px else 1.0
         rows, columns = cellpose_tiles(transforms, image.shape[-2:], rescale, _TILE_PX, min_size=(_TILE_PX, _TILE_PX))
         model = copy.copy(self._model)  # of its own for each thread
-        model.net = watch.over(self._shared or self._model.net, rows.size * columns.size, batch_size)
+        net = self._on_processor
+        at_once = AT_ONCE if net is not None else batch_size
+        model.net = watch.over(
+            net or self._shared or self._model.net, rows.size * columns.size, batch_size if net is None else 2 * cores()
+        )
         together = self._shared.image(batch_size) if self._shared is not None else nullcontext()
         known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
         with together:
@@ -78,7 +102,7 @@ class Cellpose4:
                 np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
                 channel_axis=-1 if two else None,
                 diameter=diameter_px,
-                batch_size=batch_size,
+                batch_size=at_once,
                 normalize={**known, "normalize": normalize},
                 compute_masks=False,
             )
@@ -96,8 +120,14 @@ class Cellpose4:
         )  # fmt: skip
 
     @property
+    def inference(self) -> str:
+        """What computes the network."""
+        return "torch" if self._on_processor is None else self._on_processor.words
+
+    @property
     def net(self) -> Any:
-        """The network, in the precision that training needs."""
+        """The network, in the precision that training needs; from now on it is computed as it is at that moment."""
+        self._on_processor = None
         if self._model.net.dtype == torch.bfloat16:
             self._model.net.dtype = torch.float32
         return self._model.net

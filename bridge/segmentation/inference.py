@@ -1,4 +1,4 @@
-"""What computes Cellpose 3's network on a processor: OpenVINO, or torch one tile at a time; both give the same masks."""
+"""What computes Cellpose's networks on a processor: OpenVINO, or torch one tile at a time; both give the same masks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bridge.segmentation.models import ModelFile
 Compute = Callable[[Any], tuple[Any, Any]]
 AT_ONCE = 64  # tiles handed over in one call; each is computed on its own
 _log = logging.getLogger(__name__)
-_TILE_PX = 224
+_TILE_PX, _TILE_PX_4 = 224, 256  # of Cellpose 3 and 4
 
 
 class TileByTile(nn.Module):  # type: ignore[misc]
@@ -47,6 +47,7 @@ class TileByTile(nn.Module):  # type: ignore[misc]
     """
 
     mkldnn = False
+    dtype = torch.float32
 
     def __init__(self, net: Any, compute: Compute, words: str, exactly: Callable[[], Compute] | None = None) -> None:
         super().__init__()
@@ -93,12 +94,12 @@ class Remembering(TileByTile):
 
 
 def on_processor(net: Any, model: ModelFile, inference: Inference, precision: Precision) -> TileByTile:
-    """Return what computes a network of Cellpose 3 on the processor.
+    """Return what computes a network of Cellpose on the processor.
 
     Parameters
     ----------
     net : torch module
-        Loaded, not of MKL-DNN.
+        Loaded; one of Cellpose 3 not of MKL-DNN.
     model : ModelFile
         The converted network is kept by the hash of its weights.
     inference : {"auto", "torch", "openvino"}
@@ -157,8 +158,12 @@ def _compiled(net: Any, model: ModelFile, precision: Precision) -> tuple[Compute
         raise RuntimeError(f"it does not compute in {kind}")
     queue = ov.AsyncInferQueue(compiled)
 
+    n_channels = compiled.input(0).partial_shape[1].get_length()
+
     def compute(tiles: Any) -> tuple[Any, Any]:
-        n, _, height, width = tiles.shape
+        n, given, height, width = tiles.shape
+        if given < n_channels:  # Cellpose 4 leaves channels out that are not there; empty ones say the same
+            tiles = np.pad(tiles, [(0, 0), (0, n_channels - given), (0, 0), (0, 0)])
         outputs = np.empty((n, net.nout, height, width), np.float32)
         styles = np.empty((n, 256), np.float32)
 
@@ -213,17 +218,22 @@ def _network(core: Any, net: Any, model: ModelFile) -> Any:
 def _converted(net: Any) -> Any:
     ov = _openvino()
 
-    pool = net.make_style.avg_pool
-    # A size that is taken from the tensor does not convert; the mean over the whole tile is the same.
-    net.make_style.avg_pool = _mean_of_all
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's words about tracing are nothing a user can mend
-            tile = torch.rand(1, 2, _TILE_PX, _TILE_PX)
+    style = getattr(net, "make_style", None)  # Cellpose 3 has one, and takes tiles of any size
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's words about tracing are nothing a user can mend
+        if style is None:
+            tile = torch.rand(1, 3, _TILE_PX_4, _TILE_PX_4)
+            traced = torch.jit.trace(_Outputs(net), tile, check_trace=False)
+            # Of one size, since weights that are cut by the number of channels do not convert.
+            return ov.convert_model(traced, example_input=tile, input=[tuple(tile.shape)])
+        pool, tile = style.avg_pool, torch.rand(1, 2, _TILE_PX, _TILE_PX)
+        # A size that is taken from the tensor does not convert; the mean over the whole tile is the same.
+        style.avg_pool = _mean_of_all
+        try:
             traced = torch.jit.trace(_Outputs(net), tile, check_trace=False)
             converted = ov.convert_model(traced, example_input=tile)
-    finally:
-        net.make_style.avg_pool = pool
+        finally:
+            style.avg_pool = pool
     converted.reshape([-1, 2, -1, -1])
     return converted
 

@@ -16,7 +16,7 @@ import torch
 
 from bridge.errors import ModelError, StoppedError
 from bridge.scores.matching import match_labels
-from bridge.segmentation.backend import Prediction, labels_of
+from bridge.segmentation.backend import Prediction, labels_of, planned
 from bridge.segmentation.dynamics.flow_check import flow_errors
 from bridge.segmentation.dynamics.masks import without_bad_flows
 from bridge.segmentation.dynamics.shape_flows import targets_of_labels
@@ -211,3 +211,39 @@ def test_masks_are_cellposes_own(sam: Segmenter) -> None:
         found, ours = sam._backend.masks(prediction, threshold, 0.0)
         np.testing.assert_array_equal(found, expected)
         assert ours == theirs
+
+
+# ---------------------------------------------------------------- OpenVINO
+
+
+def test_openvino_says_what_torch_says(small_sam: Path, sam: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Only where it is asked for; converted once, kept by the hash of the weights; one channel, and two."""
+    monkeypatch.setenv("CELLPOSE_FIJI_CACHE", str(tmp_path))
+    assert sam.info["inference"] == "torch"
+    asked = Segmenter(str(small_sam), "cpu", "openvino")
+    assert str(asked.info["inference"]).startswith("openvino ")
+    assert str(asked.info["inference"]).endswith(", f32")
+    for image in (FIELD.phase, np.stack([FIELD.phase, FIELD.topro])):
+        ours = asked._backend.predict(image.astype(np.float32), 37.0, 8, True)
+        theirs = sam._backend.predict(image.astype(np.float32), 37.0, 8, True)
+        largest = np.abs(theirs.flows).max()
+        np.testing.assert_allclose(ours.flows, theirs.flows, atol=1e-5 * largest)
+        np.testing.assert_allclose(ours.cellprob, theirs.cellprob, atol=1e-5 * max(1, np.abs(theirs.cellprob).max()))
+        assert ours.niter == theirs.niter
+    np.testing.assert_array_equal(asked.segment(FIELD.phase, 37).labels, sam.segment(FIELD.phase, 37).labels)
+    (kept,) = (tmp_path / "openvino").iterdir()
+    assert kept.name.startswith(asked.model.sha256[:32])
+    changed = kept.stat().st_mtime_ns
+    Segmenter(str(small_sam), "cpu", "openvino")
+    assert kept.stat().st_mtime_ns == changed
+
+
+def test_fast_is_what_a_card_computes(small_sam: Path, sam: Segmenter) -> None:
+    fast = Segmenter(str(small_sam), "cpu", "auto", "fast")
+    words = str(fast.info["inference"])
+    assert words.startswith(planned("auto", "cpu", "fast"))
+    image = FIELD.phase.astype(np.float32)
+    ours, theirs = (each._backend.predict(image, 37.0, 8, True).cellprob for each in (fast, sam))
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
+    assert str(Segmenter(str(small_sam), "cpu", "torch", "fast").info["inference"]) == "torch"
+    assert planned("auto", "cpu") == planned("torch", "cpu", "fast") == "torch"

@@ -43,7 +43,7 @@ def model_identity(task: Task, role: str) -> dict[str, str]:
     return {
         "model_sha256": task.context.models[role].sha256,
         "cellpose": version("cellpose"),
-        "inference": planned(s.inference, s.device),
+        "inference": planned(s.inference, s.device, s.precision),
     }
 
 
