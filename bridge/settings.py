@@ -235,12 +235,7 @@ class Settings(AssaySettings, ImageSettings):
     ] = None
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Option(MACHINE, "Where Cellpose runs.")] = "auto"
     keep_network: Annotated[
-        bool,
-        Option(
-            MACHINE,
-            "Keep what the network says of each image (12 bytes a px, in network/): other thresholds then need no second look.",
-            switch=True,
-        ),
+        bool, Option(MACHINE, "Keep what the network says: other thresholds need no second look.")
     ] = False
     batch_size: Annotated[int, Field(ge=1), Option(MACHINE, "Tiles that go through the network at once.")] = 8
     tile: Annotated[

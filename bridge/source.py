@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bridge.foreign import within
@@ -36,6 +36,11 @@ class ChannelFile:
     frame: int | None = None
     z: str | None = None
     also: tuple[ChannelFile, ...] = ()
+
+    @property
+    def alone(self) -> ChannelFile:
+        """Without what a network sees beside it."""
+        return replace(self, also=()) if self.also else self
 
     @property
     def name(self) -> str:

@@ -201,7 +201,7 @@ def clean(
     *,
     yes: Annotated[bool, Parameter(group=GENERAL, negative=(), help="Do it; else only say how much it is.")] = False,
 ) -> int:
-    """Free the space of what a finished run can make again: overlays, pictures, subtracted images."""
+    """Free the space of what a finished run can make again: overlays, pictures, subtracted images, what networks said."""
     from bridge.pipeline.clean import clean as work
 
     freed = work(results, yes)
@@ -209,7 +209,7 @@ def clean(
         OUT.print(f"{item.size / 1e6:10.1f} MB  {number(item.files, 'file'):>12}  {item.what}")
     total = sum(item.size for item in freed) / 1e6
     OUT.print(
-        f"{total:10.1f} MB {'were freed; the command of the run makes them again' if yes else 'can be freed: give --yes'}"
+        f"{total:10.1f} MB {'were freed; the command of the run makes again what it draws' if yes else 'can be freed: give --yes'}"
     )
     return 0
 
@@ -220,7 +220,9 @@ _MOST_SHOWN = 500  # fields of a plan
 def _show_plan(found: Plan) -> None:
     from rich.table import Table
 
-    channels = [c for c in (found.segment_channel, *found.measure_channels, found.count_channel) if c]
+    channels = [
+        c for c in (found.segment_channel, *found.segment_with, *found.measure_channels, found.count_channel) if c
+    ]
     table = Table(
         title=f"{number(len(found.fields), 'field')} in {number(len(found.conditions), 'condition')}",
         title_style="bold",
@@ -229,6 +231,7 @@ def _show_plan(found: Plan) -> None:
         table.add_column(heading, overflow="fold")
     for item in found.fields[:_MOST_SHOWN]:
         files = [item.segment] if found.segment_channel else []
+        files += (item.segment.also if item.segment else ()) or [None] * len(found.segment_with)
         files += [item.measure.get(c) for c in found.measure_channels]
         files += [item.count] if found.count_channel else []
         names = [f.name if f else "missing" for f in files]
@@ -250,7 +253,8 @@ def _show_plan(found: Plan) -> None:
         OUT.print(
             f"... and {number(len(found.fields) - _MOST_SHOWN, 'more field')}: the run writes all of them to fields.csv"
         )
-    roles = [f"cells in {found.segment_channel}" if found.segment_channel else "cells from label images"]
+    beside = f", which the network sees with {', '.join(found.segment_with)}" if found.segment_with else ""
+    roles = [f"cells in {found.segment_channel}{beside}" if found.segment_channel else "cells from label images"]
     roles.append(
         f"measured: {', '.join(found.measure_channels)}"
         if found.measure_channels

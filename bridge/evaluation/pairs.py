@@ -111,6 +111,8 @@ def find_pairs(
     if (folder / "run.json").is_file():
         if labels is not None:
             raise InputError(f"--labels {labels}: not with the results of a run, whose corrections are taken (got {folder}). Leave it out.")  # fmt: skip
+        if channel_with:
+            raise InputError(f"{folder}: the network is shown what it saw in this run (got further channels {', '.join(channel_with)}, expected none). Leave them out.")  # fmt: skip
         return _of_run(folder, channel, rgb_channel, colour)  # corrections are our own
     if labels is not None and labels.resolve() == folder.resolve():
         labels = None

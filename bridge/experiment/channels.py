@@ -123,7 +123,7 @@ def assign_channels(
                 cell_type=given.get("cell_type") or "",
                 series_id=safe_name(given["series"]).replace("/", "_") if given.get("series") else "",
                 frame=int(given["frame"]) if given.get("frame") else None,
-                segment=replace(cells, also=tuple(filter(None, others))) if (cells := one(segment)) else None,
+                segment=replace(cells, also=_all_of(others)) if (cells := one(segment)) else None,
                 measure={spelling[name]: file for name in measure if (file := one(name))},
                 count=one(count),
                 problems=tuple(problems),
@@ -152,6 +152,11 @@ def assign_channels(
         warnings=tuple(_shortened(ids)),
         segment_with=tuple(spelling[name] for name in beside),
     )
+
+
+def _all_of(files: list[ChannelFile | None]) -> tuple[ChannelFile, ...]:
+    """All, or none where one is missing: they are told apart by their order."""
+    return tuple(file for file in files if file) if all(files) else ()
 
 
 def _beside(images: Path, spelling: dict[str, str], settings: Settings, segment: str | None) -> list[str]:

@@ -155,6 +155,10 @@ def read_plane(
 
 def _with_others(file: ChannelFile, pixels: npt.NDArray[Any], rgb_channel: str | None) -> npt.NDArray[Any]:
     """Return a channel and those that a network sees with it, float32 (C, Y, X)."""
+    places = [(one.path, one.scene, one.frame, channel_index(inspect(one), one.channel)) for one in (file, *file.also)]
+    for k, place in enumerate(places):
+        if place in places[:k]:
+            raise InputError(f"{file.path}: the network would see one channel twice (got {file.also[k - 1].channel} beside {file.channel or 'the only one'}, expected another one). Correct --segment-with.")  # fmt: skip
     others = [read_plane(other, rgb_channel, measured=False).pixels for other in file.also]
     for other, found in zip(file.also, others, strict=True):
         if found.shape != pixels.shape:

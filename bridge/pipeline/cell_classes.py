@@ -72,7 +72,7 @@ def usable_channels(plan: Plan, fields: Sequence[Field]) -> tuple[str, ...]:
 
 def _file(plan: Plan, item: Field, channel: str) -> Any:
     if channel == plan.segment_channel and item.segment is not None:
-        return item.segment
+        return item.segment.alone
     return plan.measured(item).get(channel)
 
 

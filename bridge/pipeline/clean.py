@@ -14,7 +14,10 @@ _AGAIN = {
     "overlays": ("overlays/**/*", "outlines on the images, contact sheets"),
     "pictures": ("pictures/**/*", "pictures of the page; the page itself stays"),
     "subtracted": ("measurements/**/*_subtracted.tif", "background-subtracted images"),
-    "network": ("network/*.npz", "what the networks said of the images (--keep-network)"),
+    "network": (
+        "network/*.npz",
+        "what the networks said of the images (--keep-network); kept anew when they look again",
+    ),
     "seen": (f"records/{SEEN}/*", "what was noted of sizes and times"),
 }
 

@@ -13,6 +13,7 @@ class Ending(WorkerPlugin):  # type: ignore[misc]
     """Asks a worker whose time is over to say so of the fields it holds."""
 
     name = "cellpose-fiji"
+    idempotent = True  # one that is there is not replaced, which would tear it down
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002
         """Called by Dask when a worker ends, not when it is killed."""

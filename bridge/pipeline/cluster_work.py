@@ -9,12 +9,13 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bridge.errors import MissingDependencyError
+from bridge.errors import MissingDependencyError, StoppedError
 from bridge.files import write_text
 from bridge.foreign import read_json
 from bridge.pipeline.executor import Executor, Failure
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from bridge.pipeline.step import Context
 
 _DEATHS = 2  # of workers, until a field is given up
+_ME = uuid.uuid4().hex[:12]  # this worker, in notes
 _one_at_a_time = threading.Lock()
-_at_work: dict[Path, dict[str, int]] = {}  # what is noted of these fields, as it was before
+_results: set[Path] = set()  # in which this worker has noted what it is at work on
 _ended = threading.Event()
 _kept: dict[str, Resources] = {}
 _seen: dict[str, Seen] = {}
@@ -86,23 +88,22 @@ def work_on(
         seen = _seen.setdefault(f"{out} {check}", Seen(out, check, f"{socket.gethostname()}-{os.getpid()}"))
         context = dataclasses.replace(context, hashes=Hashes(out, seen))
         began = time.perf_counter()
-        note, deaths = _note(out, fields, run_id)
+        note, held = _note(out, fields, run_id)
+        _results.add(out)
         told = Done()
         try:
-            _at_work[note] = deaths
-            if not deaths:
-                _write(note, {item.field_id: 1 for item in fields})
-                _run(context, fields, steps, Records(out, update, seen), told)
-            for item in fields if deaths else ():
-                died = deaths.get(item.field_id, 0)
-                if died >= _DEATHS:
+            if not held:
+                _write(note, {item.field_id: [_ME] for item in fields})
+                _run(context, fields, steps, _Records(out, update, seen), told)
+            for item in fields if held else ():
+                dead = [who for who in held.get(item.field_id, []) if not _ended_in_order(out, who).exists()]
+                if len(dead) >= _DEATHS:
                     told.failures.append(_given_up(item))
                     continue
-                _write(note, {**deaths, item.field_id: died + 1})
-                _run(context, [item], steps, Records(out, update, seen), told)
+                _write(note, {**held, item.field_id: [*dead, _ME]})
+                _run(context, [item], steps, _Records(out, update, seen), told)
         except MissingDependencyError as error:
             told.fatal = error
-        _at_work.pop(note, None)
         _write(note, {})
         told.seconds = time.perf_counter() - began
         told.inputs = dict(context.hashes.known)
@@ -114,15 +115,33 @@ async def load_steps() -> None:  # Dask does not wait for a coroutine
 
 
 def end_in_order() -> None:
-    """Take back what is noted of the fields at work: a worker whose time is over does not die of them."""
+    """Say that this worker's time is over: it did not die of the fields it holds, and begins no further step of them."""
     _ended.set()
-    for note, before in list(_at_work.items()):
-        _write(note, before, ended=True)
+    for out in list(_results):
+        write_text(_ended_in_order(out, _ME), "")
+
+
+class _Records(Records):
+    """Notes nothing any more when another worker has the fields: both would write the same files."""
+
+    def begin(self, *step: Any) -> None:
+        _require_time()
+        super().begin(*step)
+
+    def finish(self, *step: Any) -> None:
+        _require_time()
+        super().finish(*step)
+
+
+def _require_time() -> None:
+    if _ended.is_set():
+        raise StoppedError("the time of this worker is over")
 
 
 def end_work(out: str) -> None:
     """Let a run's network and ImageJ go, and note what was seen."""
     with _one_at_a_time:
+        _results.discard(Path(out))
         for name in [name for name in _kept if name.startswith(f"{out} ")]:
             _kept.pop(name).close()
         for name in [name for name in _seen if name.startswith(f"{out} ")]:
@@ -150,23 +169,27 @@ def _resources(context: Context) -> Resources:
     return _kept[name]
 
 
-def _note(out: Path, fields: list[Field], run_id: str) -> tuple[Path, dict[str, int]]:
-    """Return where it is noted that these fields are worked on, and how many workers died of each before."""
+def _note(out: Path, fields: list[Field], run_id: str) -> tuple[Path, dict[str, list[str]]]:
+    """Return where it is noted that these fields are worked on, and which workers were at work on each before."""
     names = "\n".join(item.field_id for item in fields)
     note = out / "records" / SEEN / f"at_work_{run_id}_{hashlib.sha256(names.encode()).hexdigest()[:16]}.json"
     try:
-        return note, {str(name): int(n) for name, n in read_json(note).items()}
+        return note, {str(name): [str(who) for who in workers] for name, workers in read_json(note).items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return note, {}
 
 
-def _write(note: Path, deaths: dict[str, int], ended: bool = False) -> None:
-    if _ended.is_set() and not ended:
+def _write(note: Path, held: dict[str, list[str]]) -> None:
+    if _ended.is_set():
         return  # another worker has these fields, and its own word about them
-    if deaths:
-        write_text(note, json.dumps(deaths))
+    if held:
+        write_text(note, json.dumps(held))
     else:
         note.unlink(missing_ok=True)
+
+
+def _ended_in_order(out: Path, worker: str) -> Path:
+    return out / "records" / SEEN / f"ended_{worker}.json"
 
 
 def _given_up(item: Field) -> Failure:

@@ -125,7 +125,7 @@ def _zarrs(run: FinishedRun, folder: Path, ngff: Literal["0.4", "0.5"]) -> Itera
     for item in (f for f in make_plan(run.images(), run.settings).fields if f.field_id in done):
         files = {} if item.segment is None else {run.plan.segment_channel or "segment": item.segment}
         files |= run.plan.measured(item) or {**item.measure, **({run.plan.count_channel: item.count} if run.plan.count_channel and item.count else {})}  # fmt: skip
-        planes = {name: read_plane(file, run.settings.rgb_channel, name != run.plan.segment_channel) for name, file in files.items()}  # fmt: skip
+        planes = {name: read_plane(file.alone, run.settings.rgb_channel, name != run.plan.segment_channel) for name, file in files.items()}  # fmt: skip
         pixels = [plane.pixels for plane in planes.values()]
         kind = np.result_type(*[p.dtype for p in pixels])
         labels = {"cells": read_labels(run.folder.mask(item))}

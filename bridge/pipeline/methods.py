@@ -65,7 +65,9 @@ def _segmented(content: Mapping[str, Any]) -> str:
             continue
         diameters = sorted({d for d in facts["diameter_px"].values() if d is not None})
         size = f", diameter {diameters[0]:g}" + (f" to {diameters[-1]:g}" if len(diameters) > 1 else "") + " px" if diameters else ""  # fmt: skip
-        said.append(f"{what} were segmented in {channels[role]} with Cellpose {facts['cellpose']} (model {facts['model']}, SHA-256 {facts['model_sha256'][:12]}{size}).")  # fmt: skip
+        beside = channels.get("segment_with", []) if role == "segment" else []
+        seen = f"{channels[role]} (shown to the network together with {_listed(beside)})" if beside else channels[role]
+        said.append(f"{what} were segmented in {seen} with Cellpose {facts['cellpose']} (model {facts['model']}, SHA-256 {facts['model_sha256'][:12]}{size}).")  # fmt: skip
     if said:
         said.append(f"The flow threshold was {s['flow_threshold']:g}, the cell probability threshold {s['cellprob_threshold']:g}; objects of fewer than {s['min_size']} px were removed.")  # fmt: skip
     if s["masks"]:

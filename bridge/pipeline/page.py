@@ -84,7 +84,7 @@ def write_report(run: FinishedRun) -> list[Path]:
         "classes": list(class_names(run.context)),
         "gates": _gates(gates, replicates),
         "quotes": _quotes(shares, run.plan.conditions),
-        "answer": [str(text) for text in comparisons["in_words"]] or [_NOTHING],
+        "answer": [f"{row.what}: {row.in_words}" for row in comparisons.itertuples()] or [_NOTHING],
         **tables_of(run, shares, counts),
         **quality(content, failures, checks, out),
         "about": about(content, methods, legend),

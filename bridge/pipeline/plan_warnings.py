@@ -9,6 +9,7 @@ from bridge.calibration import ValueCalibration
 from bridge.errors import InputError
 from bridge.experiment.fields import Field, Plan
 from bridge.images.reader import inspect
+from bridge.names import number
 from bridge.settings import Settings
 
 
@@ -31,7 +32,7 @@ def mixtures(fields: Sequence[Field], plan: Plan, settings: Settings) -> list[st
         colour = [f.field_id for f in fields if _is_colour(f, channel)]
         if colour and settings.rgb_channel is None:
             warnings.append(
-                f"{channel} is a colour image in {len(colour)} fields (e.g. {colour[0]}); whether one of its channels holds the signal shows when it is "
+                f"{channel} is a colour image in {number(len(colour), 'field')} (e.g. {colour[0]}); whether one of its channels holds the signal shows when it is "
                 "read (plan --check-pixels), or name one with --rgb-channel"
             )
         for what, ids_of in kinds.items():

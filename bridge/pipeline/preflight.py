@@ -27,6 +27,8 @@ from bridge.images.reader import channel_index, inspect, require_readable
 from bridge.names import MASK_SUFFIXES, safe_name
 from bridge.pipeline.plan_warnings import mixtures, undrawn
 from bridge.pipeline.prepared import flat_field_of, require_known_shifts
+from bridge.segmentation.model_channels import require_channels_of_cellpose
+from bridge.segmentation.models import default_model
 from bridge.settings import Settings
 
 
@@ -126,6 +128,10 @@ def _check(plan: Plan, settings: Settings) -> Plan:
     if settings.edu_control is not None:
         require_condition(plan.conditions, settings.edu_control, "--edu-control")
     _require_positive(plan, settings)
+    if settings.segment_with and settings.colour is not None:
+        raise InputError(f"--colour {settings.colour}: the network is shown further channels (got --segment-with {', '.join(settings.segment_with)}, expected one of the two). Leave one out.")  # fmt: skip
+    if plan.segment_with and settings.masks is None and not Path(settings.model or "").is_file():
+        require_channels_of_cellpose(settings.model or default_model(), 1 + len(plan.segment_with))
     if settings.ring is not None and plan.count_channel is None:
         raise InputError("--ring: no channel with nuclei (expected one). Name it with --count, or leave --ring out.")
     if settings.regions is not None and not settings.regions.exists():

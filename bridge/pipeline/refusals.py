@@ -110,9 +110,12 @@ def resolve_models(plan: Plan, settings: Settings, announce: Callable[[str], Non
         wanted.append(("count", settings.nuclei_model, True))
     if not wanted:
         return {}
+    from bridge.segmentation.model_channels import require_channels
     from bridge.segmentation.models import resolve_model
 
     models = {role: resolve_model(name, nuclei) for role, name, nuclei in wanted}
+    if "segment" in models and settings.colour is None:
+        require_channels(models["segment"], 1 + len(plan.segment_with))
     for role, model in models.items():
         if announce:
             channel = plan.segment_channel if role == "segment" else plan.count_channel

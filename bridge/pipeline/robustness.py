@@ -166,7 +166,9 @@ def _choices(
         least = part * float(units[area].median()) if len(units) else 0.0
         yield _Choice("smallest", f"{least:.0f} px", context, units[units[area] >= least])
     if flow_thresholds:
-        again = segmented_again(plan, s, unit, channel, flow_thresholds, announce)
+        again = segmented_again(
+            plan, s, unit, channel, flow_thresholds, announce, run.folder.network if s.keep_network else None
+        )
         for threshold, found in again.items():
             yield _Choice("flow threshold", f"{threshold:g}", context, found)
 

@@ -87,7 +87,7 @@ def _many_dropped(records: Records, finished: Sequence[Field]) -> list[str]:
     name, (dropped, n) = max(shares.items(), key=lambda entry: entry[1][0] / entry[1][1])
     return [
         f"{len(shares)} of {len(finished)} fields: the flow threshold drops more than {_DROPPED_SHARE:.0%} of the objects found ({dropped} of {n} in "
-        f"{name}); compare their overlays with a higher --flow-threshold"
+        f"{name}); look at their overlays; another --diameter may be right (cellpose-fiji preview), or a higher --flow-threshold"
     ]
 
 

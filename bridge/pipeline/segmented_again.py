@@ -22,6 +22,8 @@ from bridge.segmentation.segmenter import Segmenter
 from bridge.tables import NUCLEUS, measure_column
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bridge.experiment.fields import Field, Plan
     from bridge.labels import Labels
     from bridge.settings import Settings
@@ -34,6 +36,7 @@ def segmented_again(
     channel: str,
     thresholds: Sequence[float],
     announce: Callable[[str], None],
+    keep: Path | None = None,
 ) -> dict[float, pd.DataFrame]:
     """Return, for each flow threshold, the units of all fields and what they measure in a channel.
 
@@ -47,6 +50,8 @@ def segmented_again(
     channel : str
     thresholds : sequence of float
     announce : callable
+    keep : Path, optional
+        As of `Segmenter`.
 
     Raises
     ------
@@ -59,7 +64,7 @@ def segmented_again(
             "--flow-threshold: the cells of this run are given label images (expected cells found by Cellpose). Leave it out."
         )
     name = settings.nuclei_model if nuclei else settings.model
-    segmenter = Segmenter(resolve_model(name, nuclei), settings.device, settings.inference, settings.precision)
+    segmenter = Segmenter(resolve_model(name, nuclei), settings.device, settings.inference, settings.precision, keep)
     parts: dict[float, list[pd.DataFrame]] = {threshold: [] for threshold in thresholds}
     for item in plan.fields:
         if item.problems:

@@ -15,7 +15,7 @@ from bridge.errors import InputError, MissingDependencyError
 _OURS = ("jobs", "resources")
 _LOOK_S = 30.0  # how often it is seen whether jobs have ended
 _log = logging.getLogger(__name__)
-_EXPECTED = "expected [[workers]] with jobs, cores, memory, walltime and, each if you like, queue, account, processes, resources, job_extra_directives, job_script_prologue"
+_EXPECTED = "expected [[workers]] with jobs, cores, memory, walltime and, each if you like, queue, account, resources, job_extra_directives, job_script_prologue"
 
 
 def read_workers(path: Path) -> list[dict[str, Any]]:
@@ -41,7 +41,9 @@ def read_workers(path: Path) -> list[dict[str, Any]]:
         if not kinds or not all(int(kind["jobs"]) > 0 and kind["cores"] and kind["memory"] for kind in kinds):
             raise ValueError("jobs, cores or memory are missing")
         for kind in kinds:
-            _seconds(str(kind.get("walltime", "1")))
+            _seconds(str(kind["walltime"]))
+            if kind.get("processes", 1) != 1:
+                raise ValueError(f"processes = {kind['processes']}: a job is one worker, so give more jobs")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a description of workers ({error}; {_EXPECTED}). Correct it.") from error
     return kinds
@@ -114,8 +116,6 @@ def _started_again(cluster: Any) -> Iterator[None]:
 
 def _lifetime(kind: dict[str, Any]) -> list[str]:
     """Let a worker end in order before SLURM ends its job, and not all at once: what it held, another one does."""
-    if "walltime" not in kind:
-        return []
     walltime_s = _seconds(str(kind["walltime"]))
     margin_s = min(600.0, walltime_s / 4)
     return ["--lifetime", f"{walltime_s - margin_s:.0f}s", "--lifetime-stagger", f"{margin_s / 2:.0f}s"]

@@ -180,8 +180,8 @@ class Step:
     words : str
         What is said while it runs; empty for nothing.
     together : callable, optional
-        The work for several fields in one call, each with its outcome: a network fills its batches across fields. None
-        comes back where nothing is won by it: then it is done field by field.
+        The work for several fields in one call, each with its outcome: a network fills its batches across fields. It
+        returns an empty list where nothing is won by it: then it is done field by field.
     at_once : int
         How many fields `together` takes at most.
     """

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bridge.errors import BridgeError, InputError
 from bridge.experiment.fields import Field
-from bridge.files import new_file, write_text
+from bridge.files import new_file, write_bytes, write_text
 from bridge.images.label_files import label_files
 from bridge.images.label_images import read_labels
 from bridge.images.reader import inspect
@@ -103,7 +103,7 @@ def track(
     OutputError
         A file is there already, or cannot be written.
     BridgeError
-        The cells of a run could not be followed.
+        The cells of a run could not be followed; how they were followed before counts again.
 
     Examples
     --------
@@ -197,6 +197,8 @@ def _in_run(
     told = {**asdict(s), "interval_s": interval_s, "geff": geff}
     if s.trackastra:
         told |= {"trackastra": str(Path(s.trackastra).resolve()), "trackastra_sha256": model_digest(Path(s.trackastra))}
+    state = [run_.folder.tracking(), *(edited_file(run_.folder.tracking(), name) for name in series)]
+    before = {path: path.read_bytes() if path.is_file() else None for path in state}
     with locked(run_.out):
         for name in series if edited is None else ():
             edited_file(run_.folder.tracking(), name).unlink(missing_ok=True)
@@ -206,6 +208,9 @@ def _in_run(
     report = run_again(run_, progress, say)
     for failure in report.failures:
         if failure.step == TRACKS.name:
+            with locked(run_.out):
+                for path, content in before.items():
+                    write_bytes(path, content) if content is not None else path.unlink(missing_ok=True)
             raise BridgeError(failure.message)
     folder = run_.folder.tracking().parent
     tracks, divisions = (

@@ -104,7 +104,7 @@ def sometimes(folder: Path, series_id: str) -> list[Path]:
 
 def write_tracks(
     folder: Path, series: Sequence[Series], settings: TrackSettings, interval_s: float | None,
-    announce: Callable[[str], None], geff: bool = False, device: str = "auto",
+    announce: Callable[[str], None], geff: bool = False, device: str = "cpu",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Follow each series and write all files; return tracks and divisions of all of them.
 
@@ -118,7 +118,7 @@ def write_tracks(
     announce : callable
     geff : bool
         Also write GEFF.
-    device : {"auto", "cpu", "cuda", "mps"}
+    device : {"cpu", "cuda", "mps"}
         Of a network that links the cells.
 
     Raises

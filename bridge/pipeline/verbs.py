@@ -121,7 +121,8 @@ def segment(
     s = settings or settings_from(options, "segment")
     image = Path(image)
     plane = read_segmented(image, s, channel)
-    labels = find_cells(image, plane, s, Segmenter(s.model, s.device, s.inference, s.precision)).labels
+    keep = Path(out) / "network" if s.keep_network else None
+    labels = find_cells(image, plane, s, Segmenter(s.model, s.device, s.inference, s.precision, keep)).labels
     path = new_file(Path(out) / f"{image.stem}_mask.tif")
     write_labels(path, labels, plane.calibration)
     return path

@@ -70,6 +70,8 @@ class Backend(Protocol):
     """The model's own diameter; None when it does not rescale."""
     most_channels: int
     """That it looks at."""
+    shares_batches: bool
+    """Whether images that several threads show it share batches."""
 
     @property
     def inference(self) -> str:

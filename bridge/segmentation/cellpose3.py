@@ -64,7 +64,8 @@ class Cellpose3:
         self._file, self._device = model, device
         self._load(mkldnn=False)
         self._on_processor: TileByTile | None = None
-        self._shared = Batches(self._model.net) if device.type == "cuda" else None
+        self.shares_batches = device.type == "cuda"
+        self._shared = Batches(self._model.net) if self.shares_batches else None
         if device.type == "cpu" and isinstance(self._model.net, CPnet):
             self._on_processor = on_processor(self._model.net, model, inference, precision)
         self.device, self.most_channels = device.type, 2

@@ -70,7 +70,8 @@ class Cellpose4:
                 f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path."
             )
         self.device, self.most_channels = device.type, 3
-        self._shared = Batches(self._model.net) if device.type == "cuda" else None
+        self.shares_batches = device.type == "cuda"
+        self._shared = Batches(self._model.net) if self.shares_batches else None
         self._on_processor: TileByTile | None = None
         if device.type == "cpu" and with_openvino_4(inference, precision):
             found = on_processor(self._model.net, model, inference, precision)

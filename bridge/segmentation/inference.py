@@ -7,6 +7,7 @@ import logging
 import shutil
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -156,7 +157,7 @@ def _compiled(net: Any, model: ModelFile, precision: Precision) -> tuple[Compute
     )
     if str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()) != kind:
         raise RuntimeError(f"it does not compute in {kind}")
-    queue = ov.AsyncInferQueue(compiled)
+    queue, alone = ov.AsyncInferQueue(compiled), threading.Lock()  # it has one callback at a time
 
     n_channels = compiled.input(0).partial_shape[1].get_length()
 
@@ -171,10 +172,11 @@ def _compiled(net: Any, model: ModelFile, precision: Precision) -> tuple[Compute
             outputs[k] = request.get_output_tensor(0).data[0]
             styles[k] = request.get_output_tensor(1).data[0]
 
-        queue.set_callback(done)
-        for k in range(n):
-            queue.start_async({0: tiles[k : k + 1]}, k, share_inputs=True)
-        queue.wait_all()
+        with alone:
+            queue.set_callback(done)
+            for k in range(n):
+                queue.start_async({0: tiles[k : k + 1]}, k, share_inputs=True)
+            queue.wait_all()
         return outputs, styles
 
     return compute, kind

@@ -123,7 +123,7 @@ class MaskRcnn:
             raise ModelError(f"{model.path}: a damaged model ({str(error).splitlines()[-1].strip()[:120]}). Train it again.") from error  # fmt: skip
         self.net.to(device).eval()
         self._file, self._device = model, device
-        self.device, self.inference = device.type, "torch"
+        self.device, self.inference, self.shares_batches = device.type, "torch", False
         self.diameter_px: float | None = float(facts["diameter_px"])
 
     def predict(

@@ -183,7 +183,7 @@ def _torchs(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # a file of something else raises whatever it likes; `resolve_model` says so
         return {}
-    return content if isinstance(content, dict) else {}
+    return content if isinstance(content, dict) and all(isinstance(key, str) for key in content) else {}
 
 
 def _of_torchvision(path: Path, content: dict[str, Any]) -> tuple[Body, dict[str, Any]]:
@@ -213,10 +213,10 @@ def begin_with(net: Any, base: Base) -> None:
     net.load_state_dict({n: known[n] if n in known and known[n].shape == w.shape else w for n, w in own.items()})
 
 
-def train_mode(net: Any) -> None:
-    """Let a network learn; the statistics of torchvision's stay as they are, for a handful of crops has none."""
+def train_mode(net: Any, base: Base | None = None) -> None:
+    """Let a network learn; statistics that it was given stay as they are, for a handful of crops has none."""
     net.train()
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.BatchNorm2d) and base is not None and f"{name}.running_mean" in base.weights:
             layer.eval()
             layer.requires_grad_(False)

@@ -88,7 +88,7 @@ def train_network(
     net = new_mask_rcnn(kind, n_classes, how.seed).to(device)
     if base is not None:
         begin_with(net, base)
-    train_mode(net)
+    train_mode(net, base)
     rng = np.random.default_rng(how.seed)
     torch.manual_seed(how.seed)
     epochs, batch, crops = how.epochs, how.batch_size, how.crops

@@ -240,6 +240,7 @@ def _classes_of_own(path: Path) -> tuple[str, ...]:
         ) from error
     if MASK_RCNN in names:
         return tuple(map(str, weights[MASK_RCNN]["classes"]))
+    names = {str(name) for name in names}
     made_by = 4 if "W2" in names else 3 if any(key.startswith("downsample.") for key in names) else None
     if made_by is None and not any("encoder" in key for key in names):
         raise ModelError(f"{path}: not a Cellpose model (its weights are named otherwise). Check its path.")

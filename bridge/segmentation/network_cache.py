@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-import zipfile
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +28,12 @@ class NetworkCache:
         Of Cellpose; what a Mask R-CNN says is not kept.
     folder : Path
         One file for each image, model and scale: 12 bytes a px.
-    identity : dict of str to str
-        What tells the network, and what computes it, from another one.
+    identity : callable
+        Returns what tells the network, and what computes it, from another one.
     """
 
-    def __init__(self, backend: Backend, folder: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, backend: Backend, folder: Path, identity: Callable[[], dict[str, Any]]) -> None:
         self._backend, self._folder, self._identity = backend, folder, identity
-        # A second look comes from the thread that makes masks, and what computes on a processor serves one at a time.
-        self._alone = threading.Lock() if backend.device == "cpu" else nullcontext()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked for by copy and pickle before anything is there
@@ -53,29 +49,31 @@ class NetworkCache:
         watch: Watch = NOBODY,
     ) -> Prediction:
         """Return what the network says of an image (Y, X) or (C, Y, X), or what it said before."""
-        path = self._folder / f"{self._key(image, diameter_px, normalize)}.npz"
+        identity = self._identity()
+        path = self._folder / f"{_key(identity, image, diameter_px, normalize)}.npz"
         kept = _read(path, image.shape[-2:])
         if kept is not None:
             exact = kept.pop("exact")
             # Cells in doubt are looked at exactly: for these the network is needed after all.
             again = None if exact else lambda doubtful: self._look(image, diameter_px, batch_size, normalize)(doubtful)
             return Prediction(**kept, again=again)
-        with self._alone:
-            found = self._backend.predict(image, diameter_px, batch_size, normalize, watch)
-        if isinstance(found, Prediction):
+        found = self._backend.predict(image, diameter_px, batch_size, normalize, watch)
+        if (
+            isinstance(found, Prediction) and self._identity() == identity
+        ):  # not where a full card was given up meanwhile
             with whole_file(path) as part, part.open("wb") as file:
                 np.savez(file, flows=found.flows, cellprob=found.cellprob, niter=found.niter, exact=found.again is None)
         return found
 
     def _look(self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool) -> Any:
-        with self._alone:
-            return self._backend.predict(image, diameter_px, batch_size, normalize).again
+        return self._backend.predict(image, diameter_px, batch_size, normalize).again
 
-    def _key(self, image: npt.NDArray[Any], diameter_px: float | None, normalize: bool) -> str:
-        told = [self._identity, diameter_px, normalize, image.shape, image.dtype.str]
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        digest.update(np.ascontiguousarray(image).data)
-        return digest.hexdigest()[:40]
+
+def _key(identity: dict[str, Any], image: npt.NDArray[Any], diameter_px: float | None, normalize: bool) -> str:
+    told = [identity, diameter_px, normalize, image.shape, image.dtype.str]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:40]
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> dict[str, Any] | None:
@@ -86,7 +84,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> dict[str, Any] | None:
                 "flows": content["flows"], "cellprob": content["cellprob"], "niter": content["niter"].item(),
                 "exact": bool(content["exact"]),
             }  # fmt: skip
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except Exception:  # a damaged zip raises whatever it likes
         return None
     fitting = found["flows"].shape == (2, *shape) and found["cellprob"].shape == shape
     return found if fitting and found["flows"].dtype == found["cellprob"].dtype == np.float32 else None

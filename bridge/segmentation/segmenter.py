@@ -70,7 +70,7 @@ class Segmenter:
             warnings.simplefilter("ignore")
             self._backend: Backend = load_backend(self.model, device, inference, precision)
         if keep is not None:
-            self._backend = cast("Backend", NetworkCache(self._backend, keep, self.info))
+            self._backend = cast("Backend", NetworkCache(self._backend, keep, self._identity))
         self._size: SizeModel | None = None
         # torch's word about a call of Cellpose's is nothing a user can mend; masks are made in threads, where only a
         # lasting filter is safe.
@@ -90,10 +90,14 @@ class Segmenter:
             "inference": self._backend.inference,
         }
 
+    def _identity(self) -> dict[str, Any]:
+        """What tells it from another network; how many tiles a card has room for does not."""
+        return self.info if self._backend.device == "cpu" else {**self.info, "inference": ""}
+
     @property
     def shares_batches(self) -> bool:
         """Whether images that several threads let it look at come out sooner: on a card their tiles share batches."""
-        return self._backend.device == "cuda"
+        return self._backend.shares_batches
 
     @property
     def own_diameter_px(self) -> float | None:
@@ -237,7 +241,9 @@ class Segmenter:
 
     def _require_channels(self, image: npt.NDArray[Any], name: str) -> None:
         most = self._backend.most_channels
-        if image.ndim == 3 and not 2 <= len(image) <= most:
+        if image.ndim == 3 and len(image) == 1:
+            raise SegmentationError(f"{name}: not one plane (got shape {image.shape}, expected (Y, X)). Take its only channel.")  # fmt: skip
+        if image.ndim == 3 and len(image) > most:
             raise SegmentationError(
                 f"{name}: more channels than {self.model.name} looks at (got {len(image)}, expected {most} at most). Choose one channel, or name fewer with --segment-with."
             )

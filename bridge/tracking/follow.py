@@ -101,7 +101,9 @@ def follow(
         if "weight" in edges:
             _close_gaps(series, cells, after, before, cost, reach, s.gap_frames)
         for *_, daughter, _ in divided:
-            before[daughter] = -1  # it begins here
+            before[daughter], cost[daughter] = -1, np.nan  # it begins here
+        if "weight" in edges:
+            divided = [division for division in divided if division[-1] >= s.division_confidence]
         return _tables(series, cells, after, before, cost, divided, series_id, list(field_ids))
     _close_gaps(series, cells, after, before, cost, reach, s.gap_frames)
     moved = np.cumsum([(0.0, 0.0), *series.moved], axis=0)
@@ -172,9 +174,9 @@ def _as_edited(
     for one, others in sorted(daughters.items()):
         if len(others) > 2:
             raise LabelError(f"{series_id}: a cell with {len(others)} edited links (got label {int(cells['label'][one])} in frame {int(cells['frame'][one])}, expected 1 or 2). Remove some.")  # fmt: skip
-        after[one] = min(others)
-        if len(others) == 2:
-            divided.append((one, min(others), max(others), min(weight[k] for k in others)))
+        surest, *rest = sorted(others, key=lambda k: (-weight[k], k))
+        after[one] = surest
+        divided += [(one, surest, other, weight[other]) for other in rest]
     return divided
 
 

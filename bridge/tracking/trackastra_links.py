@@ -44,7 +44,7 @@ def model_digest(folder: Path) -> str:
 
 
 def trackastra_links(
-    images: Sequence[npt.NDArray[Any]], labels: Sequence[Labels], folder: Path, device: str = "auto"
+    images: Sequence[npt.NDArray[Any]], labels: Sequence[Labels], folder: Path, device: str = "cpu"
 ) -> pd.DataFrame:
     """Return which cells are the same in the next frame, as the network says.
 
@@ -57,7 +57,7 @@ def trackastra_links(
     labels : sequence of ndarray of unsigned int, shape (Y, X)
     folder : Path
         See `model_digest`.
-    device : {"auto", "cpu", "cuda", "mps"}
+    device : {"cpu", "cuda", "mps"}
 
     Returns
     -------
@@ -73,10 +73,12 @@ def trackastra_links(
     before = root.level, list(root.handlers)
     try:
         # On import it sets up the logging of the whole program, and tells its steps.
+        import trackastra.tracking.tracking as greedy
         from trackastra.model import Trackastra
 
+        greedy.tqdm = _quiet  # it draws a bar of progress, whatever it is asked
         logging.getLogger("trackastra").setLevel(logging.WARNING)
-        network = Trackastra.from_folder(folder, device="automatic" if device == "auto" else device)
+        network = Trackastra.from_folder(folder, device=device)
         frames = np.stack([image.astype(np.float32) for image in images])
         graph, _ = network.track(frames, np.stack([each.astype(np.int64) for each in labels]), mode="greedy", progbar_class=_quiet)  # fmt: skip
     except Exception as error:  # a model of another version raises whatever it likes

@@ -69,7 +69,7 @@ def ablate(
     if not sets.held_out:
         raise InputError(f"{images}: no image is held out (got {len(pixels)} images, expected some to judge by). Name some with --held-out.")  # fmt: skip
     require_writable(out)
-    colours = _has_colours(found.pairs)
+    colours = not s.segment_with and _has_colours(found.pairs)
     # Without a choice of channels the network sees the cells alone: what it sees first of a colour image.
     own = s.rgb_channel or ("green" if colours else None)
     fixed = replace(s, held_out=sets.held_out, leave_one_out=False, rgb_channel=own)

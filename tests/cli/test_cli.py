@@ -309,7 +309,7 @@ def test_the_plan_knows_the_models_and_colour_images(experiment: Path, capsys: p
     tifffile.imwrite(path, np.zeros((160, 160, 3), np.uint8), photometric="rgb")
     assert call("plan", experiment, "--model", "demo") == 0
     assert (
-        "Warning: EdU is a colour image in 1 fields (e.g. DMSO_day1_f1); whether one of its channels holds the signal shows when it is "
+        "Warning: EdU is a colour image in 1 field (e.g. DMSO_day1_f1); whether one of its channels holds the signal shows when it is "
         "read (plan --check-pixels), or name one with --rgb-channel"
     ) in said(capsys)[0]
 

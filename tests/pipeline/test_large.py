@@ -231,7 +231,9 @@ def test_slurm_starts_workers_of_two_kinds(experiment: Path, tmp_path: Path) -> 
 def test_workers_that_are_not_described_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "slurm.toml"
     described = '[[workers]]\njobs = 1\ncores = 1\nmemory = "4 GB"\nwalltime = "a day"\n'
-    for text in ("", "[[workers]]\njobs = 1\n", "workers = 3\n", "no toml", described):
+    several = described.replace("a day", "1:00:00") + "processes = 2\n"
+    endless = described.replace('walltime = "a day"\n', "")
+    for text in ("", "[[workers]]\njobs = 1\n", "workers = 3\n", "no toml", described, several, endless):
         path.write_text(text)
         with pytest.raises(InputError) as refused:
             read_workers(path)

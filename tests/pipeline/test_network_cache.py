@@ -50,8 +50,8 @@ def test_other_thresholds_need_no_second_look(tmp_path: Path, looks: list[tuple[
     # Another scale is another look; a damaged file, too.
     bridge.run(images, out, keep_network=True, update=True, **{**OTHER, "diameter": 40.0})
     assert len(looks) == 20
-    for path in (out / "network").glob("*.npz"):
-        path.write_bytes(path.read_bytes()[:100])
+    for k, path in enumerate(sorted((out / "network").glob("*.npz"))):
+        path.write_bytes(path.read_bytes()[: 100 * (k % 2)])
     bridge.run(images, out, keep_network=True, update=True, **OTHER)
     assert len(looks) == 24
     assert without_network(out) == tree(tmp_path / "own")

@@ -119,13 +119,14 @@ read.before = before
 def reading(task, file, measured):
     fate = Path(os.environ["FATE"])
     what = os.environ["WHAT"]
-    if what == "walltime" and task.name == "DMSO_day1_f1":
+    if what in ("walltime", "lifetime") and task.name == "DMSO_day1_f1":
         if fate.exists() and len(fate.read_text()) == 2:
             return before(task, file, measured)
         with fate.open("a") as f:
             f.write("x")
-        os.kill(os.getppid(), signal.SIGTERM)  # as SLURM does
-        time.sleep(60)
+        if what == "walltime":
+            os.kill(os.getppid(), signal.SIGTERM)  # as SLURM does
+        time.sleep(60 if what == "walltime" else 12)
     if task.name == "DMSO_day1_f1" and (os.environ["ALWAYS"] or not fate.exists()):
         fate.touch()
         if what == "imagej":
@@ -269,13 +270,15 @@ def test_a_nanny_that_dies_costs_nothing(cluster: Cluster, whole: dict[str, byte
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["walltime", "lifetime"])
 def test_a_field_whose_workers_come_to_the_end_of_their_time_is_not_given_up(
-    cluster: Cluster, whole: dict[str, bytes]
+    cluster: Cluster, whole: dict[str, bytes], how: str
 ) -> None:
-    """Two jobs end while they hold it: they did not die of it."""
+    """Two jobs end while they hold it: they did not die of it. SLURM ends them, or they end before it would."""
     scheduler, address, worker = scheduler_of(cluster)
-    env = {**os.environ, **cluster.fated("walltime", always=False)}
-    workers = [subprocess.Popen(worker, env=env, stderr=subprocess.DEVNULL) for _ in range(3)]
+    env = {**os.environ, **cluster.fated(how, always=False)}
+    lives = [["--lifetime", "9s"], ["--lifetime", "18s"], []] if how == "lifetime" else [[]] * 3
+    workers = [subprocess.Popen([*worker, *life], env=env, stderr=subprocess.DEVNULL) for life in lives]
     try:
         code, said = cluster.run(address)
         assert code == 0, said

@@ -12,7 +12,9 @@ import tifffile
 from small import DEMO, make_experiment, tree
 
 import bridge
-from bridge.errors import InputError, MissingDependencyError, SegmentationError, StaleError
+from bridge.cli import main
+from bridge.errors import InputError, MissingDependencyError, ModelError, SegmentationError, StaleError
+from bridge.evaluation.pairs import find_pairs
 from bridge.evaluation.sweep import sweep
 from bridge.images.label_images import read_labels
 from bridge.pipeline.preflight import make_plan
@@ -135,6 +137,7 @@ def test_trained_and_tried_with_it(in_one_file: Path, images: Path, tmp_path: Pa
     ("options", "said"),
     [
         ({"segment_with": ["DAPI"]}, "{images}: no channel DAPI (got EdU, phase, TO-PRO-3). Correct --segment-with."),
+        ({"segment_with": ["TO-PRO-3"], "colour": "merged"}, "--colour merged: the network is shown further channels (got --segment-with TO-PRO-3, expected one of the two). Leave one out."),
         ({"segment_with": ["phase"]}, "--segment-with phase: the channel in which the cells are found (expected another one beside it). Leave it out."),
     ],
 )  # fmt: skip
@@ -156,6 +159,39 @@ def test_a_field_without_it_is_named(images: Path, tmp_path: Path) -> None:
     tifffile.imwrite(small, tifffile.imread(small)[:80, :80], imagej=True)
     plan = make_plan(own, Settings(segment_with=("TO-PRO-3",), count="none"))
     assert "phase and TO-PRO-3 differ in size (got 160 x 160 and 80 x 80 px, expected the same)" in dict(plan.problems)["Drug_day1_f1"]  # fmt: skip
+
+
+def test_one_channel_is_not_shown_twice(images: Path, in_one_file: Path, tmp_path: Path) -> None:
+    """A file of one channel has no other one, whatever it is called."""
+    single = images / "DMSO" / "day1" / "f1_phase.tif"
+    with pytest.raises(InputError) as refused:
+        bridge.segment(single, tmp_path, segment_with=["DAPI"], model="cyto_0", device="cpu")
+    assert str(refused.value) == f"{single}: the network would see one channel twice (got DAPI beside the only one, expected another one). Correct --segment-with."  # fmt: skip
+    several = in_one_file / "DMSO" / "day1" / "f1.tif"
+    with pytest.raises(InputError, match=r"one channel twice \(got 2 beside 2, expected another one\)"):
+        bridge.segment(several, tmp_path, channel="2", segment_with=["2"], model="cyto_0", device="cpu")
+
+
+def test_too_many_are_refused_before_any_work(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as refused:
+        bridge.run(images, tmp_path / "out", **{**WITH, "segment_with": ["TO-PRO-3", "EdU"]})
+    assert str(refused.value) == "--segment-with: more channels than cyto_0 looks at (got 3 in all, expected 2 at most). Name fewer."  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_people_are_told(finished: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    methods = (finished / "methods.txt").read_text("utf-8")
+    assert "Cells were segmented in phase (shown to the network together with TO-PRO-3) with Cellpose" in methods
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(images), "--segment-with", "TO-PRO-3", "--count", "none"])
+    assert ended.value.code in (0, None)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cells in phase, which the network sees with TO-PRO-3; measured: EdU" in said
+
+
+def test_the_pairs_of_a_run_are_shown_what_it_saw(finished: Path) -> None:
+    with pytest.raises(InputError, match=r"the network is shown what it saw in this run \(got further channels 2, expected none\)"):  # fmt: skip
+        find_pairs(finished, channel_with=["2"])
 
 
 def test_too_many_and_colours(images: Path, tmp_path: Path) -> None:

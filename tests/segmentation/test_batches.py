@@ -82,6 +82,7 @@ def sharing() -> Segmenter:
     segmenter = Segmenter("demo", "cpu", "torch")
     backend = Cellpose3(resolve_model("demo"), torch.device("cpu"), "torch")
     backend._on_processor = None
+    backend.shares_batches = True
     backend.device = "cuda"  # as it says to those that ask
     backend._at_once = lambda batch_size: batch_size  # type: ignore[method-assign]
     backend._shared = Batches(backend._model.net)

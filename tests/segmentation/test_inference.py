@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,3 +122,14 @@ def test_torch_does_it_where_openvino_cannot(monkeypatch: pytest.MonkeyPatch, ca
 def test_what_a_record_says() -> None:
     assert planned("torch") == "torch"
     assert planned("auto").startswith("openvino ")
+
+
+def test_a_network_that_two_threads_use_answers_each() -> None:
+    """OpenVINO's queue has one callback at a time: a full card's fields, and a second look, come from several threads."""
+    segmenter = Segmenter("demo", "cpu", "openvino")
+    images = [synthetic_field(seed=k, size_px=200, n_cells=8).phase.astype(np.float32) for k in range(4)]
+    expected = [segmenter._backend.predict(image, 37.0, 8, True).flows for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda k: segmenter._backend.predict(images[k % 4], 37.0, 8, True).flows, range(40)))
+    for k, flows in enumerate(found):
+        np.testing.assert_array_equal(flows, expected[k % 4])

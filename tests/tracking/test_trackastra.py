@@ -133,9 +133,13 @@ def test_its_links_become_tracks(
         f"{own}: not the model that followed these cells. Bring it back, or give the new one: cellpose-fiji track {out} --trackastra FOLDER"
     ]
     torch.save({}, own / "model.pt")
+    plain = bridge.track(out)
+    state = (out / "tracks" / "tracking.json").read_bytes()
     with pytest.raises(BridgeError) as failed:
         bridge.track(out, settings=TrackSettings(trackastra=str(own)))
     assert str(failed.value).startswith(f"{own}: Trackastra failed (RuntimeError: ")
+    assert (out / "tracks" / "tracking.json").read_bytes() == state  # what counted before counts again
+    assert bridge.track(out).tracks.equals(plain.tracks)
 
 
 @needs_trackastra
@@ -173,6 +177,11 @@ def test_links_of_a_network_have_weights() -> None:
     assert tracks.loc[(3, 2), "track_id"] == tracks.loc[(1, 2), "track_id"]
     assert tracks.loc[(3, 2), "gap_frames"] == 1
     assert tracks.loc[(2, 1), "link_cost"] == pytest.approx(0.2)
+    assert tracks.loc[1, "link_cost"].isna().all()  # both daughters begin there
+    none = follow(4, frames.__getitem__, TrackSettings(division_confidence=2), edges=links)
+    assert none.divisions.empty
+    alone = none.tracks.set_index(["frame", "label"])["track_id"]
+    assert alone[1, 1] == alone[0, 1] != alone[1, 2]  # the surer goes on
     by_hand = follow(4, frames.__getitem__, edges=links.drop(columns="weight"))
     assert by_hand.divisions["confidence"].tolist() == [1.0]
     apart = by_hand.tracks.set_index(["frame", "label"])["track_id"]

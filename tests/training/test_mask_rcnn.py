@@ -17,7 +17,7 @@ from bridge.evaluation.coco_scores import evaluate_coco
 from bridge.files import sha256
 from bridge.images.label_images import read_labels, write_labels
 from bridge.segmentation.mask_rcnn import MaskRcnn, model_bytes
-from bridge.segmentation.mask_rcnn_networks import Kind, begin_with, new_mask_rcnn, read_base
+from bridge.segmentation.mask_rcnn_networks import Kind, begin_with, new_mask_rcnn, read_base, train_mode
 from bridge.segmentation.models import resolve_model
 from bridge.segmentation.segmenter import Segmenter
 from bridge.segmentation.watch import Watch
@@ -126,6 +126,17 @@ def test_torchvisions_weights_are_all_taken(of_torchvision: dict[str, Path], nam
     assert net.backbone.body.bn1.eps == (0.0 if name == "v1" else 1e-5)
 
 
+def test_statistics_that_were_given_stay_and_others_are_learnt(of_torchvision: dict[str, Path]) -> None:
+    for name, learnt in (("v1", 0), ("v2", 0), ("alone", 16)):
+        base = read_base(str(of_torchvision[name]))
+        net = new_mask_rcnn(Kind(3, base.body), 2)
+        begin_with(net, base)
+        train_mode(net, base)
+        layers = [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+        assert sum(layer.training for layer in layers) == learnt
+        assert sum(layer.weight.requires_grad for layer in layers) == learnt
+
+
 def test_colours_are_shared_out(of_torchvision: dict[str, Path]) -> None:
     """A grey image in one channel gives what it gives in red, green and blue; so it does in four."""
     base = read_base(str(of_torchvision["alone"]))
@@ -171,8 +182,9 @@ def test_three_channels_of_one_file(labelled: Path, tmp_path: Path) -> None:
     report = bridge.run(tmp_path / "images", tmp_path / "out", segment="1", segment_with=["2", "3"], **options)
     assert not report.failures
     assert len(list((tmp_path / "out" / "masks").rglob("*_mask.tif"))) == 4
-    report = bridge.run(tmp_path / "images", tmp_path / "two", segment="1", segment_with=["2"], **options)
-    assert "was trained on images of 3 channels (got 2). Use images of the same channels (--segment-with names further ones; --colour merged gives two)." in report.failures[0].message  # fmt: skip
+    with pytest.raises(ModelError) as refused:
+        bridge.run(tmp_path / "images", tmp_path / "two", segment="1", segment_with=["2"], **options)
+    assert str(refused.value) == f"{trained.model}: was trained on images of 3 channels (got 2). Use images of the same channels (--segment-with names further ones; --colour merged gives two)."  # fmt: skip
 
 
 def test_what_no_training_begins_with(of_torchvision: dict[str, Path], tmp_path: Path) -> None:
@@ -188,6 +200,9 @@ def test_what_no_training_begins_with(of_torchvision: dict[str, Path], tmp_path:
     with pytest.raises(ModelError) as refused:
         read_base(str(path))
     assert str(refused.value) == f"{path}: finds boxes, not masks (expected torchvision's Mask R-CNN or ResNet-50). Give such a file with --base, or leave it out."  # fmt: skip
+    torch.save({1: torch.zeros(2)}, path)
+    with pytest.raises(ModelError, match=r"not a Cellpose model \("):
+        read_base(str(path))
     path.write_bytes(b"no weights")
     with pytest.raises(ModelError, match=r"not a Cellpose model \("):
         read_base(str(path))

@@ -88,7 +88,7 @@ def _draw(task: Task, labels: Labels, number: Any, counts: dict[str, int]) -> No
     if file is None:
         return
     channel = task.context.plan.segment_channel
-    plane = read_plane(file, task.settings.rgb_channel, task.item.segment is None)
+    plane = read_plane(file.alone, task.settings.rgb_channel, task.item.segment is None)
     class_overlay(
         task.folder.overlay(task.item, "classes"), plane.pixels, labels, display_range([plane.pixels]), number,
         [f"{name} {n}" for name, n in counts.items()], f"{task.item.field_id} · {channel or ''}",

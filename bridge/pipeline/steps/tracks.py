@@ -17,7 +17,9 @@ from bridge.names import safe_name
 from bridge.pipeline.columns import columns_of
 from bridge.pipeline.step import Outcome, Step, Task
 from bridge.pipeline.steps.measure import scale_of
+from bridge.pipeline.steps.read import source
 from bridge.pipeline.track_files import Series, track_paths, write_tracks
+from bridge.segmentation.backend import torch_device
 from bridge.tables import CELL, ROWS, Column, measured_columns, read_table
 from bridge.tracking.ctc import require_all
 from bridge.tracking.track_settings import TrackSettings
@@ -75,6 +77,7 @@ def _track(task: Task) -> Outcome:
     columns, digest = measured_columns(columns_of(task.context)), how.pop("trackastra_sha256", None)
     if digest and digest != model_digest(Path(how["trackastra"])):
         raise ModelError(f"{how['trackastra']}: not the model that followed these cells. Bring it back, or give the new one: cellpose-fiji track {task.folder.out} --trackastra FOLDER")  # fmt: skip
+    device = torch_device(task.settings.device).type if digest else "cpu"
     whole, problems = _whole(task.fields)
     series = [_series(task, name, items, columns) for name, items in whole.items()]
     tracks, divisions = write_tracks(
@@ -84,7 +87,7 @@ def _track(task: Task) -> Outcome:
         interval,
         lambda _: None,
         geff,
-        task.settings.device,
+        device,
     )
     return Outcome(None, {"series": len(series), "tracks": int(tracks.groupby("series_id")["track_id"].nunique().sum()), "divisions": len(divisions), "warnings": problems})  # fmt: skip
 
@@ -95,7 +98,7 @@ def _series(task: Task, name: str, items: list[Field], columns: Sequence[Any]) -
     def image_of(frame: int) -> Any:
         file = files[frame]
         assert file is not None
-        return read_plane(file, task.settings.rgb_channel, items[frame].segment is None).pixels
+        return read_plane(file.alone, task.settings.rgb_channel, items[frame].segment is None).pixels
 
     first = Task(task.context, (items[0],), items[0].field_id)
     parts = [
@@ -124,7 +127,10 @@ def _applies(task: Task) -> bool:
 
 def _made_from(task: Task) -> dict[str, Any]:
     series = _whole(task.fields)[0]
+    seen = [item.segment for items in series.values() for item in items if item.segment is not None]
+    images = [source(task, file.alone) for file in seen] if read_json(task.folder.tracking()).get("trackastra") else []
     return {
+        **({"images": images} if images else {}),
         "how": read_json(task.folder.tracking()),
         "series": {name: [item.field_id for item in items] for name, items in series.items()},
         "edited": {
