@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import BridgeError, MissingDependencyError
 from bridge.pipeline.graph import Graph, groups_of, record_of
-from bridge.pipeline.lanes import Given, Lane, Resources
+from bridge.pipeline.lanes import Facts, Given, Lane, Resources
 from bridge.pipeline.records import Records
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
 
@@ -46,7 +46,7 @@ class _Job:
     fields: tuple[Field, ...]
     name: str
     values: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     made_from: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: bool = False
 
@@ -297,10 +297,7 @@ class Executor:
             self.fail(record_of(step, job.name)[0], step.name, error)
 
     def _group(self, step: Step, name: str, fields: tuple[Field, ...]) -> _Job:
-        job = _Job(fields, name)
-        for need in step.needs:
-            job.facts[need] = self._facts_of(fields, need)
-        return job
+        return _Job(fields, name, facts=Facts(step.needs, lambda need: self._facts_of(fields, need)))
 
     # ------------------------------------------------------------ failures, resources
 
