@@ -6,7 +6,7 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-from bridge.pipeline.cluster_work import end_in_order
+from bridge.pipeline.cluster_work import begin_in_order, end_in_order
 
 
 class Ending(WorkerPlugin):  # type: ignore[misc]
@@ -14,6 +14,10 @@ class Ending(WorkerPlugin):  # type: ignore[misc]
 
     name = "cellpose-fiji"
     idempotent = True  # one that is there is not replaced, which would tear it down
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002
+        """Called by Dask when a worker begins, also one in the process of another that has ended."""
+        begin_in_order()
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002
         """Called by Dask when a worker ends, not when it is killed."""

@@ -114,6 +114,11 @@ async def load_steps() -> None:  # Dask does not wait for a coroutine
     """Import what the steps need, which takes seconds: this module does."""
 
 
+def begin_in_order() -> None:
+    """Say that a worker begins in this process."""
+    _ended.clear()
+
+
 def end_in_order() -> None:
     """Say that this worker's time is over: it did not die of the fields it holds, and begins no further step of them."""
     _ended.set()

@@ -270,6 +270,22 @@ def test_a_nanny_that_dies_costs_nothing(cluster: Cluster, whole: dict[str, byte
 
 
 @pytest.mark.slow
+def test_a_client_of_ones_own_may_be_closed_and_made_again(
+    experiment: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Workers in this process end in order, and others begin in it."""
+    from distributed import Client
+
+    options = {**given(experiment), "engine": "native"}
+    for k in range(2):
+        with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+            for update in (False, True):  # twice on one worker
+                report = run(experiment, tmp_path / f"out{k}", client=client, update=update, **options)
+                assert not report.failures
+        assert results(tmp_path / f"out{k}") == whole
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["walltime", "lifetime"])
 def test_a_field_whose_workers_come_to_the_end_of_their_time_is_not_given_up(
     cluster: Cluster, whole: dict[str, bytes], how: str
