@@ -81,6 +81,10 @@ def _answer(tokens: Sequence[str], settings: Path | None, trusted: bool, debug: 
             f"command line: more than this command takes (got {more}). Put paths with spaces into quotes; options begin with --."
         )
         return 2
+    except cyclopts.MissingArgumentError as error:
+        name = error.argument.name if error.argument is not None else "an argument"
+        complain(f"{name}: missing (expected a value). Give it: cellpose-fiji {' '.join(error.command_chain or ())} --help says which.")  # fmt: skip
+        return 2
     except cyclopts.CycloptsError as error:
         cause = error.__cause__ or error.__context__
         complain(

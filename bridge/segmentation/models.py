@@ -273,6 +273,7 @@ def _require_as_trained(path: Path, digest: str) -> None:
 
 def _built_in(name: str, size: bool = False) -> Path:
     import pooch
+    import requests
     from cellpose import models
 
     older = name in ("cyto", "cyto2", "nuclei") and cellpose_version()[0] == 3
@@ -287,7 +288,9 @@ def _built_in(name: str, size: bool = False) -> Path:
     try:
         source.fetch(path.name, downloader=downloader)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        server = models._MODEL_URL.split("://")[-1].split("/")[0]
+        lost = isinstance(error, requests.ConnectionError | requests.Timeout)
+        reason = f"{server} cannot be reached" if lost else " ".join(str(error).split())[:200]
         instead = (
             "use --model cyto_0, whose weights come from the Python package index, or the path of a model file"
             if cellpose_version()[0] == 3

@@ -76,7 +76,7 @@ def test_a_failed_field_is_exit_1(experiment: Path, tmp_path: Path, capsys: pyte
         (["pln"], 2, 'Error: Unknown command "pln". Did you mean "plan"?'),
         (["plan", "/", "--rolling-bal", "5"], 2, "Error: Unknown option: --rolling-bal. Did you mean --rolling-ball?"),
         (["plan", "/", "--rolling-ball", "-5"], 2, "Error: command line: rolling-ball: the radius must be positive (got -5.0). Correct the value."),
-        (["run", "/nowhere"], 2, 'Error: Command "run" parameter --out requires an argument.'),
+        (["run", "/nowhere"], 2, 'Error: --out: missing (expected a value). Give it: cellpose-fiji run --help says which.'),
         (["plan", "/", "--settings", "/no.toml"], 2, "Error: /no.toml: no such settings file. Check the path given with --settings."),
         (["summarize", "/nowhere"], 2, "Error: /nowhere: not the folder of a run (no run.json that can be read). Name the folder given with --out."),
     ],

@@ -198,7 +198,7 @@ def test_weights_that_cannot_be_fetched_name_another_way(monkeypatch: pytest.Mon
     with pytest.raises(MissingDependencyError) as refused:
         resolve_model()
     text = str(refused.value)
-    assert text.startswith("cyto3: its weights could not be downloaded (")
+    assert text.startswith("cyto3: its weights could not be downloaded (127.0.0.1:9 cannot be reached). ")
     assert text.endswith(
         "Connect to a network once, use --model cyto_0, whose weights come from the Python package index, or the path of a model file."
     )
