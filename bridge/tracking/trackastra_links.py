@@ -93,5 +93,7 @@ def trackastra_links(
     return pd.DataFrame(sorted(rows), columns=["frame", "label", "to_frame", "to_label", "weight"])
 
 
-def _quiet(iterable: Any = None, **_: Any) -> Any:
-    return iterable
+def _quiet(*what: Any, **how: Any) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(*what, **{**how, "disable": True})
