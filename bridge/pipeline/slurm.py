@@ -83,7 +83,7 @@ def slurm_cluster(path: Path) -> Iterator[Any]:
         for k in range(int(kind["jobs"])):
             job = {"processes": 1, **options, "worker_extra_args": extra}
             workers[f"kind{n + 1}-{k + 1}"] = {"cls": SLURMJob, "options": job}
-    scheduler = {"cls": Scheduler, "options": {"dashboard_address": None, "protocol": "tcp://"}}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "dashboard_address": ":0", "protocol": "tcp://"}}
     try:
         with (
             SpecCluster(workers=workers, scheduler=scheduler, name="cellpose-fiji") as cluster,

@@ -398,7 +398,8 @@ def test_what_the_network_found_and_dropped_is_counted(
     n, of = int(counts["n_dropped_flow"][worst]), int(counts["n_dropped_flow"][worst] + counts["n_cells"][worst])
     assert any(
         f"the flow threshold drops more than 30% of the objects found ({n} of {of} in {counts['field_id'][worst]}); "
-        "compare their overlays with a higher --flow-threshold" in text
+        "look at their overlays; another --diameter may be right (cellpose-fiji preview), or a higher --flow-threshold"
+        in text
         for text in report.warnings
     )
 

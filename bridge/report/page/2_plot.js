@@ -90,7 +90,9 @@ function draw() {
   context.rotate(-Math.PI / 2);
   context.textAlign = "center";
   context.fillStyle = "#1b1f24";
-  context.fillText(fitted(context, meta.label, height - margin.top - margin.bottom), 0, 0);
+  const tall = height - margin.top - margin.bottom;
+  if (context.measureText(meta.label).width > tall) context.font = "10px system-ui, sans-serif";
+  context.fillText(fitted(context, meta.label, tall), 0, 0);
   context.restore();
 
   // Dots: spread by how many share their height, always in the same way.
@@ -132,8 +134,10 @@ function draw() {
     context.fillText(fitted(context, `n = ${drawable.filter((i) => unit.condition[i] === c).length.toLocaleString("en")}`, step - 6), centre(c), height - margin.bottom + 33);
     const quote = DATA.quotes[c];
     if (quote && $("replicate").value === "" && $("field").value === "" && $("show").value === "") {
-      const short = context.measureText(quote).width > step - 8 ? quote.split(" (")[0] : quote;
-      context.fillText(fitted(context, short, step - 4), centre(c), 16);
+      // Never cut within a number: what does not fit is left out, from the end and then from the beginning.
+      const short = quote.split(" (")[0], shorter = short.slice(short.indexOf(" ") + 1);
+      const said = [quote, short, shorter].find((text) => context.measureText(text).width <= step - 4);
+      if (said) context.fillText(said, centre(c), 16);
     }
   }
   if (plot.chosen >= 0 && plot.px[plot.chosen] > -1e5) {
