@@ -172,9 +172,10 @@ class Executor:
             return {}
         with contextlib.suppress(Exception):
             jobs = [job for job, _ in events if self._must_run(job, step)]
-            if len(jobs) > 1 and step.words:
-                self.tell(f"{jobs[0].name}: {step.words}")
-            if len(jobs) > 1 and (outcomes := step.together([self._task(job, step) for job in jobs])):
+            if len(jobs) < 2:
+                return {}
+            self.tell(f"{jobs[0].name}: {step.words}")
+            if outcomes := step.together([self._task(job, step) for job in jobs]):
                 return dict(zip((job.name for job in jobs), outcomes, strict=True))
         return {}
 

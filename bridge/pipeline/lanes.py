@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import MissingDependencyError
@@ -109,7 +109,7 @@ class Resources(Mapping[str, Any]):
                 close(made)
 
 
-class Facts(MutableMapping[str, Any]):
+class Facts(dict[str, Any]):
     """What the steps noted, of several fields read when it is first asked for: of 100,000 fields it takes minutes.
 
     Parameters
@@ -121,29 +121,14 @@ class Facts(MutableMapping[str, Any]):
     """
 
     def __init__(self, names: Sequence[str] = (), read: Callable[[str], Any] = lambda _: {}) -> None:
-        self._names, self._read = set(names), read
-        self._known: dict[str, Any] = {}
+        super().__init__()
+        self._names, self._read = names, read
 
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._known and name in self._names:
-            self._known[name] = self._read(name)
-        return self._known[name]
-
-    def __setitem__(self, name: str, facts: Any) -> None:
-        self._known[name] = facts
-
-    def __delitem__(self, name: str) -> None:
-        self._names.discard(name)
-        del self._known[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._known or name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**dict.fromkeys(self._names), **self._known})
-
-    def __len__(self) -> int:
-        return len(self._names | self._known.keys())
+    def __missing__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        self[name] = self._read(name)
+        return self[name]
 
 
 class Given(Mapping[str, Any]):

@@ -22,6 +22,7 @@ from bridge.segmentation.backend import NORMALIZE, WHOLE, Inference, Precision, 
 from bridge.segmentation.batches import Batches
 from bridge.segmentation.dynamics.masks import masks_of
 from bridge.segmentation.inference import AT_ONCE, Remembering, TileByTile, on_processor
+from bridge.segmentation.model_channels import MOST
 from bridge.segmentation.models import ModelFile
 from bridge.segmentation.tiles import cellpose_tiles
 from bridge.segmentation.watch import NOBODY, Watch
@@ -68,7 +69,7 @@ class Cellpose3:
         self._shared = Batches(self._model.net) if self.shares_batches else None
         if device.type == "cpu" and isinstance(self._model.net, CPnet):
             self._on_processor = on_processor(self._model.net, model, inference, precision)
-        self.device, self.most_channels = device.type, 2
+        self.device, self.most_channels = device.type, MOST[3]
         self.diameter_px: float | None = float(self._model.diam_labels)
 
     def _load(self, mkldnn: bool) -> None:

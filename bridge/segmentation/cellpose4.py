@@ -30,6 +30,7 @@ from bridge.segmentation.backend import (
 from bridge.segmentation.batches import Batches
 from bridge.segmentation.dynamics.masks import without_bad_flows
 from bridge.segmentation.inference import AT_ONCE, TileByTile, on_processor
+from bridge.segmentation.model_channels import MOST
 from bridge.segmentation.models import ModelFile
 from bridge.segmentation.tiles import cellpose_tiles
 from bridge.segmentation.watch import NOBODY, Watch
@@ -69,7 +70,7 @@ class Cellpose4:
             raise SegmentationError(
                 f"{model.name}: Cellpose loaded other weights (got {self._model.pretrained_model}, expected {model.path}). Name the model by its path."
             )
-        self.device, self.most_channels = device.type, 3
+        self.device, self.most_channels = device.type, MOST[4]
         self.shares_batches = device.type == "cuda"
         self._shared = Batches(self._model.net) if self.shares_batches else None
         self._on_processor: TileByTile | None = None

@@ -21,6 +21,7 @@ from torch import nn
 
 from bridge.errors import MissingDependencyError, ModelError
 from bridge.segmentation.mask_rcnn_networks import TILE_PX, Kind, kind_of, new_mask_rcnn
+from bridge.segmentation.model_channels import require_learnt
 from bridge.segmentation.models import MASK_RCNN, ModelFile
 from bridge.segmentation.tiles import tiles
 from bridge.segmentation.watch import NOBODY, Watch
@@ -136,8 +137,7 @@ class MaskRcnn:
     ) -> Instances:
         """Find the cells of an image (Y, X) or (C, Y, X)."""
         planes = grey_scaled(image, normalize)
-        if len(planes) != self.n_channels:
-            raise ModelError(f"{self._file.name}: was trained on images of {self.n_channels} channels (got {len(planes)}). Use images of the same channels (--segment-with names further ones; --colour merged gives two).")  # fmt: skip
+        require_learnt(self._file.name, self.n_channels, len(planes))
         scale = CELL_PX / (diameter_px or self.diameter_px or CELL_PX)
         found = sorted(self._cells(resized(planes, scale), batch_size, watch), key=lambda cell: -cell[0])
         height, width = planes.shape[1:]

@@ -171,7 +171,6 @@ def read_base(name: str) -> Base:
         body, weights = _of_torchvision(path, content)
         return Base(path.resolve(), sha256(path), body, Kind.features, None, weights)
     model = resolve_model(name)
-    content = _torchs(model.path)
     if MASK_RCNN not in content:
         raise ModelError(f"{model.path}: not a Mask R-CNN (expected what train --kind mask-rcnn wrote, or torchvision's Mask R-CNN or ResNet-50). Give such a file with --base, or leave it out.")  # fmt: skip
     kind = kind_of(content[MASK_RCNN])

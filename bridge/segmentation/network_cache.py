@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ class NetworkCache:
         if kept is not None:
             exact = kept.pop("exact")
             # Cells in doubt are looked at exactly: for these the network is needed after all.
-            again = None if exact else lambda doubtful: self._look(image, diameter_px, batch_size, normalize)(doubtful)
+            anew: Any = partial(self._backend.predict, image, diameter_px, batch_size, normalize)
+            again = None if exact else lambda doubtful: anew().again(doubtful)
             return Prediction(**kept, again=again)
         found = self._backend.predict(image, diameter_px, batch_size, normalize, watch)
         if (
@@ -64,9 +66,6 @@ class NetworkCache:
             with whole_file(path) as part, part.open("wb") as file:
                 np.savez(file, flows=found.flows, cellprob=found.cellprob, niter=found.niter, exact=found.again is None)
         return found
-
-    def _look(self, image: npt.NDArray[Any], diameter_px: float | None, batch_size: int, normalize: bool) -> Any:
-        return self._backend.predict(image, diameter_px, batch_size, normalize).again
 
 
 def _key(identity: dict[str, Any], image: npt.NDArray[Any], diameter_px: float | None, normalize: bool) -> str:
