@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +42,16 @@ class ChannelFile:
     def alone(self) -> ChannelFile:
         """Without what a network sees beside it."""
         return replace(self, also=()) if self.also else self
+
+    def seen_with(self, channels: Iterable[str]) -> ChannelFile:
+        """Return it with further channels of the same place, which a network sees beside it.
+
+        Examples
+        --------
+        >>> [other.channel for other in ChannelFile(Path("a.tif"), "GFP", z="max").seen_with(["DAPI"]).also]
+        ['DAPI']
+        """
+        return replace(self, also=tuple(replace(self, channel=channel, also=()) for channel in channels))
 
     @property
     def name(self) -> str:

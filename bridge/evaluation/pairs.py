@@ -134,13 +134,8 @@ def find_pairs(
         )
     bare = [name for name in images if name not in truths]
     warnings = (f"{len(bare)} of {len(images)} images have no label image and are left out: {', '.join(bare[:5])}{' ...' if len(bare) > 5 else ''}",) if bare else ()  # fmt: skip
-
-    def shown(path: Path) -> ChannelFile:
-        return ChannelFile(path, channel, also=tuple(ChannelFile(path, other) for other in channel_with))
-
-    return Found(
-        tuple(Pair(n, shown(images[n]), truths[n], rgb_channel, colour, accept_labels) for n in truths), warnings
-    )
+    shown = {name: ChannelFile(path, channel).seen_with(channel_with) for name, path in images.items()}
+    return Found(tuple(Pair(n, shown[n], truths[n], rgb_channel, colour, accept_labels) for n in truths), warnings)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -68,7 +68,7 @@ class Field:
 
     @property
     def files(self) -> tuple[ChannelFile, ...]:
-        """All images of the field, each channel once."""
+        """All images of the field; one with two parts to play comes twice."""
         cells = (self.segment, *self.segment.also) if self.segment else ()
         return tuple(file for file in (*cells, *self.measure.values(), self.count) if file)
 

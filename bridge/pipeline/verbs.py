@@ -130,8 +130,7 @@ def segment(
 
 def read_segmented(image: Path, s: Settings, channel: str | None = None) -> Plane:
     """Read what Cellpose shall look at."""
-    also = tuple(ChannelFile(image, name, z=s.z) for name in s.segment_with)
-    file = ChannelFile(image, channel or s.segment, z=s.z, also=also)
+    file = ChannelFile(image, channel or s.segment, z=s.z).seen_with(s.segment_with)
     return read_plane(file, s.rgb_channel, measured=False, colour=s.colour)
 
 

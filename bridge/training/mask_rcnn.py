@@ -142,8 +142,7 @@ def _examples(coco: Path, content: Mapping[str, Any], s: TrainSettings) -> Itera
         found = [there[file]] if file in there else by_name.get(image_name(Path(file)), [])
         if len(found) != 1:
             raise InputError(f"{coco}: {'no image' if not found else 'several images'} of the name {file} in {folder} (expected one). Name the images' folder with --images.")  # fmt: skip
-        also = tuple(ChannelFile(found[0], name) for name in s.segment_with)
-        plane = read_plane(ChannelFile(found[0], s.segment, also=also), s.rgb_channel, False, s.colour)
+        plane = read_plane(ChannelFile(found[0], s.segment).seen_with(s.segment_with), s.rgb_channel, False, s.colour)
         height, width = plane.pixels.shape
         if (height, width) != (image["height"], image["width"]):
             raise InputError(f"{coco}: {file} has another size than its image (got {image['height']} x {image['width']}, expected {height} x {width} px). Export it again.")  # fmt: skip
