@@ -132,6 +132,7 @@ def middle(part):
     return place.x + size.width / 2, place.y + size.height / 2
 
 def press(shown, label):
+    # By its button: java.awt.Dialog waits for ever where dispose() comes between its appearance and its loop of events.
     button = next(p for p in within(shown) if hasattr(p, "getLabel") and str(p.getLabel()).strip() == label)
     click_until(lambda: not shown.isShowing(), lambda: middle(button), "the end of the dialog by " + label)
 

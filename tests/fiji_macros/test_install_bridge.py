@@ -30,14 +30,14 @@ for name, value in (("proxyHost", "127.0.0.1"), ("proxyPort", "9")):  # Fiji's p
 call = install()
 problem = asking("Install Bridge", "Python could not be installed: ")
 said["proxy"] = "|".join(words(problem))
-problem.dispose()
+press(problem, "OK")
 call.result()
 for name in ("proxyHost", "proxyPort"):
     system.clearProperty("https." + name)
 call = install()
 problem = asking("Install Bridge", "Python could not be installed: ")
 said["failed"] = "|".join(words(problem))
-problem.dispose()
+press(problem, "OK")
 call.result()
 (LIB / "requirements.txt").write_text(good)
 
@@ -49,7 +49,7 @@ def frozen():
     return next((w for w in jpype.JClass("java.awt.Window").getWindows() if w.isShowing() and "did not answer for 20 s" in "".join(words(w))), None)
 while not call.done():
     if (window_of_error := frozen()) is not None:
-        window_of_error.dispose()
+        press(window_of_error, "OK")
     time.sleep(0.2)
 call.result()
 said["stopped"] = "Segment Image" not in words_of_status() and titled("Install Bridge") is None
