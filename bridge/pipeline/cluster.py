@@ -146,7 +146,8 @@ class ClusterExecutor(Executor):
             phases.insert(0, (_named(_networks(steps)), {GPU: 1}))
         done = self._in_turn(fields, phases, len(workers))
         self._client.run(end_work, str(self.context.folder.out), on_error="ignore")
-        self.records.seen.forget()  # the workers noted what they saw
+        self.records.forget()  # the workers wrote them,
+        self.records.seen.forget()  # and noted what they saw
         order = {item.field_id: item for item in fields}
         self.finished = [item for name, item in order.items() if name in done]
         for name in order.keys() - done - {failure.field_id for failure in self.failures}:

@@ -94,7 +94,7 @@ class Executor:
         # Of very many, what is known so far is never all that such a step follows from.
         early = len(fields) <= _EARLY_AT_MOST
         self._steps = steps = [step for step in self.graph.of_fields() if early or not step.early]
-        self._known = self._noted(fields)
+        self._known = self._noted(fields) if early else {}
         self._lanes = {lane: Lane() for lane in (MAIN, *(step.lane for step in steps))}
         for name, lane in self._lanes.items():
             if name != MAIN:

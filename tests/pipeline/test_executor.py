@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import bridge.pipeline.records
 from bridge.errors import InputError, StaleError
 from bridge.experiment.fields import Field, Plan
 from bridge.files import write_text
@@ -236,6 +237,28 @@ def test_a_changed_kernel_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def _source(copy: Path, name: str) -> Path:
     path = copy.joinpath(*name.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def test_a_record_is_read_once_and_again_when_it_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read: list[Path] = []
+    real = bridge.pipeline.records.read_json
+    monkeypatch.setattr(bridge.pipeline.records, "read_json", lambda path: read.append(path) or real(path))
+    records, other = Records(tmp_path), Records(tmp_path)
+    assert records.facts("f0", "rois") is None
+    other.begin("f0", "rois", {}, [])
+    assert records.facts("f0", "rois") is None  # it began
+    other.finish("f0", "rois", {}, [], {"rois": 7})
+    read.clear()
+    assert [records.facts("f0", "rois") for _ in range(3)] == [{"rois": 7}] * 3
+    assert len(read) == 1
+    other.finish("f0", "rois", {}, [], {"rois": 8})  # as long as before
+    assert records.facts("f0", "rois") == {"rois": 8}
+    records.forget()
+    read.clear()
+    assert records.facts("f0", "rois") == {"rois": 8}
+    assert len(read) == 1
+    other.withdraw("f0", "rois")
+    assert records.facts("f0", "rois") is None
 
 
 def test_words_for_people_are_no_code() -> None:
