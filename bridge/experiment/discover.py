@@ -213,5 +213,6 @@ def no_channel(images: Path, files: list[Path], sheet: bool = False) -> InputErr
         )
     return InputError(
         f"{images}: no channel word in any file name (got {names}; expected phase, EdU, TO-PRO-3 and the like). "
-        "Name the channels with --segment, --measure and --count, or the parts of the names with --pattern."
+        "Name the channels with --segment, --measure and --count, or the parts of the names with --pattern; where every file is "
+        f"a field of its own: --pattern '{{condition}}/{{field}}{files[0].suffix}' --segment 1."
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.cores import THREADS, cores
 from bridge.errors import InputError, MissingDependencyError
+from bridge.names import number
 from bridge.pipeline.cluster_work import Done, end_work, load_steps, work_on
 from bridge.pipeline.executor import Executor
 from bridge.pipeline.hashes import Hashes
@@ -85,7 +86,7 @@ def connected(where: str, say: Callable[[str], None] = lambda _: None) -> Iterat
         from bridge.pipeline.slurm import slurm_cluster
 
         with slurm_cluster(Path(where)) as by_slurm, distributed.Client(by_slurm) as client:
-            say(f"SLURM: {len(by_slurm.worker_spec)} jobs were given to the queue")
+            say(f"SLURM: given to the queue: {number(len(by_slurm.worker_spec), 'job')}")
             yield client
     else:
         raise InputError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import InputError, MissingDependencyError
+from bridge.names import number
 
 _OURS = ("jobs", "resources")
 _LOOK_S = 30.0  # how often it is seen whether jobs have ended
@@ -102,7 +103,7 @@ def _started_again(cluster: Any) -> Iterator[None]:
     def look() -> None:
         while not over.wait(_LOOK_S):
             if missing := len(cluster.worker_spec) - len(cluster.workers):
-                _log.warning("SLURM: %d jobs have ended, and are given to the queue again", missing)
+                _log.warning("SLURM: given to the queue again: %s that had ended", number(missing, "job"))
                 cluster.scale(len(cluster.worker_spec))
 
     watching = threading.Thread(target=look, name="slurm", daemon=True)

@@ -49,6 +49,20 @@ def refusal(images: Path, **options: object) -> str:
 # ---------------------------------------------------------------- the ways of naming
 
 
+def test_every_file_is_a_field(lay: Callable[..., Path]) -> None:
+    """The refusal says the options that work, for colour images as for grey ones."""
+    images = lay("DMSO/a1.tif", "DMSO/a2.tif")
+    tifffile.imwrite(images / "DMSO" / "a3.tif", np.ones((12, 16, 3), np.uint8), photometric="rgb")
+    said = refusal(images, segment="green")
+    assert said == (
+        f"{images}: no channel word in any file name (got a1.tif, a2.tif, a3.tif; expected phase, EdU, TO-PRO-3 and the like). "
+        "Name the channels with --segment, --measure and --count, or the parts of the names with --pattern; where every file is "
+        "a field of its own: --pattern '{condition}/{field}.tif' --segment 1."
+    )
+    plan = make_plan(images, settings_from({"pattern": "{condition}/{field}.tif", "segment": "1"}))
+    assert list(of(plan)) == ["DMSO_a1", "DMSO_a2", "DMSO_a3"]
+
+
 def test_a_folder_for_each_condition(lay: Callable[..., Path]) -> None:
     images = lay(
         *(

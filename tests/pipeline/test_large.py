@@ -194,7 +194,7 @@ def test_a_job_that_has_ended_is_given_to_the_queue_again(
             seen |= set(client.scheduler_info()["workers"])
             time.sleep(0.2)
     assert len(seen) == 2
-    assert "SLURM: 1 jobs have ended, and are given to the queue again" in caplog.text
+    assert "SLURM: given to the queue again: 1 job that had ended" in caplog.text
 
 
 def test_the_time_of_a_job_is_read_as_slurm_does() -> None:
@@ -220,7 +220,7 @@ def test_slurm_starts_workers_of_two_kinds(experiment: Path, tmp_path: Path) -> 
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "SLURM: 2 jobs were given to the queue" in ended.stdout + ended.stderr
+    assert "SLURM: given to the queue: 2 jobs" in ended.stdout + ended.stderr
     own = [sys.executable, "-m", "bridge", *words]
     own[own.index("--out") + 1] = str(tmp_path / "own")
     subprocess.run(own, check=True, capture_output=True)
