@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from bridge.assay.bootstrap import Columns, redrawn, sources
 from bridge.assay.gate import Gate, Values, gate_draws
 from bridge.tables import KEYS, Column, typed_table
+
+if TYPE_CHECKING:
+    from bridge.assay.bootstrap import Places
 
 DRAWS = 1000
 _KEYS = ("condition", "replicate", "sample", "field_id")
@@ -110,16 +113,15 @@ def share_table(
     batches = {str(batch): called.control_of(str(batch)) for batch in units["replicate"].unique()}
     rates = {batch: _rate(called, batch, control) for batch, control in batches.items()}
     drawn = {batch: _draws(called, batch, control, rates[batch], rng, draws) for batch, control in batches.items()}
-    name, rows = " + ".join(called.channels), []
+    name, rows, columns = " + ".join(called.channels), [], Columns.of(units, called.channels)
     for level, depth in _LEVELS.items():
         if level == "condition":
             break
-        for keys, part in _groups(units, list(_KEYS[:depth]), conditions):
+        for keys, at in _groups(units, list(_KEYS[:depth]), conditions):
             if level == "sample" and not keys[2]:
                 continue  # no sample is known
-            rows.append(
-                {"level": level, **dict(zip(_KEYS, keys, strict=False)), **_share(part, called, drawn, rates, rng)}
-            )
+            share = _share(columns, at, drawn[keys[1]], rates[keys[1]], rng)
+            rows.append({"level": level, **dict(zip(_KEYS, keys, strict=False)), **share})
     by_replicate = pd.DataFrame([row for row in rows if row["level"] == "replicate"])
     for condition in conditions:
         own = by_replicate[by_replicate["condition"] == condition] if len(by_replicate) else by_replicate
@@ -134,12 +136,12 @@ def share_table(
     return typed_table(table.to_dict("records"), SHARES)
 
 
-def _groups(
-    units: pd.DataFrame, by: list[str], conditions: Sequence[str]
-) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+def _groups(units: pd.DataFrame, by: list[str], conditions: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Places]]:
     place = {condition: k for k, condition in enumerate(conditions)}
-    for keys, part in sorted(units.groupby(by, sort=True), key=lambda pair: place[str(pair[0][0])]):
-        yield tuple(map(str, keys)), part
+    found: dict[Any, Any] = dict(units.groupby(by).indices)
+    groups = {tuple(str(key) for key in keys): np.asarray(at) for keys, at in found.items()}
+    for keys in sorted(groups, key=lambda keys: (place[keys[0]], keys)):
+        yield keys, groups[keys]
 
 
 def _draws(
@@ -175,65 +177,24 @@ def net(share: Any, rate: Any) -> Any:
 
 
 def _share(
-    part: pd.DataFrame, called: Called, draws: dict[str, Any], rates_of: dict[str, float], rng: np.random.Generator
+    columns: Columns, at: Places, drawn: tuple[list[Values], Values], rate: float, rng: np.random.Generator
 ) -> dict[str, Any]:
-    batch, n = str(part["replicate"].iloc[0]), len(part)
-    if part["_positive"].isna().any():
+    called, n = columns.positive[at], at.size
+    if pd.isna(called).any():
         return {"n_units": n, "interval": "nothing is called"}
-    raw = float(part["_positive"].mean())
-    gates, rates = draws[batch]
-    wells = [
-        [
-            np.stack([field[channel].to_numpy(np.float64) for channel in called.channels])
-            for _, field in well.groupby("field_id")
-        ]
-        for _, well in part.groupby("sample")
-    ]
-    low, high = np.percentile(net(_redrawn(wells, gates, rng), rates), (2.5, 97.5)).tolist()
-    share = float(net(raw, rates_of[batch]))
+    positive, wells = called.astype(np.bool_), columns.wells(at)
+    raw, (gates, rates) = float(positive.mean()), drawn
+    low, high = np.percentile(net(redrawn(wells, gates, rng), rates), (2.5, 97.5)).tolist()
+    share = float(net(raw, rate))
     return {
         "n_units": n,
-        "n_positive": int(part["_positive"].sum()),
+        "n_positive": int(positive.sum()),
         "share_raw": 100 * raw,
         "share": 100 * share,
         "low": 100 * min(low, share),
         "high": 100 * max(high, share),
-        "interval": "bootstrap of the gate and of " + " and ".join(_sources(wells)),
+        "interval": "bootstrap of the gate and of " + " and ".join(sources(wells)),
     }
-
-
-def _sources(wells: list[list[Any]]) -> list[str]:
-    fields = sum(map(len, wells))
-    return [*(["wells"] if len(wells) > 1 else []), *(["fields"] if fields > len(wells) else []), "cells"]
-
-
-def _redrawn(wells: list[list[npt.NDArray[np.float64]]], gates: list[Values], rng: np.random.Generator) -> Values:
-    """Return the share above the drawn gates of wells, fields and cells that are drawn, too; shape (n_draws,)."""
-    n_draws = gates[0].size
-    chances, sizes, owner = [], [], []
-    for k, fields in enumerate(wells):
-        for values in fields:
-            above = np.ones((n_draws, values.shape[1]), np.bool_)
-            for channel, drawn in zip(values, gates, strict=True):
-                above &= channel[None] > drawn[:, None]
-            # Half a cell more of each kind: no positive of ten does not mean that there are none.
-            chances.append((above.sum(axis=1) + 0.5) / (values.shape[1] + 1.0))
-            sizes.append(values.shape[1])
-            owner.append(k)
-    chance, size = np.array(chances), np.array(sizes)
-    of_well = [np.flatnonzero(np.array(owner) == k) for k in range(len(wells))]
-    positive, n = np.zeros(n_draws), np.zeros(n_draws)
-    draw = np.arange(n_draws)
-    for _ in range(len(wells)):
-        well = rng.integers(0, len(wells), n_draws)
-        for k, places in enumerate(of_well):
-            here = draw[well == k]
-            for _ in range(places.size):
-                field = places[rng.integers(0, places.size, here.size)]
-                positive[here] += rng.binomial(size[field], chance[field, here])
-                n[here] += size[field]
-    share: Values = positive / n
-    return share
 
 
 def _of_condition(replicates: pd.DataFrame) -> dict[str, Any]:
