@@ -85,11 +85,21 @@ def within(folder: Path, name: str, said_by: Path) -> Path:
     >>> within(Path("results"), "masks/a.tif", Path("x.json")).as_posix()
     'results/masks/a.tif'
     """
-    windows = PureWindowsPath(name)
-    inside = bool(name) and "\0" not in name and ".." not in windows.parts and not windows.drive and not windows.root
     path = folder / name
-    if not inside or not path.resolve().is_relative_to(folder.resolve()):
+    if not leads_down(name) or not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(
             f"{said_by}: names a file outside of {folder} (got {name!r}). It was changed or comes from elsewhere: do not use it."
         )
     return path
+
+
+def leads_down(name: str) -> bool:
+    """Return whether a name, as it is written, leads to nothing but what lies below, on Windows as well.
+
+    Examples
+    --------
+    >>> [leads_down(name) for name in ("masks/a.tif", "../a.tif", "C:a.tif", "/a.tif", "")]
+    [True, False, False, False, False]
+    """
+    windows = PureWindowsPath(name)
+    return bool(name) and "\0" not in name and ".." not in windows.parts and not windows.drive and not windows.root

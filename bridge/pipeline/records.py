@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.errors import OutputError, StaleError
 from bridge.files import signature, write_bytes, write_text
-from bridge.foreign import read_json, within
+from bridge.foreign import leads_down, read_json, within
 from bridge.pipeline.seen import Seen
 
 _REMEMBERED = 1_000  # records: of the fields that are under way, each is asked for again and again
@@ -37,7 +37,8 @@ class Records:
 
     def forget(self) -> None:
         """Read every record again: other computers wrote some, and a network drive may still show them as they were."""
-        self._content = functools.lru_cache(_REMEMBERED)(functools.partial(_content, self.out))
+        self._content = functools.lru_cache(_REMEMBERED)(self._parsed)
+        self._inside: set[str] = set()
 
     def require_own_names(self) -> None:
         """Refuse records that name files outside of the results folder, before anything is done with them.
@@ -215,24 +216,26 @@ class Records:
         now = signature(path)
         return None if now is None else self._content(path, tuple(now))
 
+    def _parsed(self, path: Path, _: tuple[int, ...]) -> dict[str, Any] | None:
+        """Return what a record holds, None where it is none; it is not to be changed."""
+        try:
+            record = read_json(path)
+        except (FileNotFoundError, ValueError):
+            return None
+        outputs = record.get("outputs")
+        if not isinstance(outputs, dict) or not isinstance(record.get("made_from"), dict):
+            return None
+        if not isinstance(record.get("facts", {}), dict) or not all(isinstance(v, str) for v in outputs.values()):
+            return None
+        for name in outputs:  # what a step no longer writes is removed
+            folder = name.rpartition("/")[0]
+            if folder not in self._inside or not leads_down(name):
+                within(self.out, name, path)
+                self._inside.add(folder)
+        return record
+
     def _write(self, field_id: str, step: str, record: dict[str, Any]) -> None:
         write_text(self._path(field_id, step), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
-def _content(out: Path, path: Path, _: tuple[int, ...]) -> dict[str, Any] | None:
-    """Return what a record holds, None where it is none; it is not to be changed."""
-    try:
-        record = read_json(path)
-    except (FileNotFoundError, ValueError):
-        return None
-    outputs = record.get("outputs")
-    if not isinstance(outputs, dict) or not isinstance(record.get("made_from"), dict):
-        return None
-    if not isinstance(record.get("facts", {}), dict) or not all(isinstance(v, str) for v in outputs.values()):
-        return None
-    for name in outputs:
-        within(out, name, path)  # what a step no longer writes is removed
-    return record
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
