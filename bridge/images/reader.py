@@ -46,7 +46,7 @@ def scenes(path: Path) -> tuple[ImageInfo, ...]:
     return _scenes(path, state.st_mtime_ns, state.st_size)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=400_000)  # 2.6 kB each; one pass over more files than that, and none of them would be found again
 def _scenes(path: Path, changed_ns: int, size: int) -> tuple[ImageInfo, ...]:  # noqa: ARG001 what a new file has anew
     return format_of(path).scenes(path)
 
