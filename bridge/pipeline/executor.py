@@ -81,7 +81,7 @@ class Executor:
         if resources is None:
             resources = Resources(context, {r.name: r for step in steps for r in step.resources}, tell)
         self.resources = resources
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known = Facts()
         self._fatal: BaseException | None = None
         self._lanes: dict[str, Lane] = {}
         self._steps: list[Step] = []
@@ -94,7 +94,7 @@ class Executor:
         # Of very many, what is known so far is never all that such a step follows from.
         early = len(fields) <= _EARLY_AT_MOST
         self._steps = steps = [step for step in self.graph.of_fields() if early or not step.early]
-        self._known = self._noted(fields) if early else {}
+        self._known = self._noted(fields).read() if early else Facts()
         self._lanes = {lane: Lane() for lane in (MAIN, *(step.lane for step in steps))}
         for name, lane in self._lanes.items():
             if name != MAIN:
@@ -182,7 +182,7 @@ class Executor:
     # ------------------------------------------------------------ one step
 
     def _task(self, job: _Job, step: Step) -> Task:
-        known = {name: dict(facts) for name, facts in self._known.items()} if step.early else {}
+        known = Facts(step.needs, lambda need: dict(self._known[need])) if step.early else {}
         return Task(self.context, job.fields, job.name, Given(self, job), job.facts, job.values, known, self.resources)
 
     def _applies(self, job: _Job, step: Step) -> bool:
@@ -240,9 +240,10 @@ class Executor:
         if step.name in self._known and step.scope == "field":
             self._known[step.name][job.name] = facts
 
-    def _noted(self, fields: Sequence[Field]) -> dict[str, dict[str, Any]]:
+    def _noted(self, fields: Sequence[Field]) -> Facts:
         """What the steps that an early step needs noted for these fields, also in an earlier start."""
-        return {name: self._facts_of(fields, name) for step in self.graph.steps if step.early for name in step.needs}
+        needs = [name for step in self.graph.steps if step.early for name in step.needs]
+        return Facts(needs, lambda need: self._facts_of(fields, need))
 
     def _facts_of(self, fields: Sequence[Field], step: str) -> dict[str, Any]:
         ids = (item.field_id for item in fields)

@@ -130,6 +130,12 @@ class Facts(dict[str, Any]):
         self[name] = self._read(name)
         return self[name]
 
+    def read(self) -> Facts:
+        """Read everything now, before others add to it."""
+        for name in self._names:
+            self[name]
+        return self
+
 
 class Given(Mapping[str, Any]):
     """What the steps before hand over to a job, read from their files where it is not in memory.
