@@ -129,13 +129,15 @@ class Lines:
 
     def __init__(self, every_s: float = 10.0, now: Callable[[], float] = time.monotonic) -> None:
         self._every, self._now = every_s, now
-        self._begun = self._said = now()
+        self._said = now()
+        self._begun: float | None = None  # not yet while a plan is made
         self._first: tuple[float, int] | None = None
         self._loading: set[str] = set()
 
     def __call__(self, p: Progress) -> None:
         """Say how far it is, where it is time to."""
         at, over = self._now(), p.done + p.failed
+        self._begun = at if self._begun is None else self._begun
         if p.now.startswith("loading") and p.now not in self._loading:
             self._loading.add(p.now)
             say(f"{p.now} ...")
@@ -148,11 +150,13 @@ class Lines:
         say(f"{over} of {p.total} fields{failed}{self._left(at, over, p.total)} ({p.now})")
 
     def _left(self, at: float, over: int, total: int) -> str:
-        if self._first is None:
+        if self._first is None or self._begun is None:
             return ""
         first, n = self._first
         # Before the second one the start counts, too: too long, rather than too short.
         pace = (at - first) / (over - n) if over > n else (first - self._begun) / n
+        if pace == 0:
+            return ""
         return f", about {duration(pace * (total - over + 1))} left"
 
 

@@ -26,3 +26,16 @@ def test_lines_for_logs(capsys: pytest.CaptureFixture[str]) -> None:
         "3 of 6 fields, 1 failed, about 80 s left (f4: cells)",
         "6 of 6 fields, 1 failed, about 16 s left (tables and figures)",
     ]
+
+
+def test_a_long_plan_is_no_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    """Fields that were done before come after a plan of three minutes."""
+    clock = [0.0]
+    lines = Lines(10.0, lambda: clock[0])
+    for at, done in ((180, 1), (181, 300), (191, 3_300)):
+        clock[0] = at
+        lines(Progress(done, 0, 100_000, "f: done"))
+    assert capsys.readouterr().err.splitlines() == [
+        "1 of 100000 fields (f: done)",
+        "3300 of 100000 fields, about 5 min left (f: done)",
+    ]
