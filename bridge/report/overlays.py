@@ -199,4 +199,4 @@ def _write_cards(path: Path, cards: Sequence[Any], columns: int, caption: str) -
     for i, card in enumerate(cards):
         sheet.paste(card, (8 + i % columns * width, 8 + i // columns * height))
     with whole_file(path) as part:
-        with_caption(sheet, caption).save(part, format="PNG", **PNG)
+        with_caption(sheet, caption, wrap=True).save(part, format="PNG", **PNG)

@@ -94,15 +94,34 @@ def indexed(picture: Picture) -> Any:
     return indexed
 
 
-def with_caption(picture: Any, caption: str) -> Any:
-    """Return a picture with a strip of text above it."""
+def with_caption(picture: Any, caption: str, wrap: bool = False) -> Any:
+    """Return a picture with a line of text below it, or with several where they are allowed and one is too long."""
     from PIL import Image, ImageDraw
 
-    framed = Image.new("RGB", (picture.width, picture.height + STRIP_PX), "white")
+    room = picture.width - 8
+    draw = ImageDraw.Draw(picture)
+    font = font_for(draw, caption, room)
+    lines = [caption]
+    if wrap and draw.textlength(caption, font) > room:
+        font, lines = typeface(caption, FONT_PX), _wrapped(draw, caption, room)
+    framed = Image.new("RGB", (picture.width, picture.height + STRIP_PX * len(lines)), "white")
     framed.paste(picture, (0, 0))
     draw = ImageDraw.Draw(framed)
-    draw.text((4, picture.height + 2), caption, fill="black", font=font_for(draw, caption, picture.width - 8))
+    for k, line in enumerate(lines):
+        draw.text((4, picture.height + STRIP_PX * k + 2), line, fill="black", font=font)
     return framed
+
+
+def _wrapped(draw: Any, text: str, width_px: int) -> list[str]:
+    """Break a text at its spaces into lines of this width; a longer word stands alone."""
+    font, lines = typeface(text, FONT_PX), [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and draw.textlength(longer, font) > width_px:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def with_legend(picture: Any, caption: str, entries: Sequence[tuple[str, tuple[int, ...]]]) -> Any:

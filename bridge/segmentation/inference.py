@@ -135,12 +135,13 @@ def _with_torch(net: Any) -> TileByTile:
 
 
 def _with_openvino(net: Any, model: ModelFile, precision: Precision) -> TileByTile:
-    compute, kind = _compiled(net, model, precision)
-    exactly = cache(lambda: _compiled(net, model, "exact")[0]) if kind != "f32" else None
+    compute, kind = _compiled(net, model, precision, cores())
+    # Of the tiles that are computed again there are one or two: all cores take each.
+    exactly = cache(lambda: _compiled(net, model, "exact", 1)[0]) if kind != "f32" else None
     return TileByTile(net, compute, f"openvino {version('openvino')}, {kind}", exactly)
 
 
-def _compiled(net: Any, model: ModelFile, precision: Precision) -> tuple[Compute, str]:
+def _compiled(net: Any, model: ModelFile, precision: Precision, tiles_at_once: int) -> tuple[Compute, str]:
     ov = _openvino()
 
     core = ov.Core()
@@ -152,7 +153,7 @@ def _compiled(net: Any, model: ModelFile, precision: Precision) -> tuple[Compute
             # Where a processor has bfloat16, OpenVINO takes it unasked.
             "INFERENCE_PRECISION_HINT": kind,
             "INFERENCE_NUM_THREADS": cores(),
-            "NUM_STREAMS": cores(),  # no core waits for another one
+            "NUM_STREAMS": tiles_at_once,  # each on its share of the cores: with one core a tile none waits for another one
         },
     )
     if str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()) != kind:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from small import width
 
 from bridge.grey_scale import display_range
-from bridge.report.overlays import contact_sheet, overlay
+from bridge.report.overlays import comparison_sheet, contact_sheet, overlay
 from bridge.report.picture import write_picture
 
 
@@ -42,3 +43,20 @@ def test_contact_sheet_of_many_fields(tmp_path: Path) -> None:
     for n in (1, 7, 60):
         contact_sheet(tmp_path / f"{n}.png", [(f"field {i}", [picture, picture]) for i in range(n)], "DMSO")
         assert width(tmp_path / f"{n}.png") < 2200
+
+
+def test_a_long_caption_of_a_narrow_sheet_is_whole(tmp_path: Path) -> None:
+    """In lines, none of which reaches the right border; a short one is one line."""
+    picture = np.zeros((300, 300, 3), np.uint8)
+    sheets = []
+    for caption in (
+        "one",
+        "phase, EdU from above · middle of the field with the median number of cells · one grey scale",
+    ):
+        comparison_sheet(tmp_path / "a.png", [("DMSO", "f1", [picture])], 300, None, caption)
+        with Image.open(tmp_path / "a.png") as sheet:
+            sheets.append(np.asarray(sheet.convert("L")))
+    short, long = sheets
+    assert long.shape[0] > short.shape[0]
+    assert long[short.shape[0] :].min() < 128
+    assert (long[:, -4:] == 255).all()
