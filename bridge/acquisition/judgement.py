@@ -12,7 +12,8 @@ from bridge.acquisition.image_numbers import ImageNumbers
 from bridge.tables import KEYS, Column, typed_table
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
+import pandas as pd
 
 CHECKS = (
     *KEYS,
@@ -185,11 +186,11 @@ def _outliers(
 
 
 def _shading(fields: Sequence[Checked], channel: str) -> Iterable[_Row]:
-    blocks = [item.channels[channel]["shading"] for item in fields if item.channels[channel]["shading"]]
+    blocks = [shading for item in fields if len(shading := item.channels[channel]["shading"])]
     if len(blocks) < FEWEST_FOR_SHADING:
         return
-    mean = [[statistics.median(b[y][x] for b in blocks) for x in range(len(blocks[0][0]))] for y in range(len(blocks[0]))]  # fmt: skip
-    low, high = min(map(min, mean)), max(map(max, mean))
+    middle = np.median(np.array(blocks), axis=0)
+    low, high = float(middle.min()), float(middle.max())
     ratio = high / low if low > 0 else float("inf")
     yield _Row(
         None, channel, "illumination", ratio, SHADING, ratio > SHADING,

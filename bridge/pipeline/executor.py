@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import BridgeError, MissingDependencyError
 from bridge.pipeline.graph import Graph, groups_of, record_of
-from bridge.pipeline.lanes import Facts, Given, Lane, Resources
+from bridge.pipeline.lanes import Facts, Given, Lane, OfFields, Resources
 from bridge.pipeline.records import Records
 from bridge.pipeline.step import MAIN, Context, Outcome, Resource, Step, Task
 
@@ -243,11 +243,10 @@ class Executor:
     def _noted(self, fields: Sequence[Field]) -> Facts:
         """What the steps that an early step needs noted for these fields, also in an earlier start."""
         needs = [name for step in self.graph.steps if step.early for name in step.needs]
-        return Facts(needs, lambda need: self._facts_of(fields, need))
+        return Facts(needs, lambda need: dict(self._facts_of(fields, need)))
 
-    def _facts_of(self, fields: Sequence[Field], step: str) -> dict[str, Any]:
-        ids = (item.field_id for item in fields)
-        return {name: facts for name in ids if (facts := self.records.facts(name, step)) is not None}
+    def _facts_of(self, fields: Sequence[Field], step: str) -> OfFields:
+        return OfFields((item.field_id for item in fields), lambda name: self.records.facts(name, step))
 
     # ------------------------------------------------------------ several fields
 

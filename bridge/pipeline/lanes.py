@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import MissingDependencyError
@@ -110,7 +110,7 @@ class Resources(Mapping[str, Any]):
 
 
 class Facts(dict[str, Any]):
-    """What the steps noted, of several fields read when it is first asked for: of 100,000 fields it takes minutes.
+    """What the steps noted, read when it is first asked for: of 100,000 fields it takes minutes.
 
     Parameters
     ----------
@@ -135,6 +135,32 @@ class Facts(dict[str, Any]):
         for name in self._names:
             self[name]
         return self
+
+
+class OfFields(Mapping[str, Any]):
+    """What a step noted of several fields, each read when it is asked for: nobody holds that of 100,000 fields.
+
+    Parameters
+    ----------
+    fields : iterable of str
+    read : callable
+        From a field to what was noted, None where the step is not finished.
+    """
+
+    def __init__(self, fields: Iterable[str], read: Callable[[str], Any]) -> None:
+        self._fields, self._read = dict.fromkeys(fields), read
+
+    def __getitem__(self, name: str) -> Any:
+        facts = self._read(name) if name in self._fields else None
+        if facts is None:
+            raise KeyError(name)
+        return facts
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._fields if self._read(name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class Given(Mapping[str, Any]):
