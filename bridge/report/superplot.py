@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_DOTS = 3000  # of a condition
+_MANY_FIELDS = 100  # of a condition
 _TECHNICAL = "mean of a field (technical: no replicate is known)"
 
 
@@ -159,23 +160,37 @@ def _means(
 ) -> None:
     from matplotlib.lines import Line2D
 
-    known = bool((part["replicate"] != "").any())
-    of = part.groupby("replicate" if known else "field_id")[column].mean().dropna()
-    places = [replicates.index(str(name)) for name in of.index] if known else range(len(of))
-    n = len(replicates) if known else max(len(of), 1)
-    for k, (name, mean) in zip(places, of.items(), strict=True):
+    if not bool((part["replicate"] != "").any()):
+        _field_means(axes, x, part, column, handles)
+        return
+    of, n = part.groupby("replicate")[column].mean().dropna(), len(replicates)
+    for name, mean in of.items():
+        k = replicates.index(str(name))
         at = x + (0.4 * (k + 0.5) / n - 0.2 if n > 1 else 0.0)
-        colour, marker = replicate_look(k) if known else ("black", "o")
-        look: dict[str, Any] = {
-            "markerfacecolor": colour if known else "none",
-            "markeredgecolor": "black",
-            "markeredgewidth": 0.6,
-        }
+        colour, marker = replicate_look(k)
+        look: dict[str, Any] = {"markerfacecolor": colour, "markeredgecolor": "black", "markeredgewidth": 0.6}
         axes.plot(at, mean, marker, markersize=5.5, zorder=5, **look)
-        text = f"mean of replicate {plain(str(name))}" if known else _TECHNICAL
+        text = f"mean of replicate {plain(str(name))}"
         handles.setdefault(text, Line2D([], [], linestyle="none", marker=marker, markersize=5, **look))
-        if known:
-            means.setdefault(str(name), []).append((at, float(mean)))
+        means.setdefault(str(name), []).append((at, float(mean)))
+
+
+def _field_means(axes: Axes, x: int, part: pd.DataFrame, column: str, handles: dict[str, Any]) -> None:
+    """Where no replicate is known: the fields, which are technical; of very many, small."""
+    from matplotlib.lines import Line2D
+
+    of = part.groupby("field_id")[column].mean().dropna()
+    n, many = max(len(of), 1), len(of) > _MANY_FIELDS
+    at = x + (0.4 * (np.arange(len(of)) + 0.5) / n - 0.2 if n > 1 else np.zeros(len(of)))
+    look: dict[str, Any] = {
+        "markerfacecolor": "none",
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.3 if many else 0.6,
+    }
+    if len(of) == 0:
+        return
+    axes.plot(at, of, "o", markersize=2 if many else 5.5, linestyle="", zorder=5, rasterized=many, **look)
+    handles.setdefault(_TECHNICAL, Line2D([], [], linestyle="none", marker="o", markersize=5, **look))
 
 
 def _numbers(part: pd.DataFrame, unit: str) -> list[str]:
