@@ -119,8 +119,14 @@ class FinishedRun:
         return finished_rows(self.context, what, wanted, fields)
 
 
-def open_run(results: Path) -> FinishedRun:
+def open_run(results: Path, sealed: bool = False) -> FinishedRun:
     """Open the folder of a run.
+
+    Parameters
+    ----------
+    results : Path
+    sealed : bool
+        Whether it is known that no record changed since the run wrote it: they are not read then.
 
     Raises
     ------
@@ -158,5 +164,6 @@ def open_run(results: Path) -> FinishedRun:
     context = Context(plan, settings, folder, Hashes(results))
     done = tuple(item for item in fields if item.field_id in finished)
     records = Records(results)
-    records.require_own_names()
+    if not sealed:
+        records.require_own_names()
     return FinishedRun(context, records, done, segmentation)

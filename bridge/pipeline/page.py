@@ -59,7 +59,9 @@ def write_report(run: FinishedRun) -> list[Path]:
     fields = _fields_with_pictures(run)
     pictures: dict[str, bytes] = {}
     shown = _channels(run, fields)
-    entries = [_field(run, item, k, counts, shown, pictures) for k, item in enumerate(fields)]
+    own = counts[counts["field_id"].isin([item.field_id for item in fields])].to_dict("records")
+    row_of = {row["field_id"]: row for row in own}
+    entries = [_field(run, item, k, row_of[item.field_id], shown, pictures) for k, item in enumerate(fields)]
     replicates = list(dict.fromkeys(item.replicate for item in fields))
     units = [_unit(run, what, fields) for what in ([NUCLEUS, CELL] if run.plan.count_channel else [CELL])]
     for entry, item in zip(entries, fields, strict=True):
@@ -118,9 +120,13 @@ def _channels(run: FinishedRun, fields: Sequence[Field]) -> dict[str, tuple[floa
 
 
 def _field(
-    run: FinishedRun, item: Field, k: int, counts: pd.DataFrame, channels: Mapping[str, Any], pictures: dict[str, bytes]
+    run: FinishedRun,
+    item: Field,
+    k: int,
+    row: Mapping[Any, Any],
+    channels: Mapping[str, Any],
+    pictures: dict[str, bytes],
 ) -> dict[str, Any]:
-    row = counts.loc[counts["field_id"] == item.field_id].iloc[0]
     entry: dict[str, Any] = {
         "id": item.field_id, "sample": item.sample, "n": {CELL: int(row["n_cells"])},
         "scale": int((run.records.facts(item.field_id, "pictures") or {}).get("scale", 1)),

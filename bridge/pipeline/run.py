@@ -171,7 +171,7 @@ def _as_before(out: Path, tree: str, progress: Callable[[Progress], None] | None
     """Report a finished run of which nothing has changed: neither what it was made from, nor what it made."""
     if not (out / "run.json").is_file() or not Seen(out).sealed(tree):
         return None
-    told, plan = read_json(out / "run.json"), open_run(out).plan
+    told, plan = read_json(out / "run.json"), open_run(out, sealed=True).plan
     if progress:
         progress(Progress(len(plan.fields), 0, len(plan.fields), "done"))
     return Report(out, plan, len(told["finished"]), told["cells"], (), tuple(told["warnings"]))
