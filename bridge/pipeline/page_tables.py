@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bridge.pipeline.finished_run import FinishedRun
 from bridge.settings import Settings
 from bridge.tables import CORRECTIONS, read_table, read_whole_table
 
-_MOST_ROWS = 2_000
+_MOST_ROWS, _MOST_LINES = 2_000, 500
 
 
 def tables_of(run: FinishedRun, shares: pd.DataFrame, counts: pd.DataFrame) -> dict[str, Any]:
@@ -71,14 +71,21 @@ def quality(content: Mapping[str, Any], failures: pd.DataFrame, checks: pd.DataF
     changes = [_table("Corrections", read_table(path, CORRECTIONS))] if corrected and path.is_file() else []
     return {
         "quality": [
-            ["Failed", [str(text) for text in failures["message"]], "Nothing failed."],
-            ["Warnings", [str(text) for text in content.get("warnings", [])], "No warning."],
-            ["How the images were taken", [f"{row['field_id']}, {row['channel'] or 'all channels'}: {row['meaning']}" for row in flagged.to_dict("records")], "No check failed."],
-            ["Corrected by hand", [f"{name}: {number(c['changed'], 'cell')} changed or drawn, {c['gone']} gone" for name, c in corrected.items()], "No cell was corrected."],
-            ["Left out by a person", list(map(str, content.get("excluded", []))), "No field was excluded."],
+            ["Failed", _first(failures["message"].astype(str), "failures.csv"), "Nothing failed."],
+            ["Warnings", _first(content.get("warnings", []), "run.json"), "No warning."],
+            ["How the images were taken", _first((f"{row['field_id']}, {row['channel'] or 'all channels'}: {row['meaning']}" for row in flagged.to_dict("records")), "checks.csv"), "No check failed."],
+            ["Corrected by hand", _first((f"{name}: {number(c['changed'], 'cell')} changed or drawn, {c['gone']} gone" for name, c in corrected.items()), "run.json"), "No cell was corrected."],
+            ["Left out by a person", _first(map(str, content.get("excluded", [])), "run.json"), "No field was excluded."],
         ],
         "quality_tables": changes,
     }  # fmt: skip
+
+
+def _first(lines: Iterable[str], file: str) -> list[str]:
+    """Return what a page can show of a list, and where the rest is."""
+    every = list(lines)
+    more = len(every) - _MOST_LINES
+    return [*every[:_MOST_LINES], f"and {more} more: {file}"] if more > 0 else every
 
 
 def about(content: Mapping[str, Any], methods: str, legend: str) -> list[list[str]]:

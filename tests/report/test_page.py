@@ -13,6 +13,7 @@ import pytest
 from small import DEMO, make_experiment
 
 import bridge
+from bridge.pipeline.page_tables import quality
 from bridge.pipeline.run import run
 
 HOSTILE = "Drug </script><img src=x onerror=alert(1)> & 10 µM"
@@ -177,3 +178,15 @@ def test_methods_and_legend(results: Path) -> None:
     assert "Stringer" in methods
     assert "n = 2 a condition" in legend
     assert HOSTILE in legend
+
+
+def test_long_lists_say_where_the_rest_is(tmp_path: Path) -> None:
+    """A run of 100,000 fields had a page of 45 MB, nearly all of it sentences of checks."""
+    checks = pd.DataFrame({"field_id": [f"f{k}" for k in range(900)], "channel": "EdU", "meaning": "dark", "flagged": [k < 700 for k in range(900)]})  # fmt: skip
+    warnings = [f"warning {k}" for k in range(500)]
+    made = quality({"warnings": warnings}, pd.DataFrame({"message": ["f0: bad"]}), checks, tmp_path)
+    lists = {name: lines for name, lines, _ in made["quality"]}
+    assert lists["Failed"] == ["f0: bad"]
+    assert lists["Warnings"] == warnings
+    taken = lists["How the images were taken"]
+    assert (len(taken), taken[499:]) == (501, ["f499, EdU: dark", "and 200 more: checks.csv"])
