@@ -229,7 +229,8 @@ class Records:
             return None
         for name in outputs:  # what a step no longer writes is removed
             folder = name.rpartition("/")[0]
-            if folder not in self._inside or not leads_down(name):
+            # In a folder that was followed once only a link can lead elsewhere.
+            if folder not in self._inside or not leads_down(name) or (self.out / name).is_symlink():
                 within(self.out, name, path)
                 self._inside.add(folder)
         return record

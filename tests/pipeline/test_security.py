@@ -14,6 +14,7 @@ from small import given
 import bridge
 from bridge.cli.main import main
 from bridge.errors import InputError
+from bridge.pipeline.records import Records
 from bridge.pipeline.run import run
 
 
@@ -42,6 +43,24 @@ def test_a_record_that_names_a_file_outside(experiment: Path, tmp_path: Path) ->
                 work()
         assert mine.read_text() == "mine"
         path.write_text(original)
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symbolic links here")
+def test_a_link_among_files_that_lie_inside(tmp_path: Path) -> None:
+    """Its folder was followed already, for the file before it."""
+    out, mine = tmp_path / "out", tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (out / "masks").mkdir(parents=True)
+    (out / "masks" / "a.tif").write_text("a")
+    (out / "masks" / "b.tif").symlink_to(mine)
+    for step, name in (("one", "a"), ("two", "b")):
+        record = out / "records" / "f0" / f"{step}.json"
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"made_from": {}, "outputs": {f"masks/{name}.tif": ""}, "facts": {}}))
+    records = Records(out)
+    assert records.outputs("f0", "one") == {"masks/a.tif": ""}
+    with pytest.raises(InputError, match=r"names a file outside of .* \(got 'masks/b\.tif'\)"):
+        records.outputs("f0", "two")
 
 
 @pytest.mark.parametrize(
