@@ -211,8 +211,11 @@ def no_channel(images: Path, files: list[Path], sheet: bool = False) -> InputErr
             f"{images}: a flat folder (got {names}{', ...' if len(files) > 3 else ''}; expected a folder for each condition). "
             "Say how the names are built with --pattern, e.g. '{condition}_{field}_{channel}.tif', or give a sample sheet with --samples."
         )
+    # With a sheet the condition stands there, and no folder has to say it.
+    whole = (
+        f"; where every file is a field of its own: --pattern '{{condition}}/{{field}}{files[0].suffix}' --segment 1"
+    )
     return InputError(
         f"{images}: no channel word in any file name (got {names}; expected phase, EdU, TO-PRO-3 and the like). "
-        "Name the channels with --segment, --measure and --count, or the parts of the names with --pattern; where every file is "
-        f"a field of its own: --pattern '{{condition}}/{{field}}{files[0].suffix}' --segment 1."
+        f"Name the channels with --segment, --measure and --count, or the parts of the names with --pattern{'' if sheet else whole}."
     )
