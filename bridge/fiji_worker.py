@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.segmentation.segmenter import Segmenter
     from bridge.settings import Settings
 
-_Model = tuple["str | None", bool, str, Literal["auto", "torch", "openvino"], Literal["exact", "fast"]]
+_Model = tuple["str | None", bool, str, Literal["auto", "torch", "openvino", "compile"], Literal["exact", "fast"]]
 _MOST_MODELS = 2  # of cells and of nuclei
 _NETWORK, _ALL = 90, 100  # of the progress bar
 _OWN = "own"  # a diameter: words instead of empty values, which no Recorder can write

@@ -130,10 +130,10 @@ class Settings(AssaySettings, ImageSettings):
         "keep"
     )
     inference: Annotated[
-        Literal["auto", "torch", "openvino"],
+        Literal["auto", "torch", "openvino", "compile"],
         Option(
             CELLPOSE,
-            "What computes Cellpose on a processor. auto: OpenVINO for Cellpose 3 where it can, at the same masks.",
+            "What computes Cellpose. auto: on a processor OpenVINO for Cellpose 3 where it can, at the same masks. compile: torch.compile.",
         ),
     ] = "auto"
     precision: Annotated[

@@ -1,6 +1,8 @@
 """Time what makes the masks against Cellpose's own: its dynamics, its memory, an epoch of training.
 
     uv run python scripts/bench_segmentation.py dynamics
+    uv run python scripts/bench_segmentation.py network --device cuda
+    uv run python scripts/bench_segmentation.py whole-run FOLDER
     uv run python scripts/bench_segmentation.py memory --sizes 4096
     uv run python scripts/bench_segmentation.py training --rounds 3
 
@@ -11,12 +13,15 @@ scripts/bench_segmentation.py dynamics`) its flow check is compared.
 
 from __future__ import annotations
 
+import shutil
 import statistics as st
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,10 +29,10 @@ import torch
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from bridge.segmentation.backend import Prediction, labels_of
+from bridge.segmentation.backend import Prediction, labels_of, load_backend
 from bridge.segmentation.dynamics.masks import masks_of, without_bad_flows
 from bridge.segmentation.dynamics.shape_flows import targets_of_labels
-from bridge.segmentation.models import cellpose_version
+from bridge.segmentation.models import cellpose_version, resolve_model
 from bridge.synthetic import synthetic_field
 
 app = App(help=__doc__)
@@ -36,7 +41,7 @@ CPU = torch.device("cpu")
 WHOLE = (slice(None), slice(None))
 
 
-def take_turns(candidates: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def take_turns(candidates: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each candidate, and how many cores were busy: two threads can share one core of a machine."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for work in candidates.values():
@@ -88,6 +93,52 @@ def dynamics(size: int = 2048, n_cells: int = 1100, repeats: int = 5) -> None:
         )
     same = np.array_equal(theirs > 0, ours > 0) and np.unique(theirs).size == np.unique(ours).size
     console.print(f"{size} x {size}, {theirs.max()} cells: {times['Cellpose']:.2f} s against {times['ours']:.3f} s, {times['Cellpose'] / times['ours']:.1f} times; same masks: {same}")  # fmt: skip
+
+
+@app.command
+def network(device: str = "cpu", size: int = 1024, model: str = "cyto_0", repeats: int = 5) -> None:
+    """Flows of one field by each of what can compute the network there; how much they differ from those of torch."""
+    image = synthetic_field(seed=5, size_px=size, n_cells=size**2 // 4000).phase.astype(np.float32)
+    ways: tuple[tuple[Any, Any], ...] = (("torch", "exact"), ("compile", "exact"))
+    if device == "cpu":
+        ways = (*ways, ("openvino", "exact"), ("openvino", "fast"))
+    backends = {f"{how}, {precision}": load_backend(resolve_model(model), device, how, precision) for how, precision in ways}  # fmt: skip
+    looks = {name: partial(backend.predict, image, 37.0, 8, True) for name, backend in backends.items()}
+    said_by = {name: look().flows for name, look in looks.items()}
+    for name, took in (times := take_turns(looks, repeats)).items():
+        apart = float(np.abs(said_by[name] - said_by["torch, exact"]).max())
+        console.print(f"{name} ({backends[name].inference}): {took:.3f} s, {times['torch, exact'] / took:.2f} times; flows {apart:.1e} apart")  # fmt: skip
+
+
+@app.command
+def whole_run(images: Path, fields: int = 30, diameter: float = 30.0, model: str = "cyto_0", rounds: int = 3) -> None:
+    """`bridge.run` of single-channel images, tables and pictures included, against a loop over Cellpose's eval alone."""
+    import tempfile
+
+    from cellpose import models
+
+    import bridge
+    from bridge.images.reader import read_plane
+
+    given = sorted(path for path in images.iterdir() if path.suffix.lower() in (".png", ".tif"))[:fields]
+    cellpose = models.CellposeModel(device=CPU, pretrained_model=str(resolve_model(model).path))
+    with tempfile.TemporaryDirectory() as folder:
+        there = Path(folder) / "images" / "control"
+        there.mkdir(parents=True)
+        planes = [read_plane(Path(shutil.copy(path, there)), measured=False).pixels for path in given]
+        options: dict[str, Any] = {"pattern": "{condition}/{field}" + given[0].suffix, "segment": "1", "measure": "1", "count": "none", "diameter": diameter, "model": model}  # fmt: skip
+        times = take_turns(
+            {
+                "Cellpose": lambda: [cellpose.eval(plane, diameter=diameter, channels=[0, 0]) for plane in planes],
+                "run": lambda: bridge.run(there.parent, tempfile.mkdtemp(dir=folder), **options),
+                "run, fast": lambda: bridge.run(
+                    there.parent, tempfile.mkdtemp(dir=folder), precision="fast", **options
+                ),
+            },
+            rounds,
+        )
+    for name in ("run", "run, fast"):
+        console.print(f"{len(given)} fields: {times['Cellpose']:.1f} s of eval, {name} {times[name]:.1f} s, {times['Cellpose'] / times[name]:.2f} times")  # fmt: skip
 
 
 PEAK = """

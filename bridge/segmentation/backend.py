@@ -22,7 +22,7 @@ from bridge.segmentation.watch import NOBODY, Watch
 from bridge.segmentation.within_memory import WithinMemory
 
 Window = tuple[slice, slice]
-Inference = Literal["auto", "torch", "openvino"]
+Inference = Literal["auto", "torch", "openvino", "compile"]
 Precision = Literal["exact", "fast"]
 Again = Callable[[npt.NDArray[np.bool_]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 WHOLE: Window = (slice(None), slice(None))
@@ -53,7 +53,8 @@ class Prediction:
     niter : int
         Steps by which the flows are followed.
     again : callable, optional
-        From the pixels of doubtful cells (boolean, Y, X) to flows and cellprob that are computed exactly there.
+        From the pixels of doubtful cells (boolean, Y, X) to flows and cellprob that are computed exactly there; what it was
+        asked before makes no difference.
     """
 
     flows: npt.NDArray[np.float32]
@@ -209,6 +210,8 @@ def planned(inference: Inference, device: str = "auto", precision: Precision = "
     >>> planned("torch")
     'torch'
     """
+    if inference == "compile":
+        return "torch.compile"
     asked = inference != "torch" if cellpose_version()[0] == 3 else with_openvino_4(inference, precision)
     if not asked or device in ("cuda", "mps") or importlib.util.find_spec("openvino") is None:
         return "torch"
@@ -224,7 +227,7 @@ def load_backend(
     ----------
     model : ModelFile
     device : {"auto", "cpu", "cuda", "mps"}
-    inference : {"auto", "torch", "openvino"}
+    inference : {"auto", "torch", "openvino", "compile"}
         What computes a network on a processor.
     precision : {"exact", "fast"}
 

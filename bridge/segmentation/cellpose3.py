@@ -20,7 +20,9 @@ from bridge.cores import cores
 from bridge.errors import ModelError, SegmentationError
 from bridge.segmentation.backend import NORMALIZE, WHOLE, Inference, Precision, Prediction, Window, labels_of
 from bridge.segmentation.batches import Batches
+from bridge.segmentation.compiled import compiled_or_not
 from bridge.segmentation.dynamics.masks import masks_of
+from bridge.segmentation.folded_upsampling import folded
 from bridge.segmentation.inference import AT_ONCE, Remembering, TileByTile, on_processor
 from bridge.segmentation.model_channels import MOST
 from bridge.segmentation.models import ModelFile
@@ -47,7 +49,7 @@ class Cellpose3:
     ----------
     model : ModelFile
     device : torch.device
-    inference : {"auto", "torch", "openvino"}
+    inference : {"auto", "torch", "openvino", "compile"}
         What computes the network on a processor.
     precision : {"exact", "fast"}
 
@@ -66,9 +68,15 @@ class Cellpose3:
         self._load(mkldnn=False)
         self._on_processor: TileByTile | None = None
         self.shares_batches = device.type == "cuda"
-        self._shared = Batches(self._model.net) if self.shares_batches else None
+        there: Any = self._model.net
+        self._words = "torch"
+        if device.type != "cpu" and inference == "compile":
+            there, self._words = compiled_or_not(
+                there.eval(), torch.zeros(2, 2, _TILE_PX, _TILE_PX, device=device), model.name
+            )
+        self._network = Batches(there) if self.shares_batches else there
         if device.type == "cpu" and isinstance(self._model.net, CPnet):
-            self._on_processor = on_processor(self._model.net, model, inference, precision)
+            self._on_processor = on_processor(folded(self._model.net.eval()), model, inference, precision)
         self.device, self.most_channels = device.type, MOST[3]
         self.diameter_px: float | None = float(self._model.diam_labels)
 
@@ -109,10 +117,8 @@ class Cellpose3:
         rescale = self._model.diam_mean / diameter_px
         rows, columns = cellpose_tiles(transforms, image.shape[-2:], rescale, _TILE_PX)
         at_once = self._at_once(batch_size)
-        watched = watch.over(
-            net or self._shared or self._model.net, rows.size * columns.size, at_once if net is None else 2 * cores()
-        )
-        together = self._shared.image(at_once) if self._shared is not None else nullcontext()
+        watched = watch.over(net or self._network, rows.size * columns.size, at_once if net is None else 2 * cores())
+        together = self._network.image(at_once) if self.shares_batches else nullcontext()
 
         def look() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             # Cellpose 3 changes float images in place; it gets its own copy.
@@ -162,7 +168,7 @@ class Cellpose3:
     @property
     def inference(self) -> str:
         """What computes the network."""
-        return "torch" if self._on_processor is None else self._on_processor.words
+        return self._words if self._on_processor is None else self._on_processor.words
 
     @property
     def net(self) -> Any:

@@ -28,6 +28,7 @@ from bridge.segmentation.backend import (
     with_openvino_4,
 )
 from bridge.segmentation.batches import Batches
+from bridge.segmentation.compiled import compiled_or_not
 from bridge.segmentation.dynamics.masks import without_bad_flows
 from bridge.segmentation.inference import AT_ONCE, TileByTile, on_processor
 from bridge.segmentation.model_channels import MOST
@@ -46,7 +47,7 @@ class Cellpose4:
     ----------
     model : ModelFile
     device : torch.device
-    inference : {"auto", "torch", "openvino"}
+    inference : {"auto", "torch", "openvino", "compile"}
         What computes the network on a processor: torch, unless OpenVINO or ``fast`` is asked for.
     precision : {"exact", "fast"}
         ``fast``: bfloat16 on a processor that has it, which is what Cellpose itself takes on a card.
@@ -72,9 +73,14 @@ class Cellpose4:
             )
         self.device, self.most_channels = device.type, MOST[4]
         self.shares_batches = device.type == "cuda"
-        self._shared = Batches(self._model.net) if self.shares_batches else None
+        there: Any = self._model.net
+        self._words = "torch"
+        if device.type != "cpu" and inference == "compile":
+            tiles = torch.zeros(2, 3, _TILE_PX, _TILE_PX, device=device, dtype=there.dtype)
+            there, self._words = compiled_or_not(there.eval(), tiles, model.name)
+        self._network = Batches(there) if self.shares_batches else there
         self._on_processor: TileByTile | None = None
-        if device.type == "cpu" and with_openvino_4(inference, precision):
+        if device.type == "cpu" and (inference == "compile" or with_openvino_4(inference, precision)):
             found = on_processor(self._model.net, model, inference, precision)
             self._on_processor = found if found.words != "torch" else None
         self.diameter_px: float | None = None
@@ -95,9 +101,9 @@ class Cellpose4:
         net = self._on_processor
         at_once = AT_ONCE if net is not None else batch_size
         model.net = watch.over(
-            net or self._shared or self._model.net, rows.size * columns.size, batch_size if net is None else 2 * cores()
+            net or self._network, rows.size * columns.size, batch_size if net is None else 2 * cores()
         )
-        together = self._shared.image(batch_size) if self._shared is not None else nullcontext()
+        together = self._network.image(batch_size) if self.shares_batches else nullcontext()
         known = {key: value for key, value in NORMALIZE.items() if key in models.normalize_default}
         with together:
             _, (_, flows, cellprob), _ = model.eval(
@@ -124,7 +130,7 @@ class Cellpose4:
     @property
     def inference(self) -> str:
         """What computes the network."""
-        return "torch" if self._on_processor is None else self._on_processor.words
+        return self._words if self._on_processor is None else self._on_processor.words
 
     @property
     def net(self) -> Any:

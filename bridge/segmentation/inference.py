@@ -22,12 +22,15 @@ from torch import nn
 from bridge.cache import cache_folder, is_writable
 from bridge.cores import cores
 from bridge.segmentation.backend import Inference, Precision
+from bridge.segmentation.compiled import compiled_or_not
+from bridge.segmentation.exact_first_layer import with_exact_first_layer
 from bridge.segmentation.models import ModelFile
 
 Compute = Callable[[Any], tuple[Any, Any]]
 AT_ONCE = 64  # tiles handed over in one call; each is computed on its own
 _log = logging.getLogger(__name__)
 _TILE_PX, _TILE_PX_4 = 224, 256  # of Cellpose 3 and 4
+_FORM = 2  # counted up when what is given for conversion changes
 
 
 class TileByTile(nn.Module):  # type: ignore[misc]
@@ -66,16 +69,17 @@ class TileByTile(nn.Module):  # type: ignore[misc]
 
 
 class Remembering(TileByTile):
-    """Computes the tiles of one image, and for a second look only some of them anew, exactly."""
+    """Computes the tiles of one image, and for a further look some of them exactly."""
 
     def __init__(self, of: TileByTile) -> None:
         super().__init__(of, of._compute, of.words, of.exactly)
         self._found: list[tuple[Any, Any]] = []
+        self._exact: dict[int, tuple[Any, Any]] = {}
         self._anew: set[int] | None = None
         self._at = 0
 
     def anew(self, tiles: set[int]) -> None:
-        """Compute these tiles exactly at the next look; the others are remembered."""
+        """Say which tiles are exact at the next look; the others are as at the first one."""
         self._anew, self._at = tiles, 0
 
     def forward(self, tiles: Any) -> tuple[Any, Any]:
@@ -87,9 +91,12 @@ class Remembering(TileByTile):
             self._found += zip(outputs, styles, strict=True)
         else:
             assert self.exactly is not None
-            mine = [k for k in range(n) if first + k in self._anew]
-            now = dict(zip(mine, zip(*self.exactly()(tiles.numpy()[mine]), strict=True), strict=True)) if mine else {}
-            both = [now.get(k, self._found[first + k]) for k in range(n)]
+            own = [k for k in range(first, first + n) if k in self._anew]
+            missing = [k for k in own if k not in self._exact]
+            if missing:
+                now = zip(*self.exactly()(tiles.numpy()[[k - first for k in missing]]), strict=True)
+                self._exact |= dict(zip(missing, now, strict=True))
+            both = [(self._exact if k in self._anew else self._found)[k] for k in range(first, first + n)]
             outputs, styles = (np.stack(kind) for kind in zip(*both, strict=True))
         return torch.from_numpy(outputs), torch.from_numpy(styles)
 
@@ -103,11 +110,13 @@ def on_processor(net: Any, model: ModelFile, inference: Inference, precision: Pr
         Loaded; one of Cellpose 3 not of MKL-DNN.
     model : ModelFile
         The converted network is kept by the hash of its weights.
-    inference : {"auto", "torch", "openvino"}
+    inference : {"auto", "torch", "openvino", "compile"}
     precision : {"exact", "fast"}
         ``fast``: bfloat16 where the processor has it, with masks that differ a little.
     """
     net.eval()
+    if inference == "compile":
+        return _with_torch(net, compile_as=model.name)
     if inference != "torch":
         try:
             return _with_openvino(net, model, precision)
@@ -118,8 +127,13 @@ def on_processor(net: Any, model: ModelFile, inference: Inference, precision: Pr
     return _with_torch(net)
 
 
-def _with_torch(net: Any) -> TileByTile:
-    net = net.to(memory_format=torch.channels_last)
+def _with_torch(net: Any, compile_as: str = "") -> TileByTile:
+    original, words = net.to(memory_format=torch.channels_last), "torch"
+    net = original
+    if compile_as:
+        channels, tile_px = (2, _TILE_PX) if hasattr(net, "make_style") else (3, _TILE_PX_4)
+        tile = torch.zeros(1, channels, tile_px, tile_px).contiguous(memory_format=torch.channels_last)
+        net, words = compiled_or_not(original, tile, compile_as)
 
     def compute(tiles: Any) -> tuple[Any, Any]:
         outputs, styles = [], []
@@ -131,7 +145,7 @@ def _with_torch(net: Any) -> TileByTile:
                 styles.append(style.numpy())
         return np.concatenate(outputs), np.concatenate(styles)
 
-    return TileByTile(net, compute, "torch")
+    return TileByTile(original, compute, words)
 
 
 def _with_openvino(net: Any, model: ModelFile, precision: Precision) -> TileByTile:
@@ -146,25 +160,40 @@ def _compiled(net: Any, model: ModelFile, precision: Precision, tiles_at_once: i
 
     core = ov.Core()
     kind = "bf16" if precision == "fast" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-    compiled = core.compile_model(
-        _network(core, net, model),
-        "CPU",
-        {
-            # Where a processor has bfloat16, OpenVINO takes it unasked.
-            "INFERENCE_PRECISION_HINT": kind,
-            "INFERENCE_NUM_THREADS": cores(),
-            "NUM_STREAMS": tiles_at_once,  # each on its share of the cores: with one core a tile none waits for another one
-        },
-    )
-    if str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()) != kind:
-        raise RuntimeError(f"it does not compute in {kind}")
-    queue, alone = ov.AsyncInferQueue(compiled), threading.Lock()  # it has one callback at a time
+    first = None
+    if kind == "bf16" and hasattr(net, "make_style"):  # a network of Cellpose 3
+        net, first = with_exact_first_layer(net)
+    network, alone = _network(core, net, model), threading.Lock()  # a queue has one callback at a time
+    n_channels = network.input(0).partial_shape[1].get_length()
+    tile_px = _TILE_PX if network.is_dynamic() else _TILE_PX_4
 
-    n_channels = compiled.input(0).partial_shape[1].get_length()
+    @cache
+    def queue_for(whole_tiles: bool) -> Any:
+        """Compile the network, for whole tiles (of one known size it is 2 % faster) or for those of a small image."""
+        sized = network.clone()
+        if whole_tiles:
+            sized.reshape([1, n_channels, tile_px, tile_px])
+        compiled = core.compile_model(
+            sized,
+            "CPU",
+            {
+                # Where a processor has bfloat16, OpenVINO takes it unasked.
+                "INFERENCE_PRECISION_HINT": kind,
+                "INFERENCE_NUM_THREADS": cores(),
+                "NUM_STREAMS": tiles_at_once,  # each on its share of the cores: with one core a tile none waits for another one
+            },
+        )
+        if str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()) != kind:
+            raise RuntimeError(f"it does not compute in {kind}")
+        return ov.AsyncInferQueue(compiled)
+
+    queue_for(True)  # what cannot be compiled is known now
 
     def compute(tiles: Any) -> tuple[Any, Any]:
         n, given, height, width = tiles.shape
-        if given < n_channels:  # Cellpose 4 leaves channels out that are not there; empty ones say the same
+        if (
+            first is None and given < n_channels
+        ):  # Cellpose 4 leaves channels out that are not there; empty ones say the same
             tiles = np.pad(tiles, [(0, 0), (0, n_channels - given), (0, 0), (0, 0)])
         outputs = np.empty((n, net.nout, height, width), np.float32)
         styles = np.empty((n, 256), np.float32)
@@ -174,9 +203,14 @@ def _compiled(net: Any, model: ModelFile, precision: Precision, tiles_at_once: i
             styles[k] = request.get_output_tensor(1).data[0]
 
         with alone:
+            queue = queue_for(height == width == tile_px)
             queue.set_callback(done)
             for k in range(n):
-                queue.start_async({0: tiles[k : k + 1]}, k, share_inputs=True)
+                tile = tiles[k : k + 1]
+                if first is None:
+                    queue.start_async({0: tile}, k, share_inputs=True)
+                else:
+                    queue.start_async({0: first.parts(tile)}, k)
             queue.wait_all()
         return outputs, styles
 
@@ -205,7 +239,8 @@ def _network(core: Any, net: Any, model: ModelFile) -> Any:
     """Return the network in OpenVINO's form: from the cache, else converted, and kept there."""
     ov = _openvino()
 
-    folder = cache_folder() / "openvino" / f"{model.sha256[:32]}-{version('openvino')}"
+    form = f"{_FORM}-{getattr(net, 'nchan', 3)}"  # for an image in parts another one
+    folder = cache_folder() / "openvino" / f"{model.sha256[:32]}-{version('openvino')}-{form}"
     with contextlib.suppress(RuntimeError):  # not there yet, or damaged
         return core.read_model(folder / "network.xml")
     converted = _converted(net)
@@ -229,7 +264,7 @@ def _converted(net: Any) -> Any:
             traced = torch.jit.trace(_Outputs(net), tile, check_trace=False)
             # Of one size, since weights that are cut by the number of channels do not convert.
             return ov.convert_model(traced, example_input=tile, input=[tuple(tile.shape)])
-        pool, tile = style.avg_pool, torch.rand(1, 2, _TILE_PX, _TILE_PX)
+        pool, tile = style.avg_pool, torch.rand(1, net.nchan, _TILE_PX, _TILE_PX)
         # A size that is taken from the tensor does not convert; the mean over the whole tile is the same.
         style.avg_pool = _mean_of_all
         try:
@@ -237,7 +272,7 @@ def _converted(net: Any) -> Any:
             converted = ov.convert_model(traced, example_input=tile)
         finally:
             style.avg_pool = pool
-    converted.reshape([-1, 2, -1, -1])
+    converted.reshape([-1, net.nchan, -1, -1])
     return converted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ class NetworkCache:
         if kept is not None:
             exact = kept.pop("exact")
             # Cells in doubt are looked at exactly: for these the network is needed after all.
-            anew: Any = partial(self._backend.predict, image, diameter_px, batch_size, normalize)
+            anew: Any = cache(partial(self._backend.predict, image, diameter_px, batch_size, normalize))
             again = None if exact else lambda doubtful: anew().again(doubtful)
             return Prediction(**kept, again=again)
         found = self._backend.predict(image, diameter_px, batch_size, normalize, watch)

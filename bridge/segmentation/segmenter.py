@@ -41,7 +41,7 @@ class Segmenter:
     model : ModelFile or str, optional
         See `bridge.segmentation.models.resolve_model`.
     device : {"auto", "cpu", "cuda", "mps"}
-    inference : {"auto", "torch", "openvino"}
+    inference : {"auto", "torch", "openvino", "compile"}
         What computes a network of Cellpose 3 on a processor; auto: OpenVINO where it can.
     precision : {"exact", "fast"}
         ``exact``: the masks of Cellpose's own eval. ``fast``: bfloat16 where the processor has it.

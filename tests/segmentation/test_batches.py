@@ -85,7 +85,7 @@ def sharing() -> Segmenter:
     backend.shares_batches = True
     backend.device = "cuda"  # as it says to those that ask
     backend._at_once = lambda batch_size: batch_size  # type: ignore[method-assign]
-    backend._shared = Batches(backend._model.net)
+    backend._network = Batches(backend._model.net)
     segmenter._backend = WithinMemory(backend, lambda: pytest.fail("the processor is not needed"))  # type: ignore[assignment]
     return segmenter
 
@@ -95,7 +95,7 @@ def test_images_that_share_batches_have_the_same_cells(sharing: Segmenter, monke
     images.append(synthetic_field(seed=9, size_px=420, n_cells=20).phase)
     plain = Segmenter("demo", "cpu", "torch")
     expected = [plain.segment(image, 37.0).labels for image in images]
-    shared: Any = sharing._backend._backend._shared  # type: ignore[attr-defined]
+    shared: Any = sharing._backend._backend._network  # type: ignore[attr-defined]
     real, sizes = shared._net, []
 
     def noted(tiles: Any) -> Any:
@@ -114,7 +114,7 @@ def test_images_that_share_batches_have_the_same_cells(sharing: Segmenter, monke
 
 def test_out_of_memory_is_answered_once_by_all(sharing: Segmenter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
     images = [synthetic_field(seed=k, size_px=160, n_cells=6).phase for k in range(4)]
-    shared: Any = sharing._backend._backend._shared  # type: ignore[attr-defined]
+    shared: Any = sharing._backend._backend._network  # type: ignore[attr-defined]
     real = shared._net
 
     def small(tiles: Any) -> Any:

@@ -138,3 +138,56 @@ def test_real_fields(shared_data, cyto_0) -> None:  # type: ignore[no-untyped-de
         labels, ours = backend.masks(prediction, 0.4, 0.0)
         np.testing.assert_array_equal(labels, expected)
         assert ours == dropped
+
+
+def rounded_and_exact() -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Flows and cellprob of the same cells, once with a crumb and a cell of worse flows, and where these two are."""
+    cells = synthetic_field(seed=4, size_px=300, n_cells=12).cells
+    targets = targets_of_labels(cells)
+    exact = [5 * targets[1:], 12 * targets[0] - 6]
+    worse, (y, x) = cells == 5, np.argwhere(ndimage.binary_erosion(cells == 0, np.ones((9, 9))))[0]
+    crumb = np.zeros(cells.shape, bool)
+    crumb[y - 1 : y + 2, x - 1 : x + 3] = True  # Cellpose takes no fewer than 10 px for one
+    rounded = [np.where(worse, 0.4 * exact[0], exact[0]), np.where(crumb, 1.0, exact[1]).astype(np.float32)]
+    middle = np.array([y, x])[:, None, None] - np.indices(cells.shape)
+    rounded[0] = np.where(crumb, np.sign(middle) * 5, rounded[0]).astype(np.float32)
+    return rounded, exact, np.stack([worse, crumb])
+
+
+def test_what_rounding_decides_about_is_looked_at_exactly() -> None:
+    rounded, exact, (worse, crumb) = rounded_and_exact()
+    found, _ = masks_of(*rounded, 200, 10.0, 0.0, WHOLE)
+    of_worse, of_crumb = found[worse][0], found[crumb].max()
+    assert (found == of_crumb).sum() < 0.02 * (found == of_worse).sum() < 0.02 * found.size
+    threshold = float(flow_errors(found, rounded[0])[of_worse]) - 0.005
+    asked: list[np.ndarray] = []
+
+    def again(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(pixels.copy())
+        flows, cellprob = (np.where(pixels, right, wrong) for right, wrong in zip(exact, rounded, strict=True))
+        return flows, cellprob
+
+    without_looking, _ = masks_of(*rounded, 200, threshold, 0.0, WHOLE)
+    assert not without_looking[worse].any()
+    assert without_looking[crumb].any()
+    labels, _ = masks_of(*rounded, 200, threshold, 0.0, WHOLE, again)
+    np.testing.assert_array_equal(labels, masks_of(*exact, 200, threshold, 0.0, WHOLE)[0])
+    assert len(asked) == 1
+    np.testing.assert_array_equal(asked[0], (found == of_worse) | (found == of_crumb))
+    masks_of(*exact, 200, threshold, 0.0, WHOLE, again)
+    assert len(asked) == 1
+
+
+def test_there_is_an_end_of_looking() -> None:
+    """Whatever a network says the second time."""
+    rounded, _, _ = rounded_and_exact()
+    calls: list[int] = []
+
+    def again(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        calls.append(int(pixels.sum()))
+        # The same crumb again, a few pixels further each time.
+        return np.roll(rounded[0], 4 * len(calls), 1), np.roll(rounded[1], 4 * len(calls), 1)
+
+    masks_of(*rounded, 200, 0.4, 0.0, WHOLE, again)
+    assert 1 <= len(calls) <= 2
+    assert calls == sorted(calls)
