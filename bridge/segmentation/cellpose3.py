@@ -123,7 +123,7 @@ class Cellpose3:
         def look() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             # Cellpose 3 changes float images in place; it gets its own copy.
             with together:
-                _, (_, flows, cellprob), _ = self._eval(
+                flows, cellprob, _ = self._eval(
                     np.moveaxis(image, 0, -1).astype(np.float32) if two else image.astype(np.float32),
                     net=watched,
                     channels=[1, 2] if two else [0, 0],
@@ -131,9 +131,8 @@ class Cellpose3:
                     diameter=diameter_px,
                     batch_size=at_once,
                     normalize={**NORMALIZE, "normalize": normalize},
-                    compute_masks=False,
                 )
-            return np.asarray(flows), np.asarray(cellprob)
+            return flows, cellprob
 
         def again(doubtful: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
             assert isinstance(net, Remembering)
@@ -158,12 +157,22 @@ class Cellpose3:
             return AT_ONCE
         return batch_size if self._device.type != "cpu" else 1  # batches are slower on a processor
 
-    def _eval(self, *image: Any, net: Any, **options: Any) -> Any:
-        """Run Cellpose's own eval, with what computes its network on this device."""
+    def _eval(self, *image: Any, net: Any, **options: Any) -> tuple[npt.NDArray[np.float32], ...]:
+        """Run Cellpose's own eval, with what computes its network on this device; return flows, cellprob and style."""
         model = copy.copy(self._model)  # of its own for each thread
         if net is not None:
             model.net = net
-        return model.eval(*image, **options)
+        found: list[Any] = []
+
+        def run_net(*given: Any, **how: Any) -> tuple[Any, ...]:
+            found.extend(models.CellposeModel._run_net(model, *given, **how))
+            # Of this eval draws a picture in colours that nobody sees; of a whole field it takes as long as all masks.
+            return np.zeros((2, 1, 2, 2)), np.zeros((1, 2, 2)), found[2]
+
+        model._run_net = run_net
+        model.eval(*image, **options, compute_masks=False)
+        flows, cellprob, style = found
+        return np.asarray(flows)[:, 0], np.asarray(cellprob)[0], np.asarray(style)
 
     @property
     def inference(self) -> str:
@@ -187,7 +196,6 @@ class Cellpose3:
             diameter=self._model.diam_mean,
             normalize=NORMALIZE,
             resample=False,
-            compute_masks=False,
         )
         return np.asarray(style, np.float32).ravel()
 

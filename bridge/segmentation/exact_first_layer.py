@@ -28,13 +28,13 @@ class ExactFirstLayer(nn.Module):  # type: ignore[misc]
     def __init__(self, level: Any) -> None:
         super().__init__()
         (norm, _, first), (next_norm, *second) = level.conv[0], level.conv[1]
-        self._norm, self._norm_beside = norm, level.proj[0]
+        self._seen, self._beside = _scale_and_shift(norm), _scale_and_shift(level.proj[0])
         # With the norm that follows: who compiles the network would multiply it in, and round anew.
-        scale = next_norm.weight.detach() / (next_norm.running_var + next_norm.eps).sqrt()
-        weights, beside = first.weight.detach() * scale[:, None, None, None], level.proj[1].weight.detach()
-        leading = _leading(weights)
+        scale, shift = (torch.from_numpy(values) for values in _scale_and_shift(next_norm))
+        weights, beside = first.weight.detach() * scale[:, None], level.proj[1].weight.detach()
+        leading = weights.bfloat16().float()
         self.first = _like(first, [leading, leading, weights - leading, torch.zeros_like(weights)])
-        self.first.bias.data = (first.bias.detach() - next_norm.running_mean) * scale + next_norm.bias.detach()
+        self.first.bias.data = first.bias.detach() * scale.ravel() + shift.ravel()
         self.second, self.third, self.fourth = nn.Sequential(*second), level.conv[2], level.conv[3]
         self.beside = _like(level.proj[1], [torch.zeros_like(beside)] * 3 + [beside])
         self.n_parts = 4
@@ -46,14 +46,12 @@ class ExactFirstLayer(nn.Module):  # type: ignore[misc]
 
     def parts(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return tiles (B, C, Y, X) in four parts (B, 4 C, Y, X)."""
-        with torch.no_grad():
-            image = torch.from_numpy(tiles)
-            seen = torch.relu(self._norm(image))
-            leading = _leading(seen)
-            found: npt.NDArray[np.float32] = torch.cat(
-                [leading, seen - leading, leading, self._norm_beside(image)], 1
-            ).numpy()
-        return found
+        # By NumPy: torch's threads would go on waiting, busily, on the cores that compute the tile before.
+        scale, shift = self._seen
+        seen = np.maximum(tiles * scale + shift, np.float32(0))
+        leading = leading_part(seen)
+        scale, shift = self._beside
+        return np.concatenate([leading, seen - leading, leading, tiles * scale + shift], axis=1)
 
 
 def with_exact_first_layer(net: Any) -> tuple[Any, ExactFirstLayer]:
@@ -68,8 +66,18 @@ def with_exact_first_layer(net: Any) -> tuple[Any, ExactFirstLayer]:
     return changed, level
 
 
-def _leading(values: Any) -> Any:
-    return values.bfloat16().float()
+def _scale_and_shift(norm: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return what a batch norm does in use, each of shape (C, 1, 1)."""
+    with torch.no_grad():
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        shift = norm.bias - norm.running_mean * scale
+    return scale.numpy()[:, None, None], shift.numpy()[:, None, None]
+
+
+def leading_part(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return what bfloat16 holds of numbers: their upper 16 bits, rounded to the nearest, of two the even one."""
+    bits = values.view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def _like(convolution: Any, weights: list[Any]) -> Any:

@@ -9,7 +9,7 @@ import torch
 from cellpose.resnet_torch import CPnet
 from torch import nn
 
-from bridge.segmentation.exact_first_layer import with_exact_first_layer
+from bridge.segmentation.exact_first_layer import leading_part, with_exact_first_layer
 from bridge.segmentation.folded_upsampling import folded
 
 
@@ -57,9 +57,16 @@ def test_an_image_in_parts(net: Any) -> None:
         seen = torch.relu(net.downsample.down[0].conv[0][0](tiles))
         leading, remainder = parts[:, :2], parts[:, 2:4]
         assert torch.equal(leading, leading.bfloat16().float())
-        assert torch.equal(leading + remainder, seen)
+        torch.testing.assert_close(leading + remainder, seen, rtol=1e-6, atol=1e-6)
         expected, found = net(tiles)[0], changed(parts)[0]
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_the_leading_part_is_what_bfloat16_holds() -> None:
+    torch.manual_seed(2)
+    ties = torch.tensor([1.00390625, 1.01171875, -1.00390625, 0.0, -0.0, 3.3e38])  # halfway between two
+    values = torch.cat([ties, torch.randn(10_000) * 10 ** torch.randint(-30, 30, (10_000,))])
+    assert torch.equal(torch.from_numpy(leading_part(values.numpy())), values.bfloat16().float())
 
 
 def test_rounding_to_bfloat16_moves_the_output_less(net: Any) -> None:
