@@ -3,7 +3,8 @@
     uv run python scripts/same_masks.py DATA [--out docs/same_masks.json]
 
 DATA holds folders of images (phase contrast and nuclei, TIFF or PNG). The two take turns on each field; weights are the
-original network's (`cyto_0`), threads those of the machine.
+original network's (`cyto_0`), threads those of the machine. Where a field has a channel that tells which cells made DNA, the
+share of cells above 40 grey levels is compared, too.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from bridge.segmentation.segmenter import Segmenter
 
 app = App(help=__doc__)
 console = Console()
+
+
+POSITIVE = 40  # mean grey level of a cell
 
 
 def fields(data: Path) -> Iterator[tuple[str, str, npt.NDArray[Any], float]]:
@@ -79,6 +83,13 @@ def different_px(truth: npt.NDArray[Any], found: npt.NDArray[Any]) -> int:
     return int(either.sum()) - sum(taken.values())
 
 
+def share_positive(labels: npt.NDArray[Any], signal: npt.NDArray[Any]) -> float:
+    """Per cent of the cells whose mean is above the limit."""
+    areas, sums = np.bincount(labels.ravel()), np.bincount(labels.ravel(), signal.ravel())
+    there = areas[1:] > 0
+    return float(100 * np.mean(sums[1:][there] / areas[1:][there] > POSITIVE))
+
+
 def of_field(
     kind: str,
     name: str,
@@ -87,6 +98,7 @@ def of_field(
     ours: dict[str, Segmenter],
     cellpose: Any,
     repeats: int,
+    signal: npt.NDArray[Any] | None = None,
 ) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {k: [] for k in ("eval", "eval1", *ours)}
     found: dict[str, npt.NDArray[Any]] = {}
@@ -98,6 +110,10 @@ def of_field(
             found[how] = segmenter.segment(image, diameter).labels
             seconds[how].append(time.perf_counter() - begin)
     row: dict[str, Any] = {"kind": kind, "field": name, "shape": list(image.shape), "cells": int(theirs.max())}
+    if signal is not None:
+        row["positive_percent"] = {
+            how: share_positive(labels, signal) for how, labels in {"eval": theirs, **found}.items()
+        }
     for how, labels in found.items():
         # Cellpose 3.1.1.3 removes cells below its smallest size by their rank instead of their label: another one goes.
         row[f"{how}_kept"] = only_here(theirs, labels)
@@ -128,11 +144,16 @@ def main(data: Path, out: Path | None = None, repeats: int = 1) -> None:
     for segmenter in ours.values():  # a new kernel is compiled at its first call
         segmenter.segment(first, diameter)
     for kind, name, image, diameter in fields(data):
-        rows.append(row := of_field(kind, name, image, diameter, ours, cellpose, repeats))
+        beside = data / "brdu_hoechst" / "panels" / f"{name.replace('Hoechst', 'BrdU')}.tif"
+        signal = tifffile.imread(beside) if kind == "Hoechst" and beside.is_file() else None
+        rows.append(row := of_field(kind, name, image, diameter, ours, cellpose, repeats, signal))
         s = row["seconds"]
         console.print(f"{kind} {name}: {row['cells']} cells, px {row['exact_px']} | {row['torch_px']} | {row['fast_px']}, x {s['eval'] / s['exact']:.2f} | {s['eval'] / s['torch']:.2f} | {s['eval'] / s['fast']:.2f}")  # fmt: skip
     summary = summarise(rows)
     show(summary, ours["exact"].info["inference"], ours["fast"].info["inference"])
+    apart = [abs(row["positive_percent"]["exact"] - row["positive_percent"]["fast"]) for row in rows if "positive_percent" in row]  # fmt: skip
+    if apart:
+        console.print(f"share of positive cells, exact and fast: {max(apart):.2f} points apart at most, {st.mean(apart):.2f} in the mean of {len(apart)} fields")  # fmt: skip
     if out is not None:
         content = {
             "cores": cores(),

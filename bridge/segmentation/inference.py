@@ -191,9 +191,8 @@ def _compiled(net: Any, model: ModelFile, precision: Precision, tiles_at_once: i
 
     def compute(tiles: Any) -> tuple[Any, Any]:
         n, given, height, width = tiles.shape
-        if (
-            first is None and given < n_channels
-        ):  # Cellpose 4 leaves channels out that are not there; empty ones say the same
+        # Cellpose 4 leaves channels out that are not there; empty ones say the same.
+        if first is None and given < n_channels:
             tiles = np.pad(tiles, [(0, 0), (0, n_channels - given), (0, 0), (0, 0)])
         outputs = np.empty((n, net.nout, height, width), np.float32)
         styles = np.empty((n, 256), np.float32)
