@@ -14,10 +14,10 @@ from torch import nn
 class ExactFirstLayer(nn.Module):  # type: ignore[misc]
     """Stands where a network of Cellpose 3 has its first level (`cellpose.resnet_torch.resdown`).
 
-    Of all that bfloat16 rounds, the image before the first convolution moves the output most: alone nearly as much as all
-    the rest together (measured on real fields). A number of float32 is the sum of a leading part that bfloat16 holds exactly
+    Of all that bfloat16 rounds, the image before the first convolution moves the output most: alone more than twice as much
+    as all the rest together (measured on real fields). A number of float32 is the sum of a leading part that bfloat16 holds exactly
     and a remainder; so the first convolution sees the leading part, the remainder, and the leading part once more with the
-    remainders of its weights. All of that costs 4 % of the time of a tile.
+    remainders of its weights. All of that costs a tenth of the time of a tile.
 
     Parameters
     ----------
